@@ -1,0 +1,52 @@
+"""Find out whether an embedding model pulls long texts together, why, and fix it in the weights."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from uncollapse.attention.folding import fold as fold
+    from uncollapse.attention.patching import patch as patch
+    from uncollapse.attention.temperature import Temperature as Temperature
+    from uncollapse.attention.verification import verify as verify
+    from uncollapse.checkpoints import fix as fix
+    from uncollapse.corpora import open_corpus as open_corpus
+    from uncollapse.diagnosis import Settings as Settings
+    from uncollapse.encoders import load as load
+    from uncollapse.errors import UncollapseError as UncollapseError
+    from uncollapse.fixes import parse as parse
+    from uncollapse.measures import MEASURES as MEASURES
+    from uncollapse.records import Result as Result
+    from uncollapse.reporting import write_report as write_report
+    from uncollapse.studies import diagnose as diagnose
+
+_HOMES = {
+    "MEASURES": "measures",
+    "Result": "records",
+    "Settings": "diagnosis",
+    "Temperature": "attention.temperature",
+    "UncollapseError": "errors",
+    "diagnose": "studies",
+    "fix": "checkpoints",
+    "fold": "attention.folding",
+    "load": "encoders",
+    "open_corpus": "corpora",
+    "parse": "fixes",
+    "patch": "attention.patching",
+    "verify": "attention.verification",
+    "write_report": "reporting",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - names, from the table
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `import uncollapse` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'uncollapse' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
+    return getattr(importlib.import_module(f"uncollapse.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
