@@ -1,0 +1,220 @@
+"""Check a temperature against its definition, softmax(scores / tau), taken literally at the softmax."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from uncollapse.attention.patching import patch
+from uncollapse.attention.sites import Site, backbone, find_sites
+from uncollapse.attention.temperature import Temperature
+from uncollapse.errors import ArchitectureError
+
+_SOFTMAX = {torch.softmax, torch.Tensor.softmax, nn.functional.softmax}
+PROBE_LENGTHS = (24, 17, 9, 24)
+"""Token counts of the padded probe batch."""
+
+
+class DividedSoftmax(TorchFunctionMode):
+    """Divide the input of every attention softmax by tau, whatever formed it.
+
+    It knows nothing of projections, norms or biases, and so is independent of what patching and folding rely on.
+    `enter` tells it which layer runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor: torch.Tensor | None = None
+        self.heads_axis = 1
+        self.calls = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in _SOFTMAX or self.factor is None or not self._over_keys(args, kwargs):
+            return func(*args, **kwargs)
+        self.calls += 1
+        scores = args[0] * self._factor_for(args[0])
+        # A mask is the lowest number there is; divided by tau < 1 it would overflow to -inf and make rows NaN.
+        scores = scores.clamp(min=torch.finfo(scores.dtype).min)
+        return func(scores, *args[1:], **kwargs)
+
+    def _over_keys(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        return axis in {-1, args[0].ndim - 1}
+
+    def _factor_for(self, scores: torch.Tensor) -> torch.Tensor:
+        factor = self.factor
+        assert factor is not None
+        if bool((factor == factor[0]).all()):
+            return factor[0].to(scores)
+        shape = [1] * scores.ndim
+        shape[self.heads_axis] = -1
+        return factor.to(scores).reshape(shape)
+
+
+@contextmanager
+def divided_softmax(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
+    """Run a model with every attention softmax taken of scores / tau: slow, literal, the definition itself.
+
+    The model runs with eager attention inside the `with` and as before afterwards.
+    """
+    inner = backbone(model)
+    sites = find_sites(inner)
+    factors = temperature.factors(sites)
+    mode = DividedSoftmax()
+    with ExitStack() as undo:
+        undo.enter_context(_eager(inner))
+        counts = {site.name: 0 for site in sites}
+        undo.callback(inner.get_input_embeddings().register_forward_pre_hook(partial(_restart, counts)).remove)
+        for site in sites:
+            enter = partial(_enter, mode, site, factors, counts)
+            undo.callback(site.module.register_forward_pre_hook(enter).remove)
+            undo.callback(site.module.register_forward_hook(partial(_leave, mode)).remove)
+        undo.enter_context(mode)
+        yield model
+
+
+@contextmanager
+def _eager(model: PreTrainedModel) -> Iterator[None]:
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _restart(counts: dict[str, int], _module: nn.Module, _inputs: Any) -> None:
+    for name in counts:
+        counts[name] = 0
+
+
+def _enter(
+    mode: DividedSoftmax,
+    site: Site,
+    factors: dict[int, torch.Tensor],
+    counts: dict[str, int],
+    _module: nn.Module,
+    _inputs: Any,
+) -> None:
+    mode.factor = factors[site.layers[counts[site.name] % len(site.layers)]]
+    mode.heads_axis = site.spec.scores_head_axis
+    counts[site.name] += 1
+
+
+def _leave(mode: DividedSoftmax, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+    mode.factor = None
+
+
+def probe_batch(model: nn.Module, lengths: Sequence[int] = PROBE_LENGTHS, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A padded batch of random tokens: input_ids and attention_mask, int64 [texts, tokens]."""
+    inner = backbone(model)
+    config = inner.config.get_text_config()
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(lengths), max(lengths))
+    low = min(10, config.vocab_size // 2)
+    ids = torch.randint(low, config.vocab_size, shape, generator=generator)
+    mask = (torch.arange(shape[1]) < torch.tensor(lengths)[:, None]).long()
+    padding = getattr(config, "pad_token_id", None)
+    ids = torch.where(mask.bool(), ids, 0 if padding is None else padding)
+    return {"input_ids": ids.to(inner.device), "attention_mask": mask.to(inner.device)}
+
+
+def probe_states(model: nn.Module, batch: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """The last hidden states of the real tokens of a probe batch: [tokens, dim]."""
+    inner = backbone(model)
+    batch = batch or probe_batch(inner)
+    with torch.no_grad():
+        states: torch.Tensor = inner(**batch)[0]
+    return states[batch["attention_mask"].bool()]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check found, as largest absolute differences of hidden states over a padded probe batch.
+
+    Args:
+        effect: how far the temperature moves the model; 0 only for tau = 1.
+        patched: patched model against softmax(scores / tau).
+        folded: folded model against softmax(scores / tau), None if no folded model was given.
+        tolerance: what was allowed.
+    """
+
+    effect: float
+    patched: float
+    folded: float | None
+    tolerance: float
+
+
+def verify(model: nn.Module, temperature: Temperature, folded: nn.Module | None = None) -> Verification:
+    """Compare a patched and a folded model with softmax(scores / tau) on a padded probe batch; refuse a mismatch.
+
+    Args:
+        model: the model as it was, before any fold.
+        temperature: what was folded.
+        folded: the folded model; None checks the patch alone.
+
+    Raises:
+        ArchitectureError: the two differ by more than rounding allows, non-finite states, or a temperature that
+            moves nothing.
+    """
+    before = backbone(model).training
+    backbone(model).eval()
+    try:
+        batch = probe_batch(model)
+        stock = probe_states(model, batch)
+        with divided_softmax(model, temperature):
+            wanted = probe_states(model, batch)
+        with patch(model, temperature):
+            patched = probe_states(model, batch)
+        with _eval(folded):
+            got = None if folded is None else probe_states(folded, batch)
+    finally:
+        backbone(model).train(before)
+    return _judge(temperature, stock, wanted, patched, got)
+
+
+@contextmanager
+def _eval(model: nn.Module | None) -> Iterator[None]:
+    training = model is not None and model.training
+    if model is not None:
+        model.eval()
+    yield
+    if model is not None:
+        model.train(training)
+
+
+def _judge(
+    temperature: Temperature,
+    stock: torch.Tensor,
+    wanted: torch.Tensor,
+    patched: torch.Tensor,
+    folded: torch.Tensor | None,
+) -> Verification:
+    def distance(a: torch.Tensor) -> float:
+        return float((a.double() - wanted.double()).abs().max())
+
+    if not all(bool(torch.isfinite(states).all()) for states in (stock, wanted, patched)):
+        raise ArchitectureError("The probe batch gave NaN or infinity. Check the weights, and use float32.")
+    effect = distance(stock)
+    # Rounding grows through the layers; a wrong site is off by about the whole effect.
+    tolerance = 300 * torch.finfo(stock.dtype).eps * float(wanted.abs().max()) + 0.02 * effect
+    found = Verification(effect, distance(patched), None if folded is None else distance(folded), tolerance)
+    if temperature.is_identity:
+        return found
+    for name, value in (("patched", found.patched), ("folded", found.folded)):
+        if value is not None and value > tolerance:
+            raise ArchitectureError(
+                f"The {name} model must equal softmax(scores / tau), but differs by {value:.2g} on a probe batch "
+                f"where {temperature} moves it by {effect:.2g}. The table of sites does not fit this model, so "
+                "nothing was saved."
+            )
+    return found
