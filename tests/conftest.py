@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Two threads of OpenBLAS on a busy machine wait for each other many times longer than they compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import transformers
 

@@ -1,0 +1,36 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up .venv on the first call.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE := 1
+.PHONY: demo test lint clean
+
+demo: .venv/demo.stamp
+	$(BIN)/uncollapse demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+# torch goes first and alone: left to a resolver, it brings gigabytes for graphics cards.
+.venv/torch.stamp: constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	touch $@
+
+.venv/demo.stamp: pyproject.toml .venv/torch.stamp
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	touch $@
+
+.venv/dev.stamp: pyproject.toml .venv/torch.stamp
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	touch $@ .venv/demo.stamp

@@ -1,0 +1,102 @@
+"""Write the generated pages of the documentation; `--check` says whether they are current.
+
+python docs/tables.py [--check]
+"""
+
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from uncollapse.attention.sites import SPECS, Layout, Spec, Term
+from uncollapse.measures import MEASURES
+
+HERE = Path(__file__).parent
+
+
+def measures_page() -> str:
+    """One section a measure, from the table of measures."""
+    head = (
+        "# Measures\n\nGenerated from `uncollapse.measures.MEASURES` by `python docs/tables.py`. Vectors are scaled "
+        "to length 1 first: u_i is the direction of text i.\nMeasures that depend on how many texts there are (marked "
+        "*at equal n*) are taken on equally many texts in every length bin.\n"
+    )
+    return head + "".join(_measure(name) for name in MEASURES)
+
+
+def _measure(name: str) -> str:
+    measure = MEASURES[name]
+    needs = {"count": "", "pairs": "unbiased at every n >= 2", "equal_n": "*at equal n*"}[measure.needs]
+    facts = {
+        "formula": f"`{measure.formula}`",
+        "range": measure.range,
+        "better": measure.better,
+        "sample size": needs,
+        "source": measure.reference,
+    }
+    lines = "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value)
+    return f"\n## {measure.title}\n\n`{name}`. {measure.reading}\n\n| | |\n|---|---|\n{lines}"
+
+
+def architectures_page() -> str:
+    """One row a spec, from the table of sites."""
+    head = (
+        "# Architectures\n\nGenerated from `uncollapse.attention.sites.SPECS` by `python docs/tables.py`.\n\n"
+        "`fold` writes the temperature into the weights; `patch` applies it while a program runs. *scalar*: one tau; "
+        "*layers*: one a layer;\n*heads*: one a layer and head. Where layers share one module (ALBERT), a fold needs "
+        "equal temperatures in all layers that share it.\nWhatever is not in the table is refused by name.\n\n"
+        "| attention classes | what is multiplied by 1 / tau | fold | patch |\n|---|---|---|---|\n"
+    )
+    rows = sorted(SPECS.items(), key=lambda item: (_row(item[1]), item[0]))
+    return head + "".join(
+        f"| {', '.join(f'`{key}`' for key, _ in group)} {row}\n" for row, group in groupby(rows, lambda i: _row(i[1]))
+    )
+
+
+def _row(spec: Spec) -> str:
+    terms = ", ".join(_term(term) for term in spec.terms)
+    if spec.then:
+        terms += f"; with `{spec.when}`: {', '.join(_term(term) for term in spec.then)}"
+    if spec.bias:
+        terms += f", `{spec.bias.path}` shared by all layers" if spec.bias.path else ", the position bias"
+    return f"| {terms} | {_fold(spec)} | {_patch(spec)} |"
+
+
+def _term(term: Term) -> str:
+    return f"`{term.path}` ({term.layout})"
+
+
+def _fold(spec: Spec) -> str:
+    if spec.fixed:
+        return f"no: {spec.fixed}"
+    used = (*spec.terms, *spec.then)
+    if any(term.layout is Layout.NUMBER and not term.config_key for term in used):
+        return "only without the number that code makes"
+    if any(term.layout is Layout.NUMBER for term in used):
+        return "scalar (with a soft-cap); heads (without)"
+    if spec.bias:
+        return "scalar, heads if equal in all layers"
+    return "scalar, layers" if any(term.layout is Layout.SHARED for term in used) else "heads"
+
+
+def _patch(spec: Spec) -> str:
+    used = (*spec.terms, *spec.then)
+    return "layers" if any(term.layout is Layout.NUMBER for term in used) else "heads"
+
+
+PAGES = {"measures.md": measures_page, "architectures.md": architectures_page}
+
+
+def main() -> None:
+    stale = []
+    for name, make in PAGES.items():
+        path = HERE / name
+        if "--check" not in sys.argv:
+            path.write_text(make(), encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != make():
+            stale.append(name)
+    if stale:
+        sys.exit(f"stale: {', '.join(stale)}. Run: python docs/tables.py")
+
+
+if __name__ == "__main__":
+    main()

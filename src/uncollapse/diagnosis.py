@@ -1,0 +1,373 @@
+"""Measure how a model's vectors change with the length of the texts: one pass over a corpus, then nested windows."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.corpora import Skipped, Text
+from uncollapse.encoders import Prepared, SentenceEncoder
+from uncollapse.errors import UncollapseError
+from uncollapse.measures import MINIMUM, measure_bins, unit
+from uncollapse.moments import BinState, update_bins
+from uncollapse.progress import Advance, Reporter, Silent
+from uncollapse.records import Embeddings, LengthBins, LengthCount, chunks
+from uncollapse.resampling import REPLICATES, Estimate, document_keys, sampling_order
+from uncollapse.reservoir import Kept, Reservoir
+
+WINDOW_MINIMUM = 50
+"""Fewest documents that nested windows rest on; a longer window that fewer documents reach is left out."""
+
+_CHUNK = 1024
+_EDGE_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Args:
+        equal_bins: number of equal-count length bins; 0 for powers of two.
+        windows: documents for the nested windows; 0 for none.
+        points: texts in the two-dimensional projection.
+        replicates: bootstrap replicates, a multiple of 4.
+        seed: of every random choice.
+        stream: keep no vectors, so that memory does not grow with the corpus.
+    """
+
+    equal_bins: int = 0
+    windows: int = 200
+    points: int = 600
+    replicates: int = REPLICATES
+    seed: int = 0
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("equal_bins", "windows", "points", "seed"):
+            if getattr(self, name) < 0:
+                raise UncollapseError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if 0 < self.windows < WINDOW_MINIMUM:
+            raise UncollapseError(
+                f"Nested windows need at least {WINDOW_MINIMUM} documents, got {self.windows}. Use 0 for none."
+            )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first reading of the corpus found: how much there is, the length bins, a fingerprint of ids and texts.
+
+    Reading everything once before anything is encoded also finds a broken record in seconds and not after an hour.
+    """
+
+    n_texts: int
+    work: int
+    bins: LengthBins
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Columns of the per-text table for some texts; `cosine` is the cosine to the centroid of the text's bin."""
+
+    ids: tuple[str, ...]
+    sources: tuple[str, ...]
+    n_characters: npt.NDArray[np.int64]
+    n_tokens: npt.NDArray[np.int64]
+    n_tokens_full: npt.NDArray[np.int64]
+    bins: tuple[str, ...]
+    cosine: npt.NDArray[np.float64] | None = None
+
+
+class TextSource(Protocol):
+    """Texts that can be read again and again, and what is known of them; `corpora.Corpus` is one."""
+
+    name: str
+    description: str
+    notes: tuple[str, ...]
+    skipped: Skipped
+
+    def __iter__(self) -> Iterator[Text]: ...
+
+
+class TextSink(Protocol):
+    """Where per-text rows go."""
+
+    def write(self, columns: TextColumns) -> None: ...
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at length: measured numbers by bin.
+
+    Args:
+        name: "as_is" or "windows".
+        estimates: by bin label, by measure.
+        n_tokens: mean token count by bin label.
+    """
+
+    name: str
+    estimates: dict[str, dict[str, Estimate]]
+    n_tokens: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one model does with one corpus.
+
+    Args:
+        views: "as_is", and "windows" where enough documents are long enough.
+        lengths: histogram of token counts before truncation.
+        points: sampled documents with their vectors.
+        documents: the documents of the nested windows, texts included.
+        n_texts: texts measured.
+        dim: length of the vectors.
+    """
+
+    views: dict[str, View]
+    lengths: tuple[LengthCount, ...]
+    points: tuple[Kept, ...]
+    documents: tuple[Kept, ...]
+    n_texts: int
+    dim: int
+
+
+def survey(
+    encoder: SentenceEncoder, corpus: Iterable[Text], settings: Settings, *, progress: Reporter | None = None
+) -> Survey:
+    """Read a corpus once without encoding it."""
+    digest = hashlib.blake2b(digest_size=16)
+    count, work, lengths = 0, 0, Reservoir(_EDGE_SAMPLE if settings.equal_bins else 0, settings.seed)
+    with (progress or Silent()).track("reading the corpus", None, "texts") as advance:
+        for batch in chunks(corpus, _CHUNK):
+            count += len(batch)
+            work += sum(_work(encoder, text.text) for text in batch)
+            digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
+            if settings.equal_bins:
+                _offer_all(lengths, batch, encoder.prepare([text.text for text in batch]), settings.seed)
+            advance(len(batch))
+    return Survey(count, work, _bins(encoder, settings, lengths), digest.hexdigest())
+
+
+def _bins(encoder: SentenceEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
+    if not settings.equal_bins:
+        return LengthBins.powers_of_two(min(encoder.max_tokens, 2**20))
+    counts = np.array([document.n_tokens for document in lengths.documents()])
+    inner = LengthBins.equal_count(counts, settings.equal_bins).edges[1:-1]
+    return LengthBins((1, *inner, encoder.max_tokens + 1))
+
+
+def _work(encoder: SentenceEncoder, text: str) -> int:
+    """About how much a text costs to encode: characters up to where truncation is sure."""
+    return min(len(text), 8 * encoder.max_tokens)
+
+
+def profile(
+    encoder: SentenceEncoder,
+    corpus: Iterable[Text],
+    settings: Settings,
+    *,
+    surveyed: Survey,
+    sink: TextSink | None = None,
+    label: str = "",
+    progress: Reporter | None = None,
+) -> Profile:
+    """Encode a corpus once, as it is, and measure by length; then the nested windows.
+
+    Args:
+        encoder: the model; patch it first to measure a fix.
+        corpus: texts; read once, never held.
+        settings: how to measure.
+        surveyed: from `survey`, of the same corpus.
+        sink: gets the per-text rows.
+        label: of the progress bars.
+        progress: told about every chunk.
+    """
+    reporter = progress or Silent()
+    reading = _Reading(encoder, settings, surveyed.bins)
+    with reporter.track(f"texts as they are{label}", surveyed.work, "characters") as advance:
+        for batch in chunks(corpus, _CHUNK):
+            columns = reading.add(batch, advance)
+            if sink and settings.stream:
+                sink.write(columns)
+    if sink and not settings.stream:
+        for columns in reading.finished_columns():
+            sink.write(columns)
+    documents = reading.window_documents()
+    views = {"as_is": _view("as_is", reading.states, surveyed.bins.labels)}
+    if documents:
+        views["windows"] = profile_windows(encoder, documents, settings, label=label, progress=reporter)
+    return Profile(views, reading.histogram(), reading.points.documents(), documents, reading.n_texts, encoder.dim)
+
+
+@dataclass
+class _Reading:
+    """What grows during the pass over a corpus."""
+
+    encoder: SentenceEncoder
+    settings: Settings
+    bins: LengthBins
+    n_texts: int = 0
+    lengths: dict[int, list[int]] = field(default_factory=dict)
+    kept: list[tuple[TextColumns, npt.NDArray[np.float32], npt.NDArray[np.int64]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        self.states = [BinState(self.encoder.dim, s.replicates, s.seed) for _ in self.bins.labels]
+        self.points = Reservoir(s.points, s.seed)
+        self.levels = {n: Reservoir(s.windows, s.seed) for n in window_lengths(self.encoder)}
+
+    def add(self, batch: Sequence[Text], advance: Advance) -> TextColumns:
+        """Encode a chunk of texts and add it to every state."""
+        prepared = self.encoder.prepare([text.text for text in batch])
+        vectors = np.concatenate(list(self._encode(batch, prepared, advance)))
+        ids = tuple(text.id for text in batch)
+        embeddings = Embeddings(vectors, ids, prepared.n_tokens, prepared.n_tokens_full)
+        units, keys = unit(vectors, first=self.n_texts), document_keys(ids)
+        places = self.bins.assign(prepared.n_tokens)
+        update_bins(
+            self.states,
+            places,
+            vectors=units,
+            keys=keys,
+            n_tokens=prepared.n_tokens,
+            truncated=embeddings.truncated,
+        )
+        self._sample(batch, prepared, units, sampling_order(keys, seed=self.settings.seed))
+        self._count_lengths(embeddings)
+        self.n_texts += len(batch)
+        columns = self._columns(batch, embeddings, places)
+        if not self.settings.stream:
+            self.kept.append((columns, units, places))
+        return columns
+
+    def _encode(
+        self, batch: Sequence[Text], prepared: Prepared, advance: Advance
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Vectors in the batch's order, encoded longest first in pieces that let the bar move."""
+        order = np.argsort(-prepared.n_tokens, kind="stable")
+        vectors = np.empty((len(batch), self.encoder.dim), np.float32)
+        for rows in np.array_split(order, max(1, len(order) // 128)):
+            vectors[rows] = self.encoder.vectors([prepared.texts[row] for row in rows])
+            advance(sum(_work(self.encoder, batch[row].text) for row in rows))
+        yield vectors
+
+    def _sample(
+        self,
+        batch: Sequence[Text],
+        prepared: Prepared,
+        units: npt.NDArray[np.float32],
+        places: npt.NDArray[np.uint64],
+    ) -> None:
+        for row, text in enumerate(batch):
+            place, n_tokens = int(places[row]), int(prepared.n_tokens[row])
+            self.points.offer(place, Kept(text.id, prepared.texts[row], n_tokens, units[row].copy()))
+            for level, reservoir in self.levels.items():
+                if n_tokens >= level:
+                    reservoir.offer(place, Kept(text.id, prepared.texts[row], n_tokens))
+
+    def _count_lengths(self, embeddings: Embeddings) -> None:
+        """Histogram over half powers of two, of lengths before truncation."""
+        cells = np.floor(2 * np.log2(embeddings.n_tokens_full)).astype(int)
+        for cell, truncated in zip(cells.tolist(), embeddings.truncated.tolist(), strict=True):
+            counts = self.lengths.setdefault(cell, [0, 0])
+            counts[0] += 1
+            counts[1] += truncated
+
+    def histogram(self) -> tuple[LengthCount, ...]:
+        """The counts of every cell from the shortest text to the longest."""
+        cells = range(min(self.lengths), max(self.lengths) + 1)
+        edges = {cell: int(np.ceil(2 ** (cell / 2))) for cell in [*cells, max(self.lengths) + 1]}
+        return tuple(
+            LengthCount(edges[cell], edges[cell + 1], *self.lengths.get(cell, [0, 0]))
+            for cell in cells
+            if edges[cell] < edges[cell + 1]
+        )
+
+    def _columns(self, batch: Sequence[Text], embeddings: Embeddings, places: npt.NDArray[np.int64]) -> TextColumns:
+        labels = self.bins.labels
+        return TextColumns(
+            embeddings.ids,
+            tuple(text.source for text in batch),
+            np.array([len(text.text) for text in batch], dtype=np.int64),
+            embeddings.n_tokens,
+            embeddings.n_tokens_full,
+            tuple(labels[place] for place in places),
+        )
+
+    def finished_columns(self) -> Iterator[TextColumns]:
+        """The kept columns with the cosine to the centroid of each text's bin."""
+        centres = [state.moments.total / max(np.linalg.norm(state.moments.total), 1e-30) for state in self.states]
+        for columns, units, places in self.kept:
+            cosine = np.einsum("ij,ij->i", units, np.stack(centres)[places])
+            yield TextColumns(**{**vars(columns), "cosine": cosine})
+
+    def window_documents(self) -> tuple[Kept, ...]:
+        """The documents of the longest window that enough documents reach."""
+        reached = [level for level, reservoir in self.levels.items() if len(reservoir) >= WINDOW_MINIMUM]
+        # One window is no curve: the shortest of two must be reached at least.
+        return self.levels[max(reached)].documents() if len(reached) > 1 else ()
+
+
+def window_lengths(encoder: SentenceEncoder) -> tuple[int, ...]:
+    """Powers of two from 8 tokens (or what leaves room for 4 tokens of text) to what the model sees."""
+    shortest = max(8, encoder.n_special_tokens + 4)
+    return tuple(2**k for k in range(3, 21) if shortest <= 2**k <= encoder.max_tokens)
+
+
+def profile_windows(
+    encoder: SentenceEncoder,
+    documents: Sequence[Kept],
+    settings: Settings,
+    *,
+    label: str = "",
+    progress: Reporter | None = None,
+) -> View:
+    """Cut the same documents to exactly n tokens, n = 8, 16, ..., and measure at each n.
+
+    What differs between bins is then the length alone and never which texts are in the bin.
+
+    Args:
+        encoder: the model; patch it first to measure a fix.
+        documents: from `Profile.documents`; all at least as long as the longest window.
+        settings: as for `profile`.
+        label: of the progress bar.
+        progress: told about every batch.
+    """
+    shortest = min(document.n_tokens for document in documents)
+    lengths = [n for n in window_lengths(encoder) if n <= shortest]
+    texts, keys = [d.text for d in documents], document_keys([d.id for d in documents])
+    states = []
+    with (progress or Silent()).track(f"nested windows{label}", len(texts) * sum(lengths), "tokens") as advance:
+        for n in lengths:
+            with encoder.window(n):
+                vectors = np.concatenate([_advance_after(encoder.vectors(b), n, advance) for b in chunks(texts, 64)])
+            state = BinState(encoder.dim, settings.replicates, settings.seed)
+            tokens = np.full(len(texts), n)
+            state.update(unit(vectors), keys=keys, n_tokens=tokens, truncated=np.zeros(len(texts), dtype=bool))
+            states.append(state)
+    return _view("windows", states, [str(n) for n in lengths])
+
+
+def _advance_after(vectors: npt.NDArray[np.float32], n: int, advance: Advance) -> npt.NDArray[np.float32]:
+    advance(n * len(vectors))
+    return vectors
+
+
+def _view(name: str, states: Sequence[BinState], labels: Sequence[str]) -> View:
+    filled = {label: state for label, state in zip(labels, states, strict=True) if state.count}
+    measured = measure_bins(filled, minimum=MINIMUM)
+    if name == "windows":
+        measured = {
+            label: {key: value for key, value in row.items() if key != "share_truncated"}
+            for label, row in measured.items()
+        }
+    return View(name, measured, {label: state.mean_tokens for label, state in filled.items()})
+
+
+def _offer_all(reservoir: Reservoir, batch: Sequence[Text], prepared: Prepared, seed: int) -> None:
+    places = sampling_order(document_keys([text.id for text in batch]), seed=seed)
+    for row, text in enumerate(batch):
+        reservoir.offer(int(places[row]), Kept(text.id, "", int(prepared.n_tokens[row])))

@@ -1,0 +1,151 @@
+"""The page: jinja fills the template, style, script and figures go inside, and one file is written in one step."""
+
+import base64
+import contextlib
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from uncollapse.errors import OutputError
+from uncollapse.measures import MEASURES
+from uncollapse.records import Result
+from uncollapse.reporting import plots, words
+from uncollapse.reporting.sections import make_sections, make_tiles
+
+KINDS = {"bad": "Problem", "good": "Good", "neutral": "Note", "unknown": "Not known"}
+
+
+def render_report(result: Result) -> str:
+    """One self-contained HTML page about a result: same result, same text.
+
+    Everything is inside (plotly.js too, about 5 MB); the page asks the network for nothing, and whatever the corpus
+    holds is shown as it is written.
+
+    Args:
+        result: what to show; nothing is computed from it.
+
+    >>> page = render_report(Result(about={"title": "Contracts <2024>"}))
+    >>> "<h1>Contracts &lt;2024&gt;</h1>" in page
+    True
+    """
+    scripts = [Markup(plots.plotly_source()), Markup(_asset("report.js"))]
+    about = result.about
+    return _environment().get_template("report.html").render(
+        title=about.get("title") or "Length report",
+        subtitle=_subtitle(result),
+        verdict=result.verdict,
+        kinds=KINDS,
+        tiles=make_tiles(result),
+        sections=make_sections(result),
+        rows=result.rows,
+        measures=[measure for name, measure in MEASURES.items() if any(row.measure == name for row in result.rows)],
+        facts=_facts(about),
+        notes=_notes(about),
+        command=words.listing(about.get("command")),
+        words=words,
+        colours=plots.COLOURS,
+        style=Markup(_asset("report.css")),
+        scripts=scripts,
+        policy=_policy(scripts),
+    )  # fmt: skip
+
+
+def write_report(path: Path, result: Result) -> None:
+    """Write `render_report(result)` to a file, whole or not at all.
+
+    The page is made and written under a temporary name in the same folder, then renamed: an older report stays as it
+    is until the new one is complete.
+
+    Args:
+        path: where to; its folder must exist.
+        result: what to show.
+
+    Raises:
+        OutputError: the folder is missing, the path is a folder itself, or the file cannot be written.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"A report needs an existing folder, but {str(path.parent)!r} is none (asked for {str(path)!r}). "
+            "Make the folder first, or give another path."
+        )
+    if path.is_dir():
+        raise OutputError(
+            f"A report is one file, but {str(path)!r} is a folder. Give a file name in it, such as "
+            f"{str(path / 'report.html')!r}."
+        )
+    page = render_report(result).encode("utf-8", errors="replace")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(page)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"The report needs a file that can be written, got {error.strerror!r} for {str(path)!r}. "
+            "Free some space, or give a path to a file in a folder you may write to."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("uncollapse.reporting")
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _policy(scripts: list[Markup]) -> str:
+    """A content security policy that runs these scripts and no other, and loads nothing."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _subtitle(result: Result) -> list[str]:
+    about = result.about
+    texts = words.entry(about, "corpus", "n_texts")
+    parts = [words.name(about, "model"), words.name(about, "corpus")]
+    parts += [f"{words.listing(texts)} texts" if texts is not None else "", words.date(about.get("created"))]
+    return [part for part in parts if part]
+
+
+def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What makes this report comparable with another; what is not known is left out."""
+    facts = {
+        "Model": words.name(about, "model"),
+        "Architecture": words.entry(about, "model", "architecture"),
+        "Dimensions": words.entry(about, "model", "dim"),
+        "Token limit": words.entry(about, "model", "max_tokens"),
+        "Limit set in its folder": words.entry(about, "model", "folder_max_tokens"),
+        "Fix in the weights": words.entry(about, "model", "fix"),
+        "Fingerprint": words.entry(about, "model", "fingerprint"),
+        "Corpus": words.name(about, "corpus"),
+        "What it is": words.entry(about, "corpus", "description"),
+        "Texts": words.entry(about, "corpus", "n_texts"),
+        "Skipped": words.entry(about, "corpus", "skipped"),
+        "Seed": None if about.get("seed") is None else str(about["seed"]),
+        "Made": about.get("created"),
+        "Versions": about.get("versions"),
+    }
+    said = ((label, words.listing(value)) for label, value in facts.items())
+    return [(label, value) for label, value in said if value]
+
+
+def _notes(about: Mapping[str, Any]) -> list[str]:
+    notes = about.get("notes")
+    items = notes if isinstance(notes, list | tuple) else [notes]
+    return [said for said in map(words.listing, items) if said]

@@ -1,0 +1,40 @@
+"""Random samples of documents that no order, chunk size or machine can change."""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A sampled document, its text cut to what the model can see."""
+
+    id: str
+    text: str
+    n_tokens: int
+    vector: npt.NDArray[np.float32] | None = None
+
+
+class Reservoir:
+    """The documents first in a random line that depends on their ids alone: the same whatever the order or chunks."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed = size, seed
+        self._heap: list[tuple[int, str, Kept]] = []
+
+    def offer(self, place: int, document: Kept) -> None:
+        """Keep the document if it is among the first."""
+        item = (-place, document.id, document)
+        if len(self._heap) < self.size:
+            heapq.heappush(self._heap, item)
+        elif self.size and item > self._heap[0]:
+            heapq.heapreplace(self._heap, item)
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def documents(self) -> tuple[Kept, ...]:
+        """The kept documents, first in line first."""
+        return tuple(item[2] for item in sorted(self._heap, reverse=True))

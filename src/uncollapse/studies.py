@@ -1,0 +1,152 @@
+"""A whole study: diagnose a corpus with a model."""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import uncollapse
+from uncollapse.attention.patching import patch
+from uncollapse.diagnosis import (
+    Profile,
+    Settings,
+    Survey,
+    TextSink,
+    TextSource,
+    profile,
+    survey,
+)
+from uncollapse.encoders import SentenceEncoder
+from uncollapse.fixes import Fix
+from uncollapse.progress import Reporter
+from uncollapse.projection import principal_axes, project
+from uncollapse.records import Point, Result, Row
+from uncollapse.verdict import judge, reference_rows, rows_of
+
+PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", "scipy")
+
+
+def diagnose(
+    encoder: SentenceEncoder,
+    corpus: TextSource,
+    *,
+    settings: Settings | None = None,
+    fix: Fix | None = None,
+    sink: TextSink | None = None,
+    progress: Reporter | None = None,
+) -> Result:
+    """Tell whether a model pulls long texts together on this corpus.
+
+    Args:
+        encoder: from `load`.
+        corpus: from `open_corpus`.
+        settings: how to measure.
+        fix: measure the model with this fix patched on.
+        sink: gets the per-text rows.
+        progress: shows how far the work is.
+
+    Returns:
+        Rows with n and interval, the verdict in plain words, sampled points, and what is needed to do it again.
+
+    Raises:
+        UncollapseError: a corpus or model that cannot be measured; see each.
+
+    >>> from uncollapse import diagnose, load, open_corpus
+    >>> result = diagnose(load("minilm"), open_corpus("docstrings", limit=500))  # doctest: +SKIP
+    >>> print(result.verdict[0].title)  # doctest: +SKIP
+    minilm pulls long texts together
+    """
+    settings = settings or Settings()
+    name = "none" if fix is None else str(fix)
+    surveyed = survey(encoder, corpus, settings, progress=progress)
+    with _applied(encoder, fix):
+        found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
+    return Result(
+        rows=labelled(profile_rows(found, name), encoder.name, corpus.name),
+        verdict=judge(found, _shown_name(encoder, fix)),
+        points=project_all([(name, found)]),
+        lengths=found.lengths,
+        about=describe(encoder, corpus, surveyed, settings, fix=name),
+    )
+
+
+def _applied(encoder: SentenceEncoder, fix: Fix | None) -> AbstractContextManager[Any]:
+    return nullcontext() if fix is None else patch(encoder.model, fix)
+
+
+def _shown_name(encoder: SentenceEncoder, fix: Fix | None) -> str:
+    return encoder.name if fix is None else f"{encoder.name} with {fix}"
+
+
+def labelled(rows: Iterable[Row], model: str, dataset: str) -> tuple[Row, ...]:
+    """The rows with their model and dataset."""
+    return tuple(replace(row, model=model, dataset=dataset) for row in rows)
+
+
+def project_all(profiles: Sequence[tuple[str, Profile]]) -> tuple[Point, ...]:
+    """Sampled texts of several profiles on the axes of the first."""
+    first = [document.vector for document in profiles[0][1].points if document.vector is not None]
+    if len(first) < 2:
+        return ()
+    mean, axes = principal_axes(np.stack(first))
+    return tuple(point for name, found in profiles for point in project(found.points, mean, axes, fix=name))
+
+
+def describe(
+    encoder: SentenceEncoder, corpus: TextSource, surveyed: Survey, settings: Settings, *, fix: str
+) -> dict[str, Any]:
+    """What a reader needs to judge the numbers and to make them again."""
+    return {
+        "model": {
+            "name": encoder.name,
+            "architecture": encoder.architecture,
+            "dim": encoder.dim,
+            "max_tokens": encoder.max_tokens,
+            "folder_max_tokens": encoder.folder_max_tokens,
+            "fix": fix,
+            "fingerprint": fingerprint(encoder.source),
+        },
+        "corpus": {
+            "name": corpus.name,
+            "description": corpus.description,
+            "n_texts": surveyed.n_texts,
+            "skipped": dict(corpus.skipped.counts),
+            "fingerprint": surveyed.fingerprint,
+        },
+        "seed": settings.seed,
+        "replicates": settings.replicates,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "notes": [*encoder.notes, *corpus.notes],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a number."""
+    found = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"uncollapse": uncollapse.__version__, "python": platform.python_version(), **found}
+
+
+def fingerprint(source: Path) -> str:
+    """A digest of a model's config and weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted([*source.rglob("config.json"), *source.rglob("*.safetensors")]):
+        digest.update(str(file.relative_to(source)).encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def profile_rows(found: Profile, fix: str, *, reference: bool = True) -> Iterator[Row]:
+    """Every row of a profile, and what isotropic vectors would give beside its effective ranks."""
+    for view in found.views.values():
+        yield from rows_of(view, fix=fix)
+        if reference:
+            yield from reference_rows(view, found.dim)

@@ -1,0 +1,72 @@
+"""Per-text rows as a parquet file that appears whole or not at all."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from uncollapse.diagnosis import TextColumns
+from uncollapse.errors import OutputError
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("n_characters", pa.int64()),
+        ("n_tokens", pa.int64()),
+        ("n_tokens_full", pa.int64()),
+        ("truncated", pa.bool_()),
+        ("bin", pa.string()),
+        ("cosine_to_centroid", pa.float64()),
+    ]
+)
+"""Columns of the file; `cosine_to_centroid` is null where vectors were not kept."""
+
+
+class TextTable:
+    """Writes per-text rows chunk by chunk; the file takes its name when the `with` ends without an error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._writer = pq.ParquetWriter(self._part, SCHEMA, compression="zstd")
+        except OSError as error:
+            raise OutputError(f"Could not write {str(self.path)!r}: {error}.") from error
+        return self
+
+    def write(self, columns: TextColumns) -> None:
+        """Append rows."""
+        rows = len(columns.ids)
+        data = {
+            "id": pa.array(columns.ids, pa.string()),
+            "source": pa.array(columns.sources, pa.string()),
+            "n_characters": columns.n_characters,
+            "n_tokens": columns.n_tokens,
+            "n_tokens_full": columns.n_tokens_full,
+            "truncated": columns.n_tokens_full > columns.n_tokens,
+            "bin": pa.array(columns.bins, pa.string()),
+            "cosine_to_centroid": pa.nulls(rows, pa.float64())
+            if columns.cosine is None
+            else np.asarray(columns.cosine, dtype=np.float64),
+        }
+        try:
+            self._writer.write_table(pa.table(data, schema=SCHEMA))
+        except OSError as error:
+            raise OutputError(f"Could not write {str(self.path)!r}: {error}.") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        if kind is None:
+            self._part.replace(self.path)
+        else:
+            self._part.unlink(missing_ok=True)

@@ -1,0 +1,252 @@
+"""From measured profiles to rows with intervals and to plain sentences."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+import numpy as np
+
+from uncollapse.diagnosis import Profile, View
+from uncollapse.measures import MINIMUM, isotropic_effective_rank
+from uncollapse.records import Finding, Row
+from uncollapse.resampling import Estimate, difference, ratio
+
+SMALL_RISE, LARGE_RISE = 0.05, 0.15
+"""Rise of the mean cosine called small below the first and strong from the second. Judgement, stated in the docs."""
+
+
+def rows_of(view: View, *, fix: str) -> Iterator[Row]:
+    """Every estimate of a view, then its trends over length."""
+    for label, estimates in view.estimates.items():
+        for measure, estimate in estimates.items():
+            yield row_of(measure, estimate, view=view.name, label=label, n_tokens=view.n_tokens[label], fix=fix)
+    for measure, trend in trends(view).items():
+        yield row_of(measure, trend, view=view.name, fix=fix)
+
+
+def row_of(
+    measure: str, estimate: Estimate, *, view: str = "", label: str = "", n_tokens: float = 0.0, fix: str = "none"
+) -> Row:
+    """An estimate as a row of the table."""
+    low, high = estimate.low, estimate.high
+    note = estimate.note if low is not None else estimate.note or "no interval"
+    return Row(
+        measure,
+        float(estimate.value),
+        None if low is None else float(low),
+        None if high is None else float(high),
+        estimate.n,
+        view=view,
+        bin=label,
+        n_tokens=round(n_tokens, 2),
+        fix=fix,
+        note=note,
+    )
+
+
+def trends(view: View) -> dict[str, Estimate]:
+    """How the mean cosine changes with length: from the shortest to the longest bin, and a doubling on average.
+
+    `mean_cosine_rise` is the difference of the two outer bins of at least 30 documents; `mean_cosine_per_doubling` is
+    the least-squares slope over log2 of the mean token count of all such bins. Both are taken replicate by replicate,
+    so windows of the same documents are compared with themselves.
+    """
+    curve = cosine_curve(view)
+    if len(curve) < 2:
+        return {}
+    tokens = np.log2([view.n_tokens[label] for label in curve])
+    slopes = (tokens - tokens.mean()) / ((tokens - tokens.mean()) ** 2).sum()
+    estimates = list(curve.values())
+    slope = Estimate.of(
+        float(slopes @ [estimate.value for estimate in estimates]),
+        slopes @ np.stack([estimate.replicates for estimate in estimates]),
+        n=min(estimate.n for estimate in estimates),
+    )
+    return {"mean_cosine_rise": difference(estimates[-1], estimates[0]), "mean_cosine_per_doubling": slope}
+
+
+def cosine_curve(view: View) -> dict[str, Estimate]:
+    """Mean cosine of the bins that hold enough documents, in order of length."""
+    return {
+        label: row["mean_cosine"]
+        for label, row in view.estimates.items()
+        if "mean_cosine" in row and row["mean_cosine"].n >= MINIMUM
+    }
+
+
+def reference_rows(view: View, dim: int) -> Iterator[Row]:
+    """Effective rank of isotropic directions at the n of the view's bins: what no collapse at all would give."""
+    for label, row in view.estimates.items():
+        if "effective_rank" in row:
+            n = row["effective_rank"].n
+            value = _isotropic(n, dim)
+            yield Row(
+                "effective_rank_isotropic",
+                float(value),
+                None,
+                None,
+                n,
+                view=view.name,
+                bin=label,
+                n_tokens=round(view.n_tokens[label], 2),
+                note="reference, one simulation with a fixed seed",
+            )
+
+
+@cache
+def _isotropic(n: int, dim: int) -> float:
+    return isotropic_effective_rank(n, dim)
+
+
+def recovered(before: View, after: View) -> Estimate | None:
+    """Which share of the rise of the mean cosine a fix takes back: (rise before - rise after) / rise before.
+
+    None where a view has no trend, or the rise before is exactly zero.
+    """
+    first, second = trends(before), trends(after)
+    if not first or not second:
+        return None
+    rise = first["mean_cosine_rise"]
+    share = ratio(difference(rise, second["mean_cosine_rise"]), rise)
+    return share if np.isfinite(share.value) else None
+
+
+def main_view(profile: Profile) -> View:
+    """Nested windows where there are any, since they change nothing but length."""
+    return profile.views.get("windows", profile.views["as_is"])
+
+
+def judge(profile: Profile, model: str, *, representative: bool = True) -> tuple[Finding, ...]:
+    """The findings about one profile, most important first.
+
+    Args:
+        profile: what was measured.
+        model: what to call the model.
+        representative: whether shares of these texts are shares of the corpus; a sample balanced by length has none.
+    """
+    truncation = _truncation(profile) if representative else ()
+    return (_collapse(main_view(profile), model), *_as_is(profile), *_rank(main_view(profile)), *truncation)
+
+
+def _collapse(view: View, model: str) -> Finding:
+    curve = cosine_curve(view)
+    if len(curve) < 2:
+        return Finding(
+            "Too few texts to tell",
+            f"A verdict needs at least two length bins of {MINIMUM} documents each; this corpus fills {len(curve)}. "
+            "Use more texts, or --bins equal:2.",
+            "unknown",
+        )
+    rise = trends(view)["mean_cosine_rise"]
+    (short, low), *_, (long, high) = curve.items()
+    figures = (
+        f"The mean cosine of unrelated texts goes from {_spell(low)} at {_tokens(short)} to {_spell(high)} at "
+        f"{_tokens(long)}: {_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % intervals)."
+    )
+    return Finding(*_name_rise(rise, model, figures))
+
+
+def _name_rise(rise: Estimate, model: str, figures: str) -> tuple[str, str, str]:
+    low, high = _interval(rise)
+    if low > 0 and rise.value >= LARGE_RISE:
+        return f"{model} pulls long texts together, strongly", figures, "bad"
+    if low > 0 and rise.value >= SMALL_RISE:
+        return f"{model} pulls long texts together", figures, "bad"
+    if low > 0:
+        return f"{model} pulls long texts together, but hardly", figures, "neutral"
+    if high < 0:
+        return f"{model} spreads long texts out: no length collapse", figures, "good"
+    if high < SMALL_RISE:
+        return f"{model} shows no length collapse on these texts", figures, "good"
+    return "These texts cannot tell", f"{figures} The interval holds zero and more: use more texts.", "unknown"
+
+
+def _as_is(profile: Profile) -> Iterator[Finding]:
+    view = profile.views["as_is"]
+    if main_view(profile) is view or not (trend := trends(view)):
+        return
+    curve = list(cosine_curve(view))
+    yield Finding(
+        "At their own lengths",
+        f"Taken as they are, texts of {_tokens(curve[-1])} are more alike than texts of {_tokens(curve[0])} by "
+        f"{_spell(trend['mean_cosine_rise'], signed=True)} in mean cosine. This holds the effect of length and of "
+        "what the long texts are about; the first verdict holds length alone.",
+        "neutral",
+    )
+
+
+def _rank(view: View) -> Iterator[Finding]:
+    ranks = [(label, row["effective_rank"]) for label, row in view.estimates.items() if "effective_rank" in row]
+    if len(ranks) < 2:
+        return
+    (short, first), (long, last) = ranks[0], ranks[-1]
+    change = difference(last, first)
+    low, high = _interval(change)
+    verb = "fewer" if high < 0 else "more" if low > 0 else "about as many"
+    yield Finding(
+        "Directions in use",
+        f"Long texts use {verb} directions to tell themselves apart: effective rank {_spell(first, digits=0)} at "
+        f"{_tokens(short)}, {_spell(last, digits=0)} at {_tokens(long)} (both at n = {first.n}).",
+        "bad" if high < 0 else "good" if low > 0 else "neutral",
+    )
+
+
+def _truncation(profile: Profile) -> Iterator[Finding]:
+    texts = sum(count.texts for count in profile.lengths)
+    lost = sum(count.truncated for count in profile.lengths)
+    if not lost:
+        yield Finding("Nothing is cut off", f"All {texts:,} texts fit into the model's window.", "good")
+        return
+    share = Estimate.of_share(lost, texts)
+    low, high = _interval(share)
+    yield Finding(
+        "Some texts are cut off",
+        f"{share.value:.1%} [{low:.1%}, {high:.1%}] of {texts:,} texts are longer than the model's window; it never "
+        "sees their ends.",
+        "bad" if share.value >= 0.05 else "neutral",
+    )
+
+
+def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:
+    """What a fix does to the rise of the mean cosine."""
+    share = recovered(main_view(before), main_view(after))
+    if share is None or share.low is None or share.high is None:
+        why = share.note if share is not None else "there are too few length bins"
+        return Finding(f"{fix} cannot be judged", f"No share of the rise can be given: {why}.", "unknown")
+    value = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    if share.low > 0:
+        sentence = f"It takes back {value} of the rise of the mean cosine (the same documents before and after)."
+        return Finding(f"{fix} takes back {share.value:.0%} of the rise", sentence, "good")
+    if share.high < 0:
+        sentence = f"It adds to the rise of the mean cosine; the share taken back is {value}."
+        return Finding(f"{fix} makes the rise worse", sentence, "bad")
+    return Finding(f"{fix} changes the rise little", f"The share taken back is {value}, which holds zero.", "neutral")
+
+
+def recovery_rows(before: View, after: Mapping[str, View]) -> Iterator[Row]:
+    """The share of the rise that each fix takes back."""
+    for fix, view in after.items():
+        if (share := recovered(before, view)) is not None:
+            yield row_of("share_recovered", share, view=view.name, fix=fix)
+
+
+def _interval(estimate: Estimate) -> tuple[float, float]:
+    """The interval, or one that excludes nothing."""
+    if estimate.low is None or estimate.high is None:
+        return -np.inf, np.inf
+    return estimate.low, estimate.high
+
+
+def _spell(estimate: Estimate, *, signed: bool = False, digits: int = 2) -> str:
+    sign = "+" if signed else ""
+    value = f"{estimate.value:{sign}.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{value} (no interval)"
+    return f"{value} [{estimate.low:{sign}.{digits}f}, {estimate.high:{sign}.{digits}f}]"
+
+
+def _tokens(label: str) -> str:
+    return f"{label} tokens"
+
+
+def _documents(view: View, n: int) -> str:
+    return f"the same {n} documents at every length" if view.name == "windows" else f"{n} or more documents a bin"

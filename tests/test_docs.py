@@ -1,0 +1,57 @@
+"""The documents say what is so: code runs, tables are current, names and files exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import uncollapse
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.real
+def test_the_readmes_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert len(names["vectors"]) == 1
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "minilm-0.8" / "model.safetensors").exists()
+
+
+def test_generated_pages_are_current() -> None:
+    command = [sys.executable, ROOT / "docs/tables.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_every_command_and_public_name_is_documented() -> None:
+    from uncollapse.cli import app
+
+    text = " ".join(page.read_text() for page in PAGES)
+    for command in app.registered_commands:
+        assert f"uncollapse {command.callback.__name__}" in text or f"make {command.callback.__name__}" in text
+    for name in ("diagnose", "fix", "load", "open_corpus", "parse", "write_report", "patch", "fold"):
+        assert f"`{name}`" in text or f"{name}(" in text or f" {name}," in text
+        assert name in uncollapse.__all__
+
+
+def test_no_machine_path_stands_anywhere() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".html", ".txt", ".svg", ""} and path.is_file():
+            found = re.search(r"/(home|root|tmp|Users)/\w", path.read_text(errors="replace"))
+            assert found is None, f"{name}: {found and found.group()}"

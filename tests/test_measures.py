@@ -1,0 +1,540 @@
+"""Every row of MEASURES obeys the same laws, agrees with a naive loop, and has an interval that covers."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tolerances import FLOAT32, FLOAT64, assert_close
+from uncollapse.errors import ModelError, UncollapseError
+from uncollapse.measures import (
+    MEASURES,
+    Measure,
+    centroid_distance,
+    effective_rank,
+    equal_n,
+    isotropic_effective_rank,
+    mean_cosine,
+    measure_bins,
+    share_truncated,
+    uniformity,
+    unit,
+)
+from uncollapse.measures.isotropy import spectral_entropies
+from uncollapse.moments import BinState, Moments
+from uncollapse.resampling import difference, document_keys, poisson_weights
+
+every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+bootstrapped = pytest.mark.parametrize(
+    "measure", [row for row in MEASURES.values() if row.name != "share_truncated"], ids=lambda row: row.name
+)
+
+
+def make_keys(n, name="doc"):
+    return document_keys([f"{name} {i}" for i in range(n)])
+
+
+def make_raw(n=60, dim=8, drift=0.7, seed=0):
+    """Directions around a drift, along some axes more than along others."""
+    generator = np.random.default_rng(seed)
+    spread = np.arange(1, dim + 1) ** -0.5
+    return generator.standard_normal((n, dim)) * spread + drift * spread
+
+
+def make_state(raw, *, keys=None, replicates=64, truncated=None, seed=0):
+    keys = make_keys(len(raw)) if keys is None else keys
+    truncated = np.arange(len(raw)) % 3 == 0 if truncated is None else truncated
+    state = BinState(dim=raw.shape[1], replicates=replicates, seed=seed)
+    state.update(unit(raw), keys=keys, n_tokens=np.arange(len(raw)), truncated=truncated)
+    return state
+
+
+def compute(measure, raw, **options):
+    state = make_state(raw, **options)
+    return measure.compute(state, len(state.sample))
+
+
+def assert_same(a, b, tolerance):
+    assert_close([a.value, a.low, a.high], [b.value, b.low, b.high], tolerance)
+    assert (a.n, a.note) == (b.n, b.note)
+
+
+# --- naive float64 loops
+
+
+def naive_vectors(state):
+    vectors = state.sample.vectors.astype(np.float64)
+    return [vector / math.sqrt(sum(x * x for x in vector)) for vector in vectors]
+
+
+def naive_pairs(state, f):
+    values = [f(u, v) for u, v in itertools.combinations(naive_vectors(state), 2)]
+    return sum(values) / len(values)
+
+
+def naive_effective_rank(state):
+    spectrum = np.linalg.svd(np.cov(np.array(naive_vectors(state)).T), compute_uv=False)
+    return math.exp(-sum(p * math.log(p) for p in spectrum / sum(spectrum) if p > 1e-15))
+
+
+NAIVE = {
+    "mean_cosine": lambda state: naive_pairs(state, lambda u, v: sum(u * v)),
+    "centroid_distance": lambda state: math.sqrt(naive_pairs(state, lambda u, v: sum((u - v) ** 2) / 2)),
+    "uniformity": lambda state: math.log(naive_pairs(state, lambda u, v: math.exp(-2 * sum((u - v) ** 2)))),
+    "effective_rank": naive_effective_rank,
+    "share_truncated": lambda state: sum(i % 3 == 0 for i in range(state.count)) / state.count,
+}
+
+RANGES = {
+    "mean_cosine": lambda n, _: (-1 / (n - 1), 1),
+    "centroid_distance": lambda n, _: (0, math.sqrt(n / (n - 1))),
+    "uniformity": lambda n, _: (-4 * n / (n - 1), 0),
+    "effective_rank": lambda n, dim: (1, min(n - 1, dim)),
+    "share_truncated": lambda *_: (0, 1),
+}
+
+ONE_POINT = {"mean_cosine": 1, "centroid_distance": 0, "uniformity": 0, "effective_rank": 1}
+
+
+# --- one battery for all
+
+
+@every_measure
+def test_the_row_tells_a_newcomer_what_it_is(measure):
+    assert MEASURES[measure.name] is measure
+    assert measure.better in ("lower", "higher", "neither")
+    assert measure.needs in ("count", "pairs", "equal_n")
+    assert all([measure.title, measure.formula, measure.range])
+    assert measure.reading.endswith(".")
+
+
+@every_measure
+@pytest.mark.parametrize("n", [2, 3, 40])
+def test_agrees_with_a_naive_loop(measure, n):
+    state = make_state(make_raw(n, seed=n))
+    # the sampled measures take float32 vectors as they are: their norms are good for 1e-7
+    tolerance = FLOAT32 if measure.needs == "equal_n" else FLOAT64
+    assert_close(measure.compute(state, n).value, NAIVE[measure.name](state), tolerance)
+
+
+@every_measure
+def test_rotation_changes_nothing(measure):
+    raw = make_raw()
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((8, 8)))
+    assert_same(compute(measure, raw @ rotation), compute(measure, raw), FLOAT32)
+
+
+@every_measure
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_scale_of_raw_vectors_changes_nothing(measure, dtype):
+    raw = make_raw()
+    scales = 10.0 ** np.random.default_rng(2).uniform(-30, 30, (60, 1))
+    assert_same(compute(measure, (raw * scales).astype(dtype)), compute(measure, raw), FLOAT32)
+
+
+@every_measure
+def test_row_order_changes_nothing(measure):
+    raw, order = make_raw(), np.random.default_rng(3).permutation(60)
+    shuffled = compute(measure, raw[order], keys=make_keys(60)[order], truncated=(np.arange(60) % 3 == 0)[order])
+    assert_close(shuffled.value, compute(measure, raw).value, FLOAT64)
+    assert_same(shuffled, compute(measure, raw), FLOAT32)
+
+
+@every_measure
+def test_merging_parts_changes_nothing(measure):
+    raw, keys, truncated = make_raw(), make_keys(60), np.arange(60) % 3 == 0
+    parts = [
+        make_state(raw[rows], keys=keys[rows], truncated=truncated[rows]) for rows in np.split(np.arange(60), [7, 50])
+    ]
+    merged = parts[2].merge(parts[0]).merge(parts[1])
+    assert_close(measure.compute(merged, 60).value, compute(measure, raw).value, FLOAT64)
+    assert_same(measure.compute(merged, 60), compute(measure, raw), FLOAT32)
+
+
+@every_measure
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 12), st.floats(-3, 3), st.integers(0, 2**32))
+def test_values_and_intervals_stay_in_range(measure, n, dim, drift, seed):
+    estimate = compute(measure, make_raw(n, dim, drift, seed))
+    least, most = RANGES[measure.name](n, dim)
+    assert least - 1e-6 <= estimate.value <= most + 1e-6
+    if estimate.low is not None:
+        # a resample may hold as few as 2 documents
+        bounds = np.array([RANGES[measure.name](size, dim) for size in (2, n)])
+        assert bounds[:, 0].min() - 1e-6 <= estimate.low <= estimate.high <= bounds[:, 1].max() + 1e-6
+
+
+@bootstrapped
+def test_the_difference_of_a_bin_with_itself_is_exactly_nothing(measure):
+    raw = make_raw()
+    gap = difference(compute(measure, raw), compute(measure, raw))
+    assert (gap.value, gap.low, gap.high) == (0, 0, 0)
+
+
+@bootstrapped
+def test_the_same_documents_are_paired(measure):
+    raw = make_raw(150)
+    longer = raw + 0.2 * np.random.default_rng(4).standard_normal(raw.shape)
+    paired = difference(compute(measure, longer), compute(measure, raw))
+    apart = difference(compute(measure, longer, keys=make_keys(150, "other")), compute(measure, raw))
+    assert paired.value == pytest.approx(apart.value, abs=1e-9)
+    assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
+
+
+@bootstrapped
+def test_another_seed_gives_another_interval_of_the_same_value(measure):
+    a, b = compute(measure, make_raw()), compute(measure, make_raw(), seed=1)
+    assert_close(a.value, b.value)
+    assert a.low != b.low
+    assert a.high - a.low == pytest.approx(b.high - b.low, rel=0.6)
+
+
+@bootstrapped
+@pytest.mark.parametrize("n", [2, 50])
+def test_vectors_that_are_all_equal(measure, n):
+    raw = np.random.default_rng(5).uniform(1, 9, (n, 1)) * make_raw(1, seed=5)
+    estimate = compute(measure, raw)
+    # the square root of float32 rounding is 3e-4
+    tolerance = 1e-3 if measure.name == "centroid_distance" else FLOAT32
+    assert_close(estimate.value, ONE_POINT[measure.name], tolerance)
+    if estimate.low is not None:
+        assert_close([estimate.low, estimate.high], [ONE_POINT[measure.name]] * 2, tolerance)
+
+
+def population(generator, n, dim=8, clusters=12):
+    """Unequal clusters around a common drift, of unequal width: skewed, heavy-tailed, of known law."""
+    centres = np.random.default_rng(6).standard_normal((clusters, dim))
+    which = generator.choice(clusters, n, p=np.arange(1, clusters + 1) / (clusters * (clusters + 1) / 2))
+    width = generator.gamma(2, 0.4, (n, 1))
+    return centres[which] + 0.5 + width * generator.standard_normal((n, dim))
+
+
+SIMULATIONS, DOCUMENTS = 200, 80
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """Estimates of every bootstrapped measure on independent samples of one population."""
+    generator = np.random.default_rng(7)
+    rows = {name: [] for name in ONE_POINT}
+    for i in range(SIMULATIONS):
+        state = make_state(
+            population(generator, DOCUMENTS), keys=make_keys(DOCUMENTS, f"simulation {i}"), replicates=256
+        )
+        for name, estimates in rows.items():
+            estimates.append(MEASURES[name].compute(state, DOCUMENTS))
+    return rows
+
+
+def true_mean_cosine():
+    vectors = unit(population(np.random.default_rng(8), 400_000)).astype(np.float64)
+    return float(np.square(vectors.mean(axis=0)).sum())
+
+
+@bootstrapped
+def test_intervals_cover_and_are_no_wider_than_they_must_be(measure, simulated):
+    estimates = simulated[measure.name]
+    values = np.array([e.value for e in estimates])
+    truth = true_mean_cosine() if measure.name == "mean_cosine" else values.mean()
+    coverage = np.mean([e.low <= truth <= e.high for e in estimates])
+    widths = np.mean([e.high - e.low for e in estimates]) / (2 * 1.96 * values.std(ddof=1))
+    assert 0.90 <= coverage <= 0.99
+    assert 0.85 <= widths <= 1.2
+
+
+def test_mean_cosine_is_unbiased(simulated):
+    values = np.array([e.value for e in simulated["mean_cosine"]])
+    assert abs(values.mean() - true_mean_cosine()) < 3.5 * values.std() / math.sqrt(SIMULATIONS)
+
+
+# --- similarity
+
+
+def test_replicates_are_loops_over_drawn_documents_without_pairs_of_one_document():
+    state = make_state(make_raw(12), replicates=8)
+    drawn = poisson_weights(state.sample.keys, 8).astype(int)
+    vectors = naive_vectors(state)
+    for b in range(8):
+        multiset = [i for i in range(12) for _ in range(drawn[i, b])]
+        pairs = [(i, j) for i, j in itertools.permutations(multiset, 2) if i != j]
+        cosine = np.mean([vectors[i] @ vectors[j] for i, j in pairs])
+        energy = np.mean([math.exp(-2 * ((vectors[i] - vectors[j]) ** 2).sum()) for i, j in pairs])
+        assert_close(mean_cosine(state.moments).replicates[b], cosine, FLOAT32)
+        assert_close(centroid_distance(state.moments).replicates[b], math.sqrt(1 - cosine), FLOAT32)
+        assert_close(uniformity(*state.head(12)).replicates[b], math.log(energy), FLOAT32)
+
+
+def test_replicates_of_the_mean_cosine_do_not_lie_above_it():
+    n = 50
+    estimate = mean_cosine(make_state(np.random.default_rng(9).standard_normal((n, 16)), replicates=256).moments)
+    # counting a document drawn twice as a pair of cosine 1 would lift them by 1 / n
+    assert abs(estimate.replicates.mean() - estimate.value) < 0.2 / n
+
+
+def test_isotropic_vectors_have_no_mean_cosine():
+    estimate = mean_cosine(make_state(np.random.default_rng(10).standard_normal((2000, 64))).moments)
+    assert abs(estimate.value) < 4 * math.sqrt(2 / 64) / 2000
+    assert estimate.low < 0 < estimate.high
+
+
+def test_the_centroid_distance_is_the_mean_cosine_as_a_length():
+    moments = make_state(make_raw()).moments
+    vectors = np.array(naive_vectors(make_state(make_raw())))
+    spread = np.square(vectors - vectors.mean(axis=0)).sum() / 59
+    assert_close(centroid_distance(moments).value, math.sqrt(spread))
+    assert_close(centroid_distance(moments).value ** 2, 1 - mean_cosine(moments).value)
+
+
+def test_unit_keeps_directions():
+    raw = make_raw(3000).astype(np.float32)
+    units = unit(raw)
+    assert units.dtype == np.float32
+    assert_close(np.linalg.norm(units.astype(np.float64), axis=1), 1, 1e-7)
+    assert_close(units * np.linalg.norm(raw, axis=1, keepdims=True), raw, FLOAT32)
+    assert_close(unit(units), units, 1e-7)
+
+
+@pytest.mark.parametrize(("dtype", "least", "most"), [(np.float32, 1e-45, 3e38), (np.float64, 1e-300, 1e300)])
+def test_unit_takes_the_smallest_and_largest_vectors(dtype, least, most):
+    extremes = np.array([[least, least], [most, most]], dtype)
+    assert_close(unit(extremes), math.sqrt(0.5), FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [(0, "is all zeros"), (np.nan, "holds NaN or inf"), (np.inf, "holds NaN or inf")]
+)
+def test_vectors_without_direction_are_refused_by_row(value, what):
+    raw = np.ones((2000, 3))
+    raw[1500] = value
+    with pytest.raises(ModelError, match=rf"row 1500 \(counted from 0\) {what}.*zeros come from empty texts"):
+        unit(raw)
+    with pytest.raises(ModelError, match="row 11500"):
+        unit(raw, first=10_000)
+
+
+def test_unit_wants_a_matrix():
+    with pytest.raises(ModelError, match=r"shape \[texts, dim\], got shape \[3\]"):
+        unit(np.ones(3))
+
+
+@pytest.mark.parametrize("measure", [mean_cosine, centroid_distance])
+def test_one_document_makes_no_pair(measure):
+    with pytest.raises(ModelError, match=r"2 documents, but the bin holds 0\. Widen"):
+        measure(Moments(dim=2))
+
+
+def test_tiny_bins_have_a_value_and_no_interval():
+    estimate = mean_cosine(make_state(make_raw(2)).moments)
+    assert estimate.low is None
+    assert "bootstrap replicates are undefined" in estimate.note
+
+
+# --- isotropy
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 30), st.integers(1, 10), st.floats(-2, 2), st.integers(0, 2**32))
+def test_uniformity_is_bounded_by_the_mean_cosine(n, dim, drift, seed):
+    state = make_state(make_raw(n, dim, drift, seed))
+    assert uniformity(*state.head(n)).value >= -4 * (1 - mean_cosine(state.moments).value) - 1e-6
+
+
+def test_uniformity_of_one_document_is_refused():
+    with pytest.raises(ModelError, match="2 documents, but there are 1"):
+        uniformity(np.ones((1, 1)), np.ones((1, 4)))
+
+
+def ones_like_rows(vectors):
+    return np.ones((len(vectors), 4))
+
+
+def rank_of(raw):
+    vectors = unit(raw)
+    return effective_rank(vectors, ones_like_rows(vectors)).value
+
+
+def test_one_direction_has_effective_rank_one():
+    rows = np.random.default_rng(11).choice([-1.0, 1.0], (40, 1)) * make_raw(1, seed=11)
+    assert_close(rank_of(rows), 1, 1e-8)
+
+
+@pytest.mark.parametrize("dim", [2, 5, 9])
+def test_equal_variances_have_as_many_ranks_as_dimensions(dim):
+    assert_close(rank_of(np.vstack([np.eye(dim), -np.eye(dim)])), dim)
+    assert rank_of(np.random.default_rng(12).standard_normal((4000, dim))) == pytest.approx(dim, rel=0.005)
+
+
+def test_unequal_variances_have_the_exponential_of_their_entropy():
+    shares = np.array([0.5, 0.25, 0.125, 0.125])
+    rows = np.vstack([np.repeat(sign * np.eye(4), (8 * shares).astype(int), axis=0) for sign in (1, -1)])
+    assert_close(rank_of(rows), 2 ** (0.5 * 1 + 0.25 * 2 + 2 * 0.125 * 3))
+
+
+@pytest.mark.parametrize(("n", "dim"), [(2, 3), (5, 9), (9, 9), (10, 9), (11, 9), (40, 9)])
+def test_leaving_out_each_document_is_exact(n, dim):
+    vectors = unit(make_raw(n, dim, seed=n)).astype(np.float64)
+    entropy, without = spectral_entropies(vectors)
+    assert_close(entropy, spectral_entropies_by_svd(vectors))
+    assert_close(without, [spectral_entropies_by_svd(np.delete(vectors, i, axis=0)) for i in range(n)])
+
+
+def spectral_entropies_by_svd(vectors):
+    spectrum = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False) ** 2
+    if spectrum.sum() < 1e-20:
+        return 0.0
+    return -sum(p * math.log(p) for p in spectrum / spectrum.sum() if p > 1e-25)
+
+
+def test_leaving_out_the_only_other_document_leaves_one_point():
+    vectors = unit(np.array([[1.0, 0, 0]] * 5 + [[0, 1.0, 0]])).astype(np.float64)
+    _, without = spectral_entropies(vectors)
+    assert_close(without, 0)
+
+
+def test_doubled_documents_do_not_break_leaving_out():
+    vectors = np.repeat(unit(make_raw(6, 9)).astype(np.float64), 2, axis=0)
+    _, without = spectral_entropies(vectors)
+    assert_close(without, [spectral_entropies_by_svd(np.delete(vectors, i, axis=0)) for i in range(12)])
+
+
+@pytest.mark.parametrize(("n", "dim"), [(30, 64), (64, 64), (200, 16)])
+def test_the_interval_of_the_effective_rank_is_right_below_and_above_the_dimension(n, dim):
+    generator = np.random.default_rng(13)
+    widths, ranks = [], []
+    for i in range(60):
+        vectors = unit(population(generator, n, dim))
+        estimate = effective_rank(vectors, poisson_weights(make_keys(n, f"width {i}"), 256))
+        widths.append(math.log(estimate.high / estimate.low) / (2 * 1.96))
+        ranks.append(math.log(estimate.value))
+    # the jackknife is conservative, most so where n < dim; 60 samples know the truth to 9 %
+    assert 0.85 < np.mean(widths) / np.std(ranks, ddof=1) < 1.5
+
+
+def test_influences_are_the_slopes_of_the_entropy_in_the_weight_of_each_document():
+    n, step = 400, 1e-4
+    vectors = unit(population(np.random.default_rng(15), n, 4)).astype(np.float64)
+    heavier = effective_rank(vectors, 1 + np.eye(n))
+    influences = np.log(heavier.replicates / heavier.value)
+
+    def entropy(weights):
+        covariance = np.cov(vectors.T, aweights=weights)
+        shares = np.linalg.eigvalsh(covariance / np.trace(covariance))
+        return -(shares @ np.log(shares))
+
+    slopes = [(entropy(1 + step * row) - entropy(1 - step * row)) / (2 * step) for row in np.eye(n)]
+    # leaving out one of 400 is a step, not a slope: they differ by 1 / n
+    assert np.corrcoef(influences, slopes)[0, 1] > 0.999
+    assert influences.std() == pytest.approx(np.std(slopes), rel=0.02)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_documents_have_effective_rank_one(n):
+    estimate = effective_rank(np.ones((n, 3)) / math.sqrt(3), np.ones((n, 4)))
+    assert (estimate.value, estimate.low, estimate.n) == (1, None, n)
+    assert "1 by definition" in estimate.note
+
+
+def test_rounding_noise_is_no_direction():
+    rows = np.ones((50, 8)) + 1e-7 * np.random.default_rng(14).standard_normal((50, 8))
+    assert rank_of(rows) == 1
+
+
+@pytest.mark.parametrize(("n", "dim"), [(100, 384), (500, 384), (1024, 384), (1024, 32)])
+def test_isotropic_directions_have_pages_effective_rank(n, dim):
+    # Page (1993), Average entropy of a subsystem: log m - m / 2n for a random m x n matrix; centring costs one degree
+    small, large = min(n - 1, dim), max(n - 1, dim)
+    expected = small * math.exp(-small / (2 * large))
+    assert isotropic_effective_rank(n, dim, draws=1) == pytest.approx(expected, rel=0.01)
+
+
+def test_the_isotropic_line_is_what_effective_rank_says_of_isotropic_directions():
+    ranks = [rank_of(np.random.default_rng(seed).standard_normal((60, 24))) for seed in range(8)]
+    assert isotropic_effective_rank(60, 24, draws=8) == pytest.approx(np.mean(ranks), rel=0.01)
+    assert isotropic_effective_rank(1, 24) == 1
+
+
+def test_the_isotropic_line_is_the_same_every_time_and_takes_a_generator():
+    assert isotropic_effective_rank(20, 5) == isotropic_effective_rank(20, 5)
+    given_one = [isotropic_effective_rank(20, 5, generator=np.random.default_rng(seed)) for seed in (0, 1)]
+    assert given_one[0] == isotropic_effective_rank(20, 5) != given_one[1]
+
+
+# --- truncation
+
+
+def test_a_share_of_nothing_stays_open_above():
+    estimate = share_truncated(make_state(make_raw(50), truncated=np.zeros(50, bool)))
+    assert estimate.value == estimate.low == 0
+    assert 0.05 < estimate.high < 0.1
+
+
+def test_an_empty_bin_has_no_share():
+    with pytest.raises(UncollapseError, match="at least 1 document, but the bin holds none"):
+        share_truncated(BinState(dim=2))
+
+
+# --- all bins
+
+
+def make_bins(**sizes):
+    return {label: make_state(make_raw(n, seed=n), keys=make_keys(n, label)) for label, n in sizes.items()}
+
+
+def test_bins_are_compared_at_the_smallest_sample_that_is_large_enough():
+    bins = make_bins(a=70, b=50, c=40, d=12)
+    assert [equal_n(bins, minimum=minimum) for minimum in (30, 40, 41, 99)] == [40, 40, 50, 0]
+    table = measure_bins(bins)
+    for label in "abc":
+        assert set(table[label]) == set(MEASURES)
+        assert {name: table[label][name].n for name in MEASURES if MEASURES[name].needs == "equal_n"} == {
+            "uniformity": 40,
+            "effective_rank": 40,
+        }
+    assert table["a"]["mean_cosine"].n == 70
+    assert_same(table["a"]["effective_rank"], effective_rank(*bins["a"].head(40)), FLOAT64)
+
+
+def test_small_bins_have_fewer_measures_and_say_so():
+    table = measure_bins(make_bins(full=30, few=12, two=2, one=1, none=0))
+    assert set(table["full"]) == set(MEASURES)
+    assert set(table["two"]) == set(table["few"])
+    assert set(table["few"]) == {"mean_cosine", "centroid_distance", "share_truncated"}
+    assert {e.note for e in table["few"].values()} == {"only 12 documents, fewer than 30"}
+    assert set(table["one"]) == {"share_truncated"}
+    assert table["none"] == {}
+    assert all(e.note == "" for e in table["full"].values())
+
+
+def test_a_full_sample_sets_the_equal_n():
+    state = BinState(dim=8, sample_size=32)
+    state.update(unit(make_raw(60)), keys=make_keys(60), n_tokens=np.ones(60, int), truncated=np.zeros(60, bool))
+    assert measure_bins({"a": state})["a"]["effective_rank"].n == 32
+    assert measure_bins({"a": state})["a"]["mean_cosine"].n == 60
+
+
+def test_no_large_bin_means_no_equal_n_measure():
+    table = measure_bins(make_bins(a=12, b=20))
+    assert all("effective_rank" not in row for row in table.values())
+    assert measure_bins({}) == {}
+
+
+def test_some_measures_can_be_taken_and_new_ones_are_a_row():
+    count = Measure(
+        "count", "Count", "n", "0 or more", "neither", "How many.", "", "count", lambda s, _: share_truncated(s)
+    )
+    table = measure_bins(make_bins(a=40), measures={"count": count, "uniformity": MEASURES["uniformity"]})
+    assert set(table["a"]) == {"count", "uniformity"}
+
+
+def test_bins_of_two_bootstraps_are_refused():
+    bins = {"a": make_state(make_raw()), "b": make_state(make_raw(), seed=1)}
+    with pytest.raises(UncollapseError, match=r"one \(dim, replicates, seed\), got \[\(8, 64, 0\), \(8, 64, 1\)\]"):
+        measure_bins(bins)
+
+
+def test_a_minimum_below_two_is_refused():
+    with pytest.raises(UncollapseError, match="`minimum` must be at least 2 documents, got 1"):
+        measure_bins(make_bins(a=4), minimum=1)

@@ -1,0 +1,113 @@
+"""Temperature values and the notation of fixes."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uncollapse.attention.temperature import Temperature
+from uncollapse.errors import NotationError
+from uncollapse.fixes import FIXES, parse
+from uncollapse.notation import Call, parse_calls
+
+positive = st.floats(min_value=1e-6, max_value=1e6, allow_nan=False)
+rows = st.lists(positive, min_size=1, max_size=4)
+taus = (
+    positive
+    | rows
+    | st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(positive, min_size=n, max_size=n), min_size=1))
+)
+
+
+@given(taus)
+def test_notation_and_json_read_back_what_they_print(tau: object) -> None:
+    temperature = Temperature(tau)
+    assert parse(str(temperature)) == temperature
+    assert Temperature.from_json(json.loads(json.dumps(temperature.to_json()))) == temperature
+
+
+@given(taus)
+def test_identity_is_exactly_all_ones(tau: object) -> None:
+    temperature = Temperature(tau)
+    values = str(temperature).removeprefix("temperature(").removesuffix(")").replace("[", " ").replace("]", " ")
+    assert temperature.is_identity == all(float(value) == 1.0 for value in values.replace(",", " ").split())
+
+
+@pytest.mark.parametrize("tau", [0, -1, -0.0, math.nan, math.inf, [0.8, 0], [[0.8], [-1]]])
+def test_tau_must_be_finite_and_positive(tau: object) -> None:
+    with pytest.raises(NotationError, match=r"tau must be finite and > 0, got .* Use `temperature\(1.0\)`"):
+        Temperature(tau)
+
+
+@pytest.mark.parametrize("tau", [True, "0.8", None, ["a"], {"a": 1}])
+def test_tau_must_be_a_number(tau: object) -> None:
+    with pytest.raises(NotationError, match="tau must be a number > 0, got"):
+        Temperature(tau)
+
+
+@pytest.mark.parametrize("tau", [[0.8, [0.9]], [[[0.8]]], [[0.8, 0.9], 1.0]])
+def test_ragged_shapes_are_refused(tau: object) -> None:
+    with pytest.raises(NotationError, match="a number, one number a layer, or one list of numbers a layer"):
+        Temperature(tau)
+
+
+def test_an_empty_list_is_refused() -> None:
+    with pytest.raises(NotationError, match="at least one number, got an empty list"):
+        Temperature([])
+
+
+@pytest.mark.parametrize("text", ["temperature(0)", "temperature(-1)", "temperature(nan)", "temperature(inf)"])
+def test_notation_refuses_impossible_temperatures(text: str) -> None:
+    with pytest.raises(NotationError, match="tau must be finite and > 0"):
+        parse(text)
+
+
+def test_unknown_fix_names_the_nearest() -> None:
+    with pytest.raises(NotationError, match=r"No fix 'temprature'.*Did you mean 'temperature'\? Known fixes"):
+        parse("temprature(0.8)")
+
+
+@pytest.mark.parametrize("text", ["temperature()", "temperature(0.8, 0.9)", "temperature(t=0.8)"])
+def test_wrong_arguments_say_what_is_expected(text: str) -> None:
+    with pytest.raises(NotationError, match=r"Wrong arguments in .* Expected temperature\(tau"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0.8", "temperature(", "a.b(1)", "temperature(open('x'))", "a(1) - b(2)", "(" * 500]
+)
+def test_what_is_no_call_is_refused_and_nothing_is_evaluated(text: str) -> None:
+    with pytest.raises(NotationError, match=r"Expected a fix such as 'temperature\(0.8\)'"):
+        parse(text)
+
+
+def test_several_fixes_are_not_silently_dropped() -> None:
+    with pytest.raises(NotationError, match="Expected one fix, got 2"):
+        parse("temperature(0.8) + temperature(0.9)")
+
+
+def test_bare_words_are_strings() -> None:
+    assert parse_calls("a(b, key=word) + c") == (Call("a", ("b",), {"key": "word"}), Call("c"))
+
+
+def test_a_json_file_holds_a_fix(tmp_path: Path) -> None:
+    path = tmp_path / "tau.json"
+    path.write_text(json.dumps(Temperature([0.9, 0.8]).to_json()))
+    assert parse(str(path)) == Temperature([0.9, 0.8])
+    path.write_text("{")
+    with pytest.raises(NotationError, match="Expected a JSON file with a fix"):
+        parse(str(path))
+    path.write_text('{"fix": "wightening"}')
+    with pytest.raises(NotationError, match=r'Expected {"fix": name, \.\.\.}'):
+        parse(str(path))
+    path.write_text('{"fix": "temperature", "t": 1}')
+    with pytest.raises(NotationError, match=r'"tau": \.\.\.'):
+        parse(str(path))
+
+
+def test_every_fix_is_in_the_table_under_its_own_notation() -> None:
+    for name, kind in FIXES.items():
+        assert str(kind(1.0)).startswith(f"{name}(")
