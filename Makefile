@@ -5,7 +5,7 @@ export HF_HUB_OFFLINE := 1
 .PHONY: demo test lint clean
 
 demo: .venv/demo.stamp
-	$(BIN)/uncollapse demo
+	$(BIN)/uncollapse demo --force
 
 test: lint
 	$(BIN)/pytest
@@ -19,18 +19,21 @@ lint: .venv/dev.stamp
 clean:
 	rm -rf .venv
 
-$(BIN)/python:
-	$(PYTHON) -m venv .venv
+# Debian's Python comes without the part of venv that brings pip, so the pip outside installs the one inside.
+.venv/python.stamp:
+	$(PYTHON) -m venv --clear --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip
+	touch $@
 
 # torch goes first and alone: left to a resolver, it brings gigabytes for graphics cards.
-.venv/torch.stamp: constraints.txt | $(BIN)/python
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+.venv/torch.stamp: constraints.txt .venv/python.stamp
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	touch $@
 
 .venv/demo.stamp: pyproject.toml .venv/torch.stamp
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
 	touch $@
 
 .venv/dev.stamp: pyproject.toml .venv/torch.stamp
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
 	touch $@ .venv/demo.stamp

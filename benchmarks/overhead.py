@@ -2,13 +2,14 @@
 
     python benchmarks/overhead.py
 
-Everything is measured in one process on the bundled model and documentation strings, in turns (A B C A B C ...), so
-that a machine that slows down slows all of them. A ratio below 1 is noise: the folded model does the same arithmetic.
+Everything is measured in one process and one thread on the bundled model and documentation strings, in turns, as CPU
+time, so that a machine that slows down slows all of them. A ratio below 1 is noise: the folded model does the same
+arithmetic.
 """
 
 import argparse
 import os
-import statistics
+import random
 import tempfile
 import time
 import tracemalloc
@@ -17,6 +18,9 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import numpy as np
+import torch
+import transformers
 from sentence_transformers import SentenceTransformer
 
 from uncollapse.attention.patching import patch
@@ -24,31 +28,34 @@ from uncollapse.attention.temperature import Temperature
 from uncollapse.checkpoints import fix
 from uncollapse.corpora import Balanced, Text, open_corpus
 from uncollapse.diagnosis import Settings, profile, survey
-from uncollapse.encoders import find_source, load
+from uncollapse.encoders import Prepared, find_source, load
 from uncollapse.tables import TextTable
 
 TAU = Temperature(0.8)
 
 
 def timed(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     action()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def compare(actions: dict[str, Callable[[], object]], rounds: int) -> None:
-    """Run the actions in turns and print each one's time as a ratio to the first, round by round."""
+    """Run the actions in turns, in another order each round, and print each one's CPU time over the first's."""
     times: dict[str, list[float]] = {name: [] for name in actions}
+    order, shuffle = list(actions), random.Random(0)
     for action in actions.values():
         action()
     for _ in range(rounds):
-        for name, action in actions.items():
-            times[name].append(timed(action))
-    base = next(iter(times.values()))
+        shuffle.shuffle(order)
+        for name in order:
+            times[name].append(timed(actions[name]))
+    base = np.array(times[next(iter(actions))])
     for name, values in times.items():
-        ratios = [value / first for value, first in zip(values, base, strict=True)]
-        shown = f"{statistics.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f}"
-        print(f"| {name} | {statistics.median(values):.2f} s | {shown} |")
+        ratios = np.array(values) / base
+        draws = np.random.default_rng(0).choice(ratios, (2000, rounds))
+        low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+        print(f"| {name} | {np.median(values):.2f} s | {np.median(ratios):.3f} [{low:.3f}, {high:.3f}] | {rounds} |")
 
 
 def encode_costs(texts: list[str], folder: Path, rounds: int) -> None:
@@ -115,16 +122,10 @@ class Instant:
         return getattr(self._encoder, name)
 
     def prepare(self, texts: list[str]):
-        import numpy as np
-
-        from uncollapse.encoders import Prepared
-
         n = np.array([len(text) // 4 + 2 for text in texts])
         return Prepared(tuple(text[:2000] for text in texts), np.minimum(n, 512), n)
 
     def vectors(self, texts: list[str]):
-        import numpy as np
-
         return np.random.default_rng(len(texts)).standard_normal((len(texts), 384)).astype(np.float32)
 
 
@@ -159,18 +160,26 @@ class Generated(open_as_corpus):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=210, help="documentation strings, balanced by length")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--texts", type=int, default=70, help="documentation strings, balanced by length")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", choices=("encode", "diagnosis", "memory"))
     options = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.logging.disable_progress_bar()
     texts = list(Balanced(open_corpus("docstrings", limit=8000), options.texts))
-    print(f"{len(texts)} texts, {options.rounds} rounds\n")
-    print("| what | median | ratio to the first: median | range |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        fix("minilm", TAU, Path(folder) / "model")
-        encode_costs([text.text for text in texts], Path(folder) / "model", options.rounds)
-    diagnosis_costs(texts, options.rounds)
-    print("\n| memory of the diagnosis | 5,000 texts | 50,000 texts | the vectors alone |\n|---|---|---|---|")
-    memory((5_000, 50_000))
+    if options.only != "memory":
+        print(f"{len(texts)} texts balanced by length; encoding alone is timed on 24 of them\n")
+        print("| what | median CPU time | ratio to the first, median and 95 % interval | rounds |\n|---|---|---|---|")
+    if options.only in (None, "encode"):
+        with tempfile.TemporaryDirectory() as folder:
+            fix("minilm", TAU, Path(folder) / "model")
+            few = [text.text for text in texts[:: max(1, len(texts) // 24)]]
+            encode_costs(few, Path(folder) / "model", 2 * options.rounds)
+    if options.only in (None, "diagnosis"):
+        diagnosis_costs(texts, options.rounds)
+    if options.only in (None, "memory"):
+        print("\n| memory of the diagnosis | 20,000 texts | 100,000 texts | the vectors alone |\n|---|---|---|---|")
+        memory((20_000, 100_000))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class PlantedEncoder:
         self.drift, self.max_tokens, self.mean = drift, max_tokens, mean
         self.encoded = 0
 
-    n_special_tokens = 2
+    n_special_tokens, can_cut, folded_fix = 2, True, "none"
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(text.split()) + 2 for text in texts], dtype=np.int64)

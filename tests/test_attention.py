@@ -7,12 +7,13 @@ from functools import cache
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedModel, T5Config, T5Model
 
 from architectures import CONFIGS, HEADS, LAYERS, build, stay_double
-from uncollapse.attention.folding import STAMP, fold
+from uncollapse.attention.folding import fold
 from uncollapse.attention.patching import patch
 from uncollapse.attention.sites import SPECS, Spec, Term, backbone, class_key, find_sites
+from uncollapse.attention.stamps import STAMP
 from uncollapse.attention.temperature import Temperature
 from uncollapse.attention.verification import divided_softmax, probe_batch, probe_states, verify
 from uncollapse.errors import ArchitectureError
@@ -270,6 +271,23 @@ def test_verify_refuses_weights_that_are_not_finite() -> None:
     model.encoder.layer[0].attention.self.query.weight.data[0, 0] = float("nan")
     with pytest.raises(ArchitectureError, match="NaN or infinity"):
         verify(model, Temperature(0.8))
+    with pytest.raises(ArchitectureError, match="NaN or infinity"):
+        verify(model_of("bert").float(), Temperature(0.8), model)
+
+
+def test_verify_holds_for_the_identity_too() -> None:
+    folded = model_of("bert").float()
+    fold(folded, Temperature(0.5))
+    with pytest.raises(ArchitectureError, match="The folded model must equal softmax"):
+        verify(model_of("bert").float(), Temperature(1.0), folded)
+
+
+def test_verify_sees_a_forgotten_term_at_a_mild_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPECS, "gpt_oss.GptOssAttention", Spec((Term("q_proj"),)))
+    folded = model_of("gpt_oss").float()
+    fold(folded, Temperature(0.95))
+    with pytest.raises(ArchitectureError, match="must equal softmax"):
+        verify(model_of("gpt_oss").float(), Temperature(0.95), folded)
 
 
 def test_double_fold_is_refused() -> None:
@@ -342,13 +360,57 @@ def test_tied_weights_are_scaled_once() -> None:
         assert distance(probe_states(model), probe_states(tied)) <= EXACT
 
 
-def test_fold_in_half_precision_rounds_once() -> None:
-    """Folding then casting, and casting then folding, are equally near; a power of two is exact."""
+@pytest.mark.parametrize("tau", [0.5, 0.7])
+def test_fold_in_half_precision_rounds_once(tau: float) -> None:
+    """The folded weight is the exact product, rounded to the nearest the precision has."""
     model = build("bert", dtype=torch.bfloat16)
-    stock = copy.deepcopy(model)
-    fold(model, Temperature(0.5))
-    query = "encoder.layer.0.attention.self.query.weight"
-    assert torch.equal(model.state_dict()[query], stock.state_dict()[query] * 2)
+    query = model.encoder.layer[0].attention.self.query.weight
+    exact = query.double() / tau
+    fold(model, Temperature(tau))
+    spacing = torch.finfo(torch.bfloat16).eps * exact.abs()
+    assert bool(((query.double() - exact).abs() <= spacing / 2).all())
+
+
+def test_decoders_may_be_padded_on_the_left() -> None:
+    for name in ("qwen2", "qwen3", "gpt2", "gemma3"):
+        model = model_of(name)
+        batch = {key: value.flip(1) for key, value in probe_batch(model).items()}
+        batch["position_ids"] = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+        with stay_double(), divided_softmax(model, Temperature(0.7)):
+            wanted = probe_states(model, batch)
+        with stay_double(), patch(model, Temperature(0.7)):
+            assert distance(probe_states(model, batch), wanted) <= EXACT
+        fold(model, Temperature(0.7))
+        with stay_double():
+            assert distance(probe_states(model, batch), wanted) <= EXACT
+
+
+def test_a_patch_serves_inference_and_then_training() -> None:
+    model = model_of("bert").float()
+    with patch(model, Temperature([[0.6, 0.7, 0.8, 0.9]] * LAYERS)):
+        with torch.inference_mode():
+            model(**probe_batch(model))
+        model(**probe_batch(model))[0].sum().backward()
+    assert model.encoder.layer[0].attention.self.query.weight.grad is not None
+
+
+def test_a_compiled_model_is_refused_by_patch() -> None:
+    model = torch.compile(model_of("bert"))
+    with pytest.raises(ArchitectureError, match="its graph would ignore the patch"), patch(model, Temperature(0.7)):
+        pass
+
+
+def test_a_folded_model_is_refused_by_patch() -> None:
+    model = model_of("bert")
+    fold(model, Temperature(0.8))
+    with pytest.raises(ArchitectureError, match="in its weights already"), patch(model, Temperature(0.8)):
+        pass
+
+
+def test_an_encoder_with_its_decoder_is_refused() -> None:
+    model = T5Model(T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
+    with pytest.raises(ArchitectureError, match="got T5Model with both. Give the encoder"):
+        find_sites(model)
 
 
 def test_gradients_flow_through_a_patch() -> None:

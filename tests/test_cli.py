@@ -78,7 +78,8 @@ def test_options_reach_what_they_name(model: str, corpus: Path) -> None:
     fixed = Result.from_json(Path("b/result.json").read_text())
     assert {row.fix for row in fixed.rows} == {"temperature(0.5)", "none"}
     assert {row.measure for row in fixed.select(fix="none")} == {"effective_rank_isotropic"}
-    assert fixed.about["model"]["fix"] == "temperature(0.5)"
+    assert fixed.about["model"]["patched_fix"] == "temperature(0.5)"
+    assert fixed.about["model"]["folded_fix"] == "none"
 
 
 def test_a_fix_changes_the_numbers_and_leaves_the_model_alone(model: str, corpus: Path) -> None:
@@ -97,6 +98,12 @@ def test_fix_writes_a_model_that_diagnose_loads(model: str, corpus: Path, capsys
     assert "temperature(0.8) in the weights, float32" in printed.out.replace("\n", " ")
     assert "reloading with stock sentence-transformers" in printed.err
     assert run(["diagnose", str(corpus), "-m", "fixed", "-o", "out", "-q"]) == 0
+    about = Result.from_json(Path("out/result.json").read_text())
+    assert {row.fix for row in about.select(measure="mean_cosine")} == {"temperature(0.8)"}
+    assert about.about["model"]["folded_fix"] == "temperature(0.8)"
+    again = ["diagnose", str(corpus), "-m", "fixed", "-o", "again", "--fix", "temperature(0.8)"]
+    assert run(again) == 2, "two temperatures would multiply"
+    assert "in its weights already" in capsys.readouterr().err
     Path("tau.json").write_text('{"fix": "temperature", "tau": [0.9, 0.8, 0.7]}')
     assert run(["fix", model, "tau.json", "-o", "fixed", "--force", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -104,6 +111,12 @@ def test_fix_writes_a_model_that_diagnose_loads(model: str, corpus: Path, capsys
 
 
 WRONG = {
+    "empty fix": (["diagnose", "CORPUS", "-m", "MODEL", "--fix", ""], "Expected a fix such as"),
+    "no room": (
+        ["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "2"],
+        "leave room for text beside the 2",
+    ),
+    "no device": (["diagnose", "CORPUS", "-m", "MODEL", "--device", "cuda:99"], "that sentence-transformers loads"),
     "no corpus": (["diagnose", "nowhere.jsonl"], "Expected a file or folder, got 'nowhere.jsonl'"),
     "no field": (["diagnose", "CORPUS", "--text-field", "bdy"], "Did you mean 'body'?"),
     "no model": (["diagnose", "CORPUS", "-m", "minlm"], "Did you mean 'minilm'?"),
@@ -143,6 +156,7 @@ def test_a_broken_line_is_named_or_skipped_and_counted(
     assert run(["diagnose", str(broken), "-m", model, "-o", "out"]) == 2
     assert "broken.jsonl:161" in capsys.readouterr().err.replace("\n", "")
     assert not Path("out/result.json").exists()
+    assert list(Path("out").iterdir()) == []
     assert run(["diagnose", str(broken), "-m", model, "-o", "out", "--skip-bad", "--windows", "0"]) == 0
     assert "Left out. 1 x" in capsys.readouterr().out
     assert sum(Result.from_json(Path("out/result.json").read_text()).about["corpus"]["skipped"].values()) == 1
@@ -155,8 +169,7 @@ def test_foreign_files_in_the_output_folder_are_respected(model: str, corpus: Pa
     assert run(common) == 2
     assert run([*common, "--force"]) == 0
     assert Path("out/thesis.txt").read_text() == "years of work"
-    Path("out/thesis.txt").unlink()
-    assert run(common) == 0, "its own files are replaced without asking"
+    assert run(common) == 2, "an earlier report is work, too"
 
 
 def test_interrupting_leaves_with_130_and_nothing_half_written(

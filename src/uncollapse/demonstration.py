@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from uncollapse.attention.patching import patch
-from uncollapse.checkpoints import FixReport, fix
+from uncollapse.checkpoints import FixReport, check_target, fix
 from uncollapse.corpora import Balanced
 from uncollapse.diagnosis import (
     Profile,
@@ -29,6 +29,9 @@ from uncollapse.resampling import Estimate, difference, document_keys
 from uncollapse.reservoir import Kept
 from uncollapse.studies import describe, labelled, profile_rows, project_all
 from uncollapse.verdict import judge, judge_fix, main_view, recovery_rows, row_of, rows_of
+
+SMALL_CHANGE = 0.01
+"""Change of the mean reciprocal rank within which a whole interval counts as no change. Judgement."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def demonstrate(
     chosen: Fix,
     sweep: Sequence[Fix],
     settings: Settings,
+    force: bool = False,
     sink: TextSink | None = None,
     progress: Reporter | None = None,
 ) -> Demonstration:
@@ -63,12 +67,14 @@ def demonstrate(
     Args:
         model: as for `load`; its limit is raised to its position table.
         corpus: texts, best with natural queries, which then measure what the fixes do to retrieval.
-        out: folder of the fixed model; a model there is replaced.
+        out: folder of the fixed model.
         chosen: the fix that is written. It is given, not chosen from the sweep.
         sweep: other fixes to compare.
         settings, sink, progress: as for `diagnose`.
+        force: replace a model at `out`.
     """
     reporter = progress or Silent()
+    check_target(out, force=force)
     encoder = load(model, max_tokens="table")
     surveyed = survey(encoder, corpus, settings, progress=reporter)
     before = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=reporter)
@@ -76,7 +82,7 @@ def demonstrate(
     stock = Seen(main_view(before), _find_own(encoder, before.points, queries, settings))
     swept = {str(other): _sweep_one(encoder, other, before, queries, settings, reporter) for other in sweep}
     with reporter.track(f"writing {chosen}", None, "steps") as advance:
-        written = fix(model, chosen, out, force=True, step=lambda _: advance(1))
+        written = fix(model, chosen, out, force=force, step=lambda _: advance(1))
     fixed = load(str(out), max_tokens="table")
     label = f", {chosen}"
     after = profile(fixed, corpus, settings, surveyed=surveyed, label=label, progress=reporter)
@@ -167,5 +173,7 @@ def _judge_search(chosen: str, stock: Estimate | None, fixed: Estimate | None) -
         yield Finding("Search gets better", figures, "good")
     elif change.high < 0:
         yield Finding("Search gets worse", figures, "bad")
+    elif max(-change.low, change.high) <= SMALL_CHANGE:
+        yield Finding("Search stays as it was", figures, "neutral")
     else:
-        yield Finding("Search stays as it was", f"{figures} The interval holds zero.", "neutral")
+        yield Finding("Whether search changes cannot be told", f"{figures} The interval holds zero.", "unknown")

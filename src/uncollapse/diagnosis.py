@@ -186,7 +186,7 @@ def profile(
         progress: told about every chunk.
     """
     reporter = progress or Silent()
-    reading = _Reading(encoder, settings, surveyed.bins)
+    reading = _Reading(encoder, settings, surveyed.bins, keep=sink is not None and not settings.stream)
     with reporter.track(f"texts as they are{label}", surveyed.work, "characters") as advance:
         for batch in chunks(corpus, _CHUNK):
             columns = reading.add(batch, advance)
@@ -209,6 +209,7 @@ class _Reading:
     encoder: SentenceEncoder
     settings: Settings
     bins: LengthBins
+    keep: bool
     n_texts: int = 0
     lengths: dict[int, list[int]] = field(default_factory=dict)
     kept: list[tuple[TextColumns, npt.NDArray[np.float32], npt.NDArray[np.int64]]] = field(default_factory=list)
@@ -222,7 +223,7 @@ class _Reading:
     def add(self, batch: Sequence[Text], advance: Advance) -> TextColumns:
         """Encode a chunk of texts and add it to every state."""
         prepared = self.encoder.prepare([text.text for text in batch])
-        vectors = np.concatenate(list(self._encode(batch, prepared, advance)))
+        vectors = self._encode(batch, prepared, advance)
         ids = tuple(text.id for text in batch)
         embeddings = Embeddings(vectors, ids, prepared.n_tokens, prepared.n_tokens_full)
         units, keys = unit(vectors, first=self.n_texts), document_keys(ids)
@@ -239,20 +240,18 @@ class _Reading:
         self._count_lengths(embeddings)
         self.n_texts += len(batch)
         columns = self._columns(batch, embeddings, places)
-        if not self.settings.stream:
+        if self.keep:
             self.kept.append((columns, units, places))
         return columns
 
-    def _encode(
-        self, batch: Sequence[Text], prepared: Prepared, advance: Advance
-    ) -> Iterator[npt.NDArray[np.float32]]:
+    def _encode(self, batch: Sequence[Text], prepared: Prepared, advance: Advance) -> npt.NDArray[np.float32]:
         """Vectors in the batch's order, encoded longest first in pieces that let the bar move."""
         order = np.argsort(-prepared.n_tokens, kind="stable")
         vectors = np.empty((len(batch), self.encoder.dim), np.float32)
         for rows in np.array_split(order, max(1, len(order) // 128)):
             vectors[rows] = self.encoder.vectors([prepared.texts[row] for row in rows])
             advance(sum(_work(self.encoder, batch[row].text) for row in rows))
-        yield vectors
+        return vectors
 
     def _sample(
         self,
@@ -312,9 +311,15 @@ class _Reading:
 
 
 def window_lengths(encoder: SentenceEncoder) -> tuple[int, ...]:
-    """Powers of two from 8 tokens (or what leaves room for 4 tokens of text) to what the model sees."""
-    shortest = max(8, encoder.n_special_tokens + 4)
-    return tuple(2**k for k in range(3, 21) if shortest <= 2**k <= encoder.max_tokens)
+    """Powers of two from 8 tokens (or what leaves room for 4 tokens of text), and what the model sees at most.
+
+    None for a model whose token limit cannot be set.
+    """
+    if not encoder.can_cut:
+        return ()
+    shortest, longest = max(8, encoder.n_special_tokens + 4), min(encoder.max_tokens, 2**20)
+    powers = [2**k for k in range(3, 21) if shortest <= 2**k <= longest]
+    return tuple(powers if longest in powers or longest < shortest else [*powers, longest])
 
 
 def profile_windows(

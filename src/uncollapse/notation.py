@@ -45,7 +45,9 @@ def _read_call(node: ast.expr) -> Call:
         return Call(node.id)
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         raise ValueError(ast.dump(node))
-    keywords = {word.arg: _read_value(word.value) for word in node.keywords if word.arg}
+    if any(word.arg is None for word in node.keywords):
+        raise ValueError(ast.dump(node))
+    keywords = {str(word.arg): _read_value(word.value) for word in node.keywords}
     return Call(node.func.id, tuple(_read_value(value) for value in node.args), keywords)
 
 

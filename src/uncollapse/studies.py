@@ -30,7 +30,7 @@ from uncollapse.projection import principal_axes, project
 from uncollapse.records import Point, Result, Row
 from uncollapse.verdict import judge, reference_rows, rows_of
 
-PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", "scipy")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 
 
 def diagnose(
@@ -64,7 +64,9 @@ def diagnose(
     minilm pulls long texts together
     """
     settings = settings or Settings()
-    name = "none" if fix is None else str(fix)
+    name = encoder.folded_fix if fix is None else str(fix)
+    with _applied(encoder, fix):
+        pass  # a fix that this model cannot take is refused before anything is read
     surveyed = survey(encoder, corpus, settings, progress=progress)
     with _applied(encoder, fix):
         found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
@@ -110,7 +112,8 @@ def describe(
             "dim": encoder.dim,
             "max_tokens": encoder.max_tokens,
             "folder_max_tokens": encoder.folder_max_tokens,
-            "fix": fix,
+            "folded_fix": encoder.folded_fix,
+            "patched_fix": fix if fix != encoder.folded_fix else "none",
             "fingerprint": fingerprint(encoder.source),
         },
         "corpus": {

@@ -1,6 +1,6 @@
 """Per-text rows as a parquet file that appears whole or not at all."""
 
-import os
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uncollapse.diagnosis import TextColumns
-from uncollapse.errors import OutputError
+from uncollapse.writing import whole_file
 
 SCHEMA = pa.schema(
     [
@@ -32,14 +32,14 @@ class TextTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._part = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        self._undo = ExitStack()
         self._writer: Any = None
 
     def __enter__(self) -> Self:
-        try:
-            self._writer = pq.ParquetWriter(self._part, SCHEMA, compression="zstd")
-        except OSError as error:
-            raise OutputError(f"Could not write {str(self.path)!r}: {error}.") from error
+        with ExitStack() as opening:
+            part = opening.enter_context(whole_file(self.path))
+            self._writer = opening.enter_context(pq.ParquetWriter(part, SCHEMA, compression="zstd"))
+            self._undo = opening.pop_all()
         return self
 
     def write(self, columns: TextColumns) -> None:
@@ -57,16 +57,9 @@ class TextTable:
             if columns.cosine is None
             else np.asarray(columns.cosine, dtype=np.float64),
         }
-        try:
-            self._writer.write_table(pa.table(data, schema=SCHEMA))
-        except OSError as error:
-            raise OutputError(f"Could not write {str(self.path)!r}: {error}.") from error
+        self._writer.write_table(pa.table(data, schema=SCHEMA))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        if kind is None:
-            self._part.replace(self.path)
-        else:
-            self._part.unlink(missing_ok=True)
+        self._undo.__exit__(kind, error, trace)

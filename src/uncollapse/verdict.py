@@ -13,6 +13,9 @@ from uncollapse.resampling import Estimate, difference, ratio
 SMALL_RISE, LARGE_RISE = 0.05, 0.15
 """Rise of the mean cosine called small below the first and strong from the second. Judgement, stated in the docs."""
 
+SMALL_SHARE, SMALL_RANK = 0.10, 0.10
+"""Share of the rise, and relative change of effective rank, within which a whole interval counts as no change."""
+
 
 def rows_of(view: View, *, fix: str) -> Iterator[Row]:
     """Every estimate of a view, then its trends over length."""
@@ -100,14 +103,15 @@ def _isotropic(n: int, dim: int) -> float:
 def recovered(before: View, after: View) -> Estimate | None:
     """Which share of the rise of the mean cosine a fix takes back: (rise before - rise after) / rise before.
 
-    None where a view has no trend, or the rise before is exactly zero.
+    None where a view has no trend, or where it is not sure that there is a rise to take back.
     """
     first, second = trends(before), trends(after)
     if not first or not second:
         return None
     rise = first["mean_cosine_rise"]
-    share = ratio(difference(rise, second["mean_cosine_rise"]), rise)
-    return share if np.isfinite(share.value) else None
+    if _interval(rise)[0] <= 0:
+        return None
+    return ratio(difference(rise, second["mean_cosine_rise"]), rise)
 
 
 def main_view(profile: Profile) -> View:
@@ -139,10 +143,28 @@ def _collapse(view: View, model: str) -> Finding:
     rise = trends(view)["mean_cosine_rise"]
     (short, low), *_, (long, high) = curve.items()
     figures = (
-        f"The mean cosine of unrelated texts goes from {_spell(low)} at {_tokens(short)} to {_spell(high)} at "
-        f"{_tokens(long)}: {_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % intervals)."
+        f"The mean cosine of pairs of different texts goes from {_spell(low)} at {_tokens(short)} to "
+        f"{_spell(high)} at {_tokens(long)}: {_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % intervals)."
     )
+    if view.name == "as_is":
+        return _name_trend(rise, model, figures)
     return Finding(*_name_rise(rise, model, figures))
+
+
+def _name_trend(rise: Estimate, model: str, figures: str) -> Finding:
+    """The rise over texts at their own lengths, which may be due to what the long texts are about."""
+    low, high = _interval(rise)
+    caveat = (
+        "This mixes the effect of length with what long texts are about: too few texts were long enough to be cut to "
+        "several lengths, which would tell the two apart."
+    )
+    if low > 0:
+        return Finding(f"Longer texts lie closer together in {model}", f"{figures} {caveat}", "neutral")
+    if high < SMALL_RISE:
+        return Finding(f"Longer texts do not lie closer together in {model}", f"{figures} {caveat}", "neutral")
+    return Finding(
+        "These texts cannot tell", f"{figures} The interval holds zero and more: use more texts.", "unknown"
+    )
 
 
 def _name_rise(rise: Estimate, model: str, figures: str) -> tuple[str, str, str]:
@@ -181,13 +203,18 @@ def _rank(view: View) -> Iterator[Finding]:
     (short, first), (long, last) = ranks[0], ranks[-1]
     change = difference(last, first)
     low, high = _interval(change)
-    verb = "fewer" if high < 0 else "more" if low > 0 else "about as many"
-    yield Finding(
-        "Directions in use",
-        f"Long texts use {verb} directions to tell themselves apart: effective rank {_spell(first, digits=0)} at "
-        f"{_tokens(short)}, {_spell(last, digits=0)} at {_tokens(long)} (both at n = {first.n}).",
-        "bad" if high < 0 else "good" if low > 0 else "neutral",
+    figures = (
+        f"effective rank {_spell(first, digits=0)} at {_tokens(short)}, {_spell(last, digits=0)} at {_tokens(long)} "
+        f"(both at n = {first.n})."
     )
+    if high < 0 or low > 0:
+        few = high < 0
+        sentence = f"Long texts use {'fewer' if few else 'more'} directions to tell themselves apart: {figures}"
+        yield Finding("Directions in use", sentence, "bad" if few else "good")
+    elif max(-low, high) <= SMALL_RANK * first.value:
+        yield Finding("Directions in use", f"Long and short texts use about as many: {figures}", "neutral")
+    else:
+        yield Finding("Directions in use", f"Whether their number changes cannot be told: {figures}", "unknown")
 
 
 def _truncation(profile: Profile) -> Iterator[Finding]:
@@ -210,8 +237,8 @@ def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:
     """What a fix does to the rise of the mean cosine."""
     share = recovered(main_view(before), main_view(after))
     if share is None or share.low is None or share.high is None:
-        why = share.note if share is not None else "there are too few length bins"
-        return Finding(f"{fix} cannot be judged", f"No share of the rise can be given: {why}.", "unknown")
+        why = share.note if share is not None else "it is not sure that there is one"
+        return Finding(f"{fix} has no rise to take back", f"No share of the rise can be given: {why}.", "unknown")
     value = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
     if share.low > 0:
         sentence = f"It takes back {value} of the rise of the mean cosine (the same documents before and after)."
@@ -219,7 +246,11 @@ def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:
     if share.high < 0:
         sentence = f"It adds to the rise of the mean cosine; the share taken back is {value}."
         return Finding(f"{fix} makes the rise worse", sentence, "bad")
-    return Finding(f"{fix} changes the rise little", f"The share taken back is {value}, which holds zero.", "neutral")
+    if max(-share.low, share.high) <= SMALL_SHARE:
+        return Finding(f"{fix} changes the rise little", f"The share taken back is {value}.", "neutral")
+    return Finding(
+        f"Whether {fix} helps cannot be told", f"The share taken back is {value}, which holds zero.", "unknown"
+    )
 
 
 def recovery_rows(before: View, after: Mapping[str, View]) -> Iterator[Row]:
@@ -249,4 +280,4 @@ def _tokens(label: str) -> str:
 
 
 def _documents(view: View, n: int) -> str:
-    return f"the same {n} documents at every length" if view.name == "windows" else f"{n} or more documents a bin"
+    return f"the same {n} documents at every length" if view.name == "windows" else f"at least {n} texts in each"

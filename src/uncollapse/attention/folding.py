@@ -21,11 +21,9 @@ from uncollapse.attention.factors import (
     weight_of,
 )
 from uncollapse.attention.sites import Layout, Site, Term, backbone, class_key, find_sites
+from uncollapse.attention.stamps import STAMP, refuse_folded
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import ArchitectureError
-
-STAMP = "uncollapse"
-"""Key in config.json that says what was folded into the weights."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,6 @@ def fold(model: nn.Module, temperature: Temperature) -> tuple[str, ...]:
         change.apply()
     setattr(inner.config, STAMP, temperature.to_json())
     return tuple(change.name for change in changes)
-
-
-def refuse_folded(model: PreTrainedModel) -> None:
-    """Raise if a temperature is in the weights already."""
-    if stamp := getattr(model.config, STAMP, None):
-        raise ArchitectureError(
-            f"This model has {Temperature.from_json(stamp)} in its weights already, and folding twice would multiply "
-            "the two. Start from the original model."
-        )
 
 
 def _plan(model: PreTrainedModel, sites: Sequence[Site], factors: dict[int, torch.Tensor]) -> list[Change]:

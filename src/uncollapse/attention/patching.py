@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 
 from uncollapse.attention.factors import bias_table, is_uniform, one_number, one_row, rows, scale_parameter, spread
 from uncollapse.attention.sites import Layout, Site, Term, backbone, find_sites
+from uncollapse.attention.stamps import refuse_folded
 from uncollapse.attention.temperature import Temperature
+from uncollapse.errors import ArchitectureError
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
     The outputs of the layers that form the query are multiplied by 1 / tau, so any attention kernel works (eager,
     SDPA, flash, flex), padded or packed. Parameters that are no layer's output (sinks, relative biases of XLNet) and
     plain numbers (soft-cap) are set and restored. Works wherever `fold` does, and on some models that cannot fold.
-    Do not compile the model before patching: compiled graphs ignore hooks that came later.
+    A compiled model is refused, since its graph would ignore the patch; so is one with a temperature in its weights.
 
     Args:
         model: a transformers model, or one that holds it, such as a SentenceTransformer.
@@ -31,6 +33,12 @@ def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
         ArchitectureError: attention that is not in the table, wrong counts, or a per-head tau where only a plain
             number is reached.
     """
+    if compiled := next((m for m in model.modules() if type(m).__name__ == "OptimizedModule"), None):
+        raise ArchitectureError(
+            f"Expected a model that is not compiled, got one with {type(compiled).__name__}: its graph would ignore "
+            "the patch. Patch first and compile inside the `with`, or fold."
+        )
+    refuse_folded(backbone(model))
     sites = find_sites(model)
     factors = temperature.factors(sites)
     with ExitStack() as undo:
@@ -69,7 +77,9 @@ class ScaleOutput:
         factor = self.factors[self.calls % len(self.factors)]
         self.calls += 1
         if factor.dtype != output.dtype or factor.device != output.device:
-            factor = factor.to(output)
+            # A factor made in inference mode could not be used in a training step later.
+            with torch.inference_mode(False):
+                factor = factor.to(dtype=output.dtype, device=output.device)
             self.factors[(self.calls - 1) % len(self.factors)] = factor
         return output * factor
 

@@ -236,17 +236,22 @@ def backbone(model: nn.Module) -> PreTrainedModel:
     return found[0]
 
 
-def find_sites(model: nn.Module, specs: Mapping[str, Spec] = SPECS) -> tuple[Site, ...]:
+def find_sites(holder: nn.Module, specs: Mapping[str, Spec] = SPECS) -> tuple[Site, ...]:
     """All attention sites of a model, in layer order.
 
     Args:
-        model: a transformers model, or anything that holds exactly one.
+        holder: a transformers model, or anything that holds exactly one.
         specs: the table; give your own to serve remote code, keyed by `module.Class` (`class_key` tells).
 
     Raises:
         ArchitectureError: no attention of the table, or attention beside it that the table does not know.
     """
-    model = backbone(model)
+    model = backbone(holder)
+    if isinstance(getattr(model, "decoder", None), nn.Module) and getattr(model.config, "is_encoder_decoder", False):
+        raise ArchitectureError(
+            f"Expected an encoder or a decoder alone, got {type(model).__name__} with both. Give the encoder, as "
+            "sentence-transformers loads it."
+        )
     found = [(name, module) for name, module in model.named_modules() if class_key(module) in specs]
     _refuse_unknown(model, {name for name, _ in found}, specs)
     shared = _layers_served(model, [name for name, _ in found])

@@ -1,6 +1,5 @@
 """The temperature of attention: softmax(scores / tau), one number for the model, a layer, or a head."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -100,7 +99,7 @@ def _read_tau(tau: Any, whole: Any) -> Tau:
         return values  # type: ignore[return-value]
     if isinstance(tau, bool) or not isinstance(tau, (int, float)):
         raise NotationError(f"`temperature({whole!r})`: tau must be a number > 0, got {tau!r}.")
-    if not (math.isfinite(tau) and tau > 0):
+    if not (-1e300 < tau < 1e300 and tau > 0):
         raise NotationError(
             f"`temperature({whole!r})`: tau must be finite and > 0, got {tau}. "
             "Use `temperature(1.0)` for the unchanged model, less than 1 for sharper attention."

@@ -57,6 +57,6 @@ def _read_json(path: Path) -> Fix:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NotationError(f"Expected a JSON file with a fix, got {str(path)!r}: {error}.") from error
-    if not isinstance(data, dict) or data.get("fix") not in FIXES:
+    if not isinstance(data, dict) or str(data.get("fix")) not in FIXES:
         raise NotationError(f'Expected {{"fix": name, ...}} in {str(path)!r}, names: {", ".join(FIXES)}.')
     return FIXES[data["fix"]].from_json(data)

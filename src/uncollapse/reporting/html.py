@@ -1,9 +1,7 @@
 """The page: jinja fills the template, style, script and figures go inside, and one file is written in one step."""
 
 import base64
-import contextlib
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from uncollapse.measures import MEASURES
 from uncollapse.records import Result
 from uncollapse.reporting import plots, words
 from uncollapse.reporting.sections import make_sections, make_tiles
+from uncollapse.writing import whole_file
 
 KINDS = {"bad": "Problem", "good": "Good", "neutral": "Note", "unknown": "Not known"}
 
@@ -80,18 +79,8 @@ def write_report(path: Path, result: Result) -> None:
             f"{str(path / 'report.html')!r}."
         )
     page = render_report(result).encode("utf-8", errors="replace")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(page)
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"The report needs a file that can be written, got {error.strerror!r} for {str(path)!r}. "
-            "Free some space, or give a path to a file in a folder you may write to."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _environment() -> jinja2.Environment:
@@ -131,7 +120,8 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Dimensions": words.entry(about, "model", "dim"),
         "Token limit": words.entry(about, "model", "max_tokens"),
         "Limit set in its folder": words.entry(about, "model", "folder_max_tokens"),
-        "Fix in the weights": words.entry(about, "model", "fix"),
+        "Fix in the weights": words.entry(about, "model", "folded_fix"),
+        "Fix put on for this run": words.entry(about, "model", "patched_fix"),
         "Fingerprint": words.entry(about, "model", "fingerprint"),
         "Corpus": words.name(about, "corpus"),
         "What it is": words.entry(about, "corpus", "description"),

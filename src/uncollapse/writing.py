@@ -1,0 +1,119 @@
+"""Files and folders that appear whole under their name, or not at all."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from uncollapse.errors import OutputError
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A temporary file beside the target that takes its name when the `with` ends without an error.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    part = _part(target)
+    with _told(target):
+        clean_leftovers(target)
+        try:
+            yield part
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target that takes its name, and its place, at the end.
+
+    Raises:
+        OutputError: the folder cannot be written; what was at the target before is there again.
+    """
+    part = _part(target)
+    with _told(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(target)
+        try:
+            part.mkdir()
+            yield part
+            _swap(part, target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _swap(part: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.replaced-{os.getpid()}")
+    if target.exists():
+        target.rename(old)
+    try:
+        part.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial-{os.getpid()}")
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Turn what an operating system says into our own error."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        places = [str(place) for name in ("filename", "filename2") if (place := getattr(error, name, None))]
+        if places and not any(target.name in place for place in places):
+            raise  # another file's fault, such as one that was being read
+        full = getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
+        advice = (
+            "The disk is full: make room, or choose another place." if full else "Choose a place you can write to."
+        )
+        raise OutputError(f"Could not write {str(target)!r}: {error}. {advice}") from error
+
+
+def clean_leftovers(target: Path) -> None:
+    """Remove what killed processes left beside a target; give back what one of them had moved aside."""
+    for moved in target.parent.glob(f".{target.name}.replaced-*"):
+        if _is_dead(moved) and not target.exists():
+            moved.rename(target)
+    for pattern in ("partial", "replaced"):
+        for leftover in target.parent.glob(f".{target.name}.{pattern}-*"):
+            if _is_dead(leftover):
+                _remove(leftover)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a path is what a killed process left."""
+    return path.name.startswith(".") and ".partial-" in path.name and _is_dead(path)
+
+
+def _is_dead(path: Path) -> bool:
+    number = path.name.rpartition("-")[2]
+    return number.isdigit() and not _is_running(int(number))
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""Files and folders appear whole or not at all, whatever happens in between."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from uncollapse.diagnosis import TextColumns
+from uncollapse.errors import OutputError
+from uncollapse.tables import TextTable
+from uncollapse.writing import is_leftover, whole_file, whole_folder
+
+DEAD = "99999999"  # larger than any process number
+
+
+def test_a_file_appears_when_the_with_ends(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with whole_file(target) as part:
+        part.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(target) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_leftovers_of_the_dead_are_removed_and_of_the_living_left(tmp_path: Path) -> None:
+    living = tmp_path / f".a.txt.partial-{os.getppid()}"
+    dead = tmp_path / f".a.txt.partial-{DEAD}"
+    for path in (living, dead):
+        path.write_text("half")
+    assert (is_leftover(living), is_leftover(dead)) == (False, True)
+    with whole_file(tmp_path / "a.txt") as part:
+        part.write_text("new")
+    assert sorted(os.listdir(tmp_path)) == [living.name, "a.txt"]
+
+
+def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path: Path) -> None:
+    moved = tmp_path / f".model.replaced-{DEAD}"
+    moved.mkdir()
+    (moved / "weights").write_text("precious")
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "model"):
+        raise RuntimeError
+    assert (tmp_path / "model" / "weights").read_text() == "precious"
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere" / "a.txt"
+    with pytest.raises(OutputError, match=r"Could not write .*a.txt.*No such file.* Choose a place you can write to"):
+        with whole_file(missing) as part:
+            part.write_text("x")
+
+
+def test_an_error_of_another_file_keeps_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.txt"):
+        Path("/nowhere/at/all").read_text()
+
+
+TABLE = """
+import resource, signal, sys
+import numpy as np
+from pathlib import Path
+from uncollapse.diagnosis import TextColumns
+from uncollapse.errors import OutputError
+from uncollapse.tables import TextTable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+n = np.arange(20_000)
+ids = tuple(str(np.random.default_rng(i).integers(2**62)) for i in n)
+try:
+    with TextTable(Path("t.parquet")) as table:
+        table.write(TextColumns(ids, ids, n, n, n, ids))
+except OutputError as error:
+    print(error)
+"""
+
+
+def test_a_table_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TABLE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Could not write 't.parquet'" in done.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_table_of_an_interrupted_run_is_not_there(tmp_path: Path) -> None:
+    ones = np.ones(1, dtype=np.int64)
+    with pytest.raises(KeyboardInterrupt), TextTable(tmp_path / "t.parquet") as table:
+        table.write(TextColumns(("a",), ("s",), ones, ones, ones, ("1-7",)))
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
