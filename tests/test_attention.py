@@ -394,6 +394,7 @@ def test_a_patch_serves_inference_and_then_training() -> None:
     assert model.encoder.layer[0].attention.self.query.weight.grad is not None
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch 2.13 meets its own advice on import
 def test_a_compiled_model_is_refused_by_patch() -> None:
     model = torch.compile(model_of("bert"))
     with pytest.raises(ArchitectureError, match="its graph would ignore the patch"), patch(model, Temperature(0.7)):
