@@ -33,9 +33,9 @@ def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
         ArchitectureError: attention that is not in the table, wrong counts, or a per-head tau where only a plain
             number is reached.
     """
-    if compiled := next((m for m in model.modules() if type(m).__name__ == "OptimizedModule"), None):
+    if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
         raise ArchitectureError(
-            f"Expected a model that is not compiled, got one with {type(compiled).__name__}: its graph would ignore "
+            "Expected a model that is not compiled, got the result of torch.compile: its graph would ignore "
             "the patch. Patch first and compile inside the `with`, or fold."
         )
     refuse_folded(backbone(model))
