@@ -285,6 +285,17 @@ def test_a_hash_collision_is_no_duplicate(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(pairs(open_corpus(path))) == 3
 
 
+def test_memory_for_ids_is_bounded_and_the_bound_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "IDS_REMEMBERED", 2)
+    path = write(tmp_path / "a.jsonl", json_lines(*({"_id": name, "text": "some words"} for name in "abcc")))
+    corpus = open_corpus(path)
+    assert [text.id for text in corpus] == ["a", "b", "c", "c"]
+    assert corpus.notes == ("duplicate ids were looked for among the first 2 ids only",)
+    write(path, json_lines(*({"_id": name, "text": "some words"} for name in "abca")))
+    with pytest.raises(CorpusError, match="expected an id of its own for each text, got 'a'"):
+        list(open_corpus(path))
+
+
 def test_duplicates_across_files_name_both_places(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", rows("one"))
     write(tmp_path / "b.csv", b"id,text\nt9,two\nt0,three\n")

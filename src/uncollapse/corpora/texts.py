@@ -17,6 +17,9 @@ REMEDY = "Mend it, or leave such records out and count them: skip_bad=True (--sk
 
 EMPTY = "empty text"
 
+IDS_REMEMBERED = 1_000_000
+"""How many ids are kept to find duplicates; more would let memory grow with the corpus."""
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -206,12 +209,19 @@ class Corpus:
     def _unless_duplicate(self, text: Text, place: Place, seen: set[int]) -> Text | Bad:
         key = int.from_bytes(blake2b(text.id.encode(), digest_size=8).digest())
         if key not in seen:
-            seen.add(key)
+            self._remember(key, seen)
             return text
         first = "earlier" if self._options.skip_bad else f"at {self._first_place(text.id)}"
         if first == f"at {place}":  # two ids with the same hash
             return text
         return Bad("duplicate id", place, f"expected an id of its own for each text, got {text.id!r}, also {first}.")
+
+    def _remember(self, key: int, seen: set[int]) -> None:
+        note = f"duplicate ids were looked for among the first {IDS_REMEMBERED:,} ids only"
+        if len(seen) < IDS_REMEMBERED:
+            seen.add(key)
+        elif note not in self.notes:
+            self.notes = (*self.notes, note)
 
     def _first_place(self, text_id: str) -> Place:
         found = (record for record in self._records() if isinstance(record, Found))
