@@ -140,7 +140,7 @@ class Skipped:
 class Corpus:
     """Texts with ids, read anew at each `iter()`, never more than one of them (or one parquet row group) in memory.
 
-    Of each given id only a hash is remembered during a pass, to find duplicates: some 70 bytes a text.
+    Duplicates are looked for among the first million ids, of which only hashes are kept; a longer corpus notes it.
 
     Args:
         name: short name, for tables and figures.
