@@ -1,5 +1,6 @@
 """The pass over a corpus and what is concluded from it, on encoders whose truth is known."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -122,7 +123,11 @@ def test_a_fix_that_halves_the_drift_is_judged_by_paired_replicates() -> None:
     assert share.low is not None
     assert share.high is not None
     assert 0.5 < share.low < share.value < share.high < 0.9
-    assert judge_fix(before, after, "half").kind == "good"
+    half = judge_fix(before, after, "half")
+    assert half.kind == "good"
+    assert re.search(
+        r"on the same documents: -0\.\d\d \[.*\] at 128 tokens, [+-]0\.0\d \[.*\] at 8 tokens", half.sentence
+    )
     assert judge_fix(before, before, "nothing").title == "nothing changes the rise little"
     other = run(0.25, corpus(600, seed=1))
     assert judge_fix(before, other, "chance").title == "Whether chance helps cannot be told"

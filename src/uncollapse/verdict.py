@@ -190,8 +190,8 @@ def _as_is(profile: Profile) -> Iterator[Finding]:
     yield Finding(
         "At their own lengths",
         f"Taken as they are, texts of {_tokens(curve[-1])} are more alike than texts of {_tokens(curve[0])} by "
-        f"{_spell(trend['mean_cosine_rise'], signed=True)} in mean cosine. This holds the effect of length and of "
-        "what the long texts are about; the first verdict holds length alone.",
+        f"{_spell(trend['mean_cosine_rise'], signed=True)} in mean cosine. This mixes the effect of length "
+        "with what the long texts are about, which the first verdict keeps apart.",
         "neutral",
     )
 
@@ -241,15 +241,27 @@ def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:
         return Finding(f"{fix} has no rise to take back", f"No share of the rise can be given: {why}.", "unknown")
     value = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
     if share.low > 0:
-        sentence = f"It takes back {value} of the rise of the mean cosine (the same documents before and after)."
+        sentence = (
+            f"It takes back {value} of the rise of the mean cosine, on the same documents: {_changes(before, after)}."
+        )
         return Finding(f"{fix} takes back {share.value:.0%} of the rise", sentence, "good")
     if share.high < 0:
-        sentence = f"It adds to the rise of the mean cosine; the share taken back is {value}."
+        sentence = f"It adds to the rise of the mean cosine (share taken back: {value}): {_changes(before, after)}."
         return Finding(f"{fix} makes the rise worse", sentence, "bad")
     if max(-share.low, share.high) <= SMALL_SHARE:
         return Finding(f"{fix} changes the rise little", f"The share taken back is {value}.", "neutral")
     return Finding(
         f"Whether {fix} helps cannot be told", f"The share taken back is {value}, which holds zero.", "unknown"
+    )
+
+
+def _changes(before: Profile, after: Profile) -> str:
+    """What changes at both ends: a rise gets smaller by a lower end, but also by a higher start."""
+    first, second = cosine_curve(main_view(before)), cosine_curve(main_view(after))
+    ends = [label for label in first if label in second]
+    return ", ".join(
+        f"{_spell(difference(second[label], first[label]), signed=True)} at {_tokens(label)}"
+        for label in (ends[-1], ends[0])
     )
 
 
