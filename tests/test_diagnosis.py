@@ -109,6 +109,16 @@ def test_chunks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert whole.documents == pieces.documents == backwards.documents
 
 
+def test_long_books_are_held_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = corpus(300).texts
+    whole = run(0.25, ListCorpus(texts))
+    monkeypatch.setattr(diagnosis, "_CHARACTERS", 500)
+    few = list(diagnosis.portions(texts))
+    assert [text for batch in few for text in batch] == texts
+    assert max(sum(len(text.text) for text in batch) for batch in few if len(batch) > 1) <= 500
+    assert_same(whole, run(0.25, ListCorpus(texts)))
+
+
 def test_another_seed_gives_another_sample() -> None:
     texts = corpus(600)
     first, second = run(0.25, texts), run(0.25, texts, replace(FAST, seed=1, points=100))

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from transformers import PreTrainedModel
 
 import uncollapse
 from uncollapse.attention.folding import fold
@@ -19,7 +21,7 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.temperature import Temperature
 from uncollapse.attention.verification import verify
-from uncollapse.encoders import WEIGHT_FILES, load
+from uncollapse.encoders import WEIGHT_FILES, SentenceEncoder, load
 from uncollapse.errors import ModelError, OutputError
 from uncollapse.weights import replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
@@ -99,21 +101,14 @@ def fix(
     stock = load(name, device="cpu", trust_remote_code=trust_remote_code)
     _check_apart(target, stock.source)
     folded = copy.deepcopy(backbone(stock.model))
-    before = folded.config.to_dict()
     step("folding and checking against softmax(scores / tau)")
     changed = fold(folded, temperature)
     found = verify(stock.model, temperature, folded)
-    vectors = stock.vectors(PROBE_TEXTS)
-    with patch(stock.model, temperature):
-        wanted = stock.vectors(PROBE_TEXTS)
-    effect = float(np.abs(wanted - vectors).max())
+    wanted, effect = _patched_vectors(stock, temperature)
     step("writing")
     with whole_folder(target) as part:
-        place = _transformer_path(stock.source)
         left_out = tuple(_copy(stock.source, part))
-        tensors = saved_tensors(backbone(stock.model), part), saved_tensors(folded, part)
-        dtype = replace_weights(part / place, *tensors)
-        _edit_config(part / place / "config.json", before, folded.config.to_dict())
+        dtype = _replace(part, stock, folded)
         step("reloading with stock sentence-transformers")
         difference = _reload_difference(part, wanted, effect, dtype, trust_remote_code)
         report = FixReport(
@@ -129,6 +124,22 @@ def fix(
         )
         _write_card(part, name, report)
     return report
+
+
+def _patched_vectors(stock: SentenceEncoder, temperature: Temperature) -> tuple[npt.NDArray[np.float32], float]:
+    """Vectors of the probe texts with the temperature patched on, and how far it moved them."""
+    before = stock.vectors(PROBE_TEXTS)
+    with patch(stock.model, temperature):
+        after = stock.vectors(PROBE_TEXTS)
+    return after, float(np.abs(after - before).max())
+
+
+def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel) -> torch.dtype:
+    """Put the folded weights and config entries into the copied folder; returns the precision they have there."""
+    place, model = part / _transformer_path(stock.source), backbone(stock.model)
+    dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part))
+    _edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
+    return dtype
 
 
 def check_target(target: Path, *, force: bool) -> None:
@@ -203,7 +214,9 @@ def _apply_changes(config: dict[str, Any], before: dict[str, Any], after: dict[s
             config[key] = value
 
 
-def _reload_difference(folder: Path, wanted: Any, effect: float, dtype: torch.dtype, trust_remote_code: bool) -> float:
+def _reload_difference(
+    folder: Path, wanted: npt.NDArray[np.float32], effect: float, dtype: torch.dtype, trust_remote_code: bool
+) -> float:
     """Largest difference of vectors between the written folder and the patched model, computed in float32.
 
     A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what

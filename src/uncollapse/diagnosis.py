@@ -22,6 +22,7 @@ WINDOW_MINIMUM = 50
 """Fewest documents that nested windows rest on; a longer window that fewer documents reach is left out."""
 
 _CHUNK = 1024
+_CHARACTERS = 16_000_000
 _EDGE_SAMPLE = 4096
 
 
@@ -141,7 +142,7 @@ def survey(
     digest = hashlib.blake2b(digest_size=16)
     count, work, lengths = 0, 0, Reservoir(_EDGE_SAMPLE if settings.equal_bins else 0, settings.seed)
     with (progress or Silent()).track("reading the corpus", None, "texts") as advance:
-        for batch in chunks(corpus, _CHUNK):
+        for batch in portions(corpus):
             count += len(batch)
             work += sum(_work(encoder, text.text) for text in batch)
             digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
@@ -149,6 +150,20 @@ def survey(
                 _offer_all(lengths, batch, encoder.prepare([text.text for text in batch]), settings.seed)
             advance(len(batch))
     return Survey(count, work, _bins(encoder, settings, lengths), digest.hexdigest())
+
+
+def portions(corpus: Iterable[Text]) -> Iterator[list[Text]]:
+    """Consecutive texts, few enough and together short enough to be held at once; a text alone may be longer."""
+    batch: list[Text] = []
+    characters = 0
+    for text in corpus:
+        if batch and (len(batch) == _CHUNK or characters + len(text.text) > _CHARACTERS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text.text)
+    if batch:
+        yield batch
 
 
 def _bins(encoder: SentenceEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
@@ -188,7 +203,7 @@ def profile(
     reporter = progress or Silent()
     reading = _Reading(encoder, settings, surveyed.bins, keep=sink is not None and not settings.stream)
     with reporter.track(f"texts as they are{label}", surveyed.work, "characters") as advance:
-        for batch in chunks(corpus, _CHUNK):
+        for batch in portions(corpus):
             columns = reading.add(batch, advance)
             if sink and settings.stream:
                 sink.write(columns)
