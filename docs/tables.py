@@ -33,7 +33,8 @@ def _measure(name: str) -> str:
         "sample size": needs,
         "source": measure.reference,
     }
-    lines = "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value)
+    cells = {key: value.replace("|", "\\|") for key, value in facts.items() if value}  # a bar would end the cell
+    lines = "".join(f"| {key} | {value} |\n" for key, value in cells.items())
     return f"\n## {measure.title}\n\n`{name}`. {measure.reading}\n\n| | |\n|---|---|\n{lines}"
 
 

@@ -157,8 +157,8 @@ class SentenceEncoder:
         if not hasattr(tokenizer, "is_fast"):
             encoded = tokenizer.encode_batch([self.prompt + text for text in texts], add_special_tokens=False)
             return {"input_ids": [item.ids for item in encoded]}
-        from_the_left = tokenizer.is_fast and tokenizer.truncation_side == "right"
-        keywords = {"return_offsets_mapping": True} if offsets and from_the_left else {}
+        cuts_the_end = tokenizer.is_fast and tokenizer.truncation_side == "right"
+        keywords = {"return_offsets_mapping": True} if offsets and cuts_the_end else {}
         return tokenizer(
             [self.prompt + text for text in texts],
             truncation=False,
@@ -180,10 +180,12 @@ def _document_prompt(model: SentenceTransformer) -> str:
 def _by_characters(texts: Sequence[str], most: int) -> Iterator[list[str]]:
     """Consecutive lists of texts of about `most` characters together, at least one text each."""
     few: list[str] = []
+    characters = 0
     for text in texts:
-        if few and sum(map(len, few)) + len(text) > most:
+        if few and characters + len(text) > most:
             yield few
-            few = []
+            few, characters = [], 0
         few.append(text)
+        characters += len(text)
     if few:
         yield few
