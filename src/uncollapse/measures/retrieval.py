@@ -10,7 +10,7 @@ _ROWS = 1024
 
 
 def reciprocal_ranks(
-    queries: Float[np.ndarray, "texts dim"], documents: Float[np.ndarray, "texts dim"]
+    queries: Float[np.ndarray, "texts dim"], documents: Float[np.ndarray, "documents dim"]
 ) -> Float64[np.ndarray, " texts"]:
     """One over the rank at which each query finds its own document among all.
 
