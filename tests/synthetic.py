@@ -17,7 +17,8 @@ DIM = 32
 class PlantedEncoder:
     """Words are tokens. A vector is noise of its own, plus `drift` a doubling of the length in one direction."""
 
-    name, dim, folder_max_tokens, notes, architecture = "planted", DIM, None, (), "Planted"
+    name, dim, notes, architecture = "planted", DIM, (), "Planted"
+    folder_max_tokens: int | None = None
     source = Path(__file__).parent / "none"
 
     def __init__(self, drift: float, *, max_tokens: int = 128, mean: float = 0.0) -> None:

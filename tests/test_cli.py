@@ -97,6 +97,10 @@ def test_fix_writes_a_model_that_diagnose_loads(model: str, corpus: Path, capsys
     printed = capsys.readouterr()
     assert "temperature(0.8) in the weights, float32" in printed.out.replace("\n", " ")
     assert "reloading with stock sentence-transformers" in printed.err
+    assert "It cuts texts at 32 tokens, as its source does" in printed.out.replace("\n", " ")
+    assert "softens" not in printed.err
+    assert run(["fix", model, "temperature(1.2)", "-o", "soft"]) == 0
+    assert "a temperature above 1 softens attention" in capsys.readouterr().err.replace("\n", " ")
     assert run(["diagnose", str(corpus), "-m", "fixed", "-o", "out", "-q"]) == 0
     about = Result.from_json(Path("out/result.json").read_text())
     assert {row.fix for row in about.select(measure="mean_cosine")} == {"temperature(0.8)"}
@@ -116,7 +120,7 @@ WRONG = {
         ["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "2"],
         "leave room for text beside the 2",
     ),
-    "no device": (["diagnose", "CORPUS", "-m", "MODEL", "--device", "cuda:99"], "that sentence-transformers loads"),
+    "no device": (["diagnose", "CORPUS", "-m", "MODEL", "--device", "cuda:99"], "needs a graphics card"),
     "no corpus": (["diagnose", "nowhere.jsonl"], "Expected a file or folder, got 'nowhere.jsonl'"),
     "no field": (["diagnose", "CORPUS", "--text-field", "bdy"], "Did you mean 'body'?"),
     "no model": (["diagnose", "CORPUS", "-m", "minlm"], "Did you mean 'minilm'?"),

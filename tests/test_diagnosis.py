@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from synthetic import DIM, ListCorpus, PlantedEncoder, corpus
-from uncollapse import diagnosis
-from uncollapse.corpora import Text
+from uncollapse.corpora import Text, portioning
 from uncollapse.diagnosis import Profile, Settings, TextColumns, profile, survey, window_lengths
 from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.records import Result
@@ -80,7 +79,19 @@ def test_too_few_texts_are_said_to_be_too_few() -> None:
     assert "windows" not in found.views
     first = judge(found, "planted")[0]
     assert (first.title, first.kind) == ("Too few texts to tell", "unknown")
-    assert "at least two length bins of 30 documents each" in first.sentence
+    assert "at least two length bins of 30 texts each. These 40 texts lie in" in first.sentence
+    assert "equal" not in first.sentence
+
+
+def test_a_raised_limit_does_not_hide_what_the_folder_cuts() -> None:
+    encoder, texts = PlantedEncoder(0.1, max_tokens=512), corpus(300)
+    encoder.folder_max_tokens = 64
+    found = profile(encoder, texts, FAST, surveyed=survey(encoder, texts, FAST))
+    cut = int((encoder.count([text.text for text in texts]) > 64).sum())
+    finding = judge(found, "planted")[-1]
+    assert finding.title == "The folder's own limit cuts texts off"
+    assert f"{cut / 300:.1%}" in finding.sentence
+    assert "at the raised limit 0 do" in finding.sentence
 
 
 def test_without_long_texts_the_verdict_rests_on_the_texts_as_they_are() -> None:
@@ -100,7 +111,7 @@ def test_streaming_gives_the_same_numbers_and_keeps_no_vectors() -> None:
 def test_chunks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = corpus(600)
     whole = run(0.25, texts)
-    monkeypatch.setattr(diagnosis, "_CHUNK", 70)
+    monkeypatch.setattr(portioning, "TEXTS", 70)
     pieces = run(0.25, texts)
     assert_same(whole, pieces)
     backwards = run(0.25, ListCorpus(texts.texts[::-1]))
@@ -112,8 +123,8 @@ def test_chunks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_long_books_are_held_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = corpus(300).texts
     whole = run(0.25, ListCorpus(texts))
-    monkeypatch.setattr(diagnosis, "_CHARACTERS", 500)
-    few = list(diagnosis.portions(texts))
+    monkeypatch.setattr(portioning, "CHARACTERS", 500)
+    few = list(portioning.portions(texts))
     assert [text for batch in few for text in batch] == texts
     assert max(sum(len(text.text) for text in batch) for batch in few if len(batch) > 1) <= 500
     assert_same(whole, run(0.25, ListCorpus(texts)))

@@ -53,6 +53,7 @@ class FixReport:
         reload_difference: the folder, reloaded by sentence-transformers, against the patched model, of vectors.
         left_out: files of the source that held the unfixed weights.
         dtype: precision of the changed weights.
+        max_tokens: where the folder cuts texts, as its source does; None for nowhere.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class FixReport:
     reload_difference: float
     left_out: tuple[str, ...]
     dtype: str
+    max_tokens: int | None
 
 
 def fix(
@@ -121,6 +123,7 @@ def fix(
             difference,
             left_out,
             str(dtype).removeprefix("torch."),
+            stock.folder_max_tokens,
         )
         _write_card(part, name, report)
     return report
@@ -147,7 +150,8 @@ def check_target(target: Path, *, force: bool) -> None:
     if target.is_dir() and any(target.iterdir()):
         if not force:
             raise OutputError(
-                f"The output {str(target)!r} exists and is not empty. Give another folder, or --force to replace it."
+                f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with "
+                "--force (force=True)."
             )
         if not any((target / file).exists() for file in ("modules.json", "config.json")):
             raise OutputError(

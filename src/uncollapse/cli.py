@@ -60,7 +60,10 @@ ModelOption = Annotated[
         "--model", "-m", help="`minilm` (bundled, offline), a model folder, or a name on the Hugging Face hub."
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.", show_default=False)]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for the results; uncollapse-CORPUS if not given.", show_default=False),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, and no text but errors.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON on standard output.")]
@@ -106,14 +109,14 @@ def diagnose(
     max_tokens: Annotated[
         str,
         typer.Option(
-            help="Token limit: `table` raises it to what the model's positions reach, `model` keeps its folder's, "
-            "or a number."
+            help="Token limit: `table` raises it to what the model's position table reaches, `model` keeps its "
+            "folder's, or a number."
         ),
     ] = "table",
     bins: Annotated[
         str, typer.Option(help="Length bins: `powers` of two, or `equal:8` for 8 of equal counts.")
     ] = "powers",
-    windows: Annotated[int, typer.Option(min=0, help="Documents in the nested windows; 0 for none.")] = 200,
+    windows: Annotated[int, typer.Option(min=0, help="Documents to cut to 8, 16, 32, ... tokens; 0 for none.")] = 200,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many texts.")] = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
     id_field: Annotated[str | None, typer.Option(help="Field or column that holds the id.")] = None,
@@ -121,7 +124,7 @@ def diagnose(
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no vectors: memory does not grow with the corpus.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts a forward pass.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per forward pass.")] = 32,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; the best there is by default.")] = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
@@ -131,7 +134,7 @@ def diagnose(
 ) -> None:
     """Tell whether a model pulls long texts together on your corpus.
 
-    Writes report.html (open it in a browser), result.json and texts.parquet (a row a text), and prints the verdict.
+    Prints the verdict, and writes report.html (for your browser), result.json and texts.parquet (one row per text).
     """
     from uncollapse.corpora import open_corpus
     from uncollapse.diagnosis import Settings
@@ -170,7 +173,7 @@ def fix(
     fix: Annotated[
         str,
         typer.Argument(
-            help='"temperature(0.8)"; a number a layer: "temperature([0.9, 0.8, ...])"; or a .json file with the fix.'
+            help='"temperature(0.8)"; one number per layer: "temperature([0.9, 0.8, ...])"; or a .json file.'
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.", show_default=False)],
@@ -189,6 +192,8 @@ def fix(
 
     steps = (lambda _: None) if quiet else _say_step
     report = write_fixed(model, parse(fix), out, force=force, trust_remote_code=trust_remote_code, step=steps)
+    if parse(fix).softens:
+        _say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)
     if json:
         typer.echo(_as_json({**vars(report), "folder": str(report.folder)}))
     elif not quiet:
@@ -200,7 +205,7 @@ def demo(
     out: OutOption = Path("uncollapse-demo"),
     temperature: Annotated[float, typer.Option(help="The temperature that is written and compared.")] = 0.8,
     texts: Annotated[int, typer.Option(min=200, help="Documentation strings to measure.")] = 600,
-    windows: Annotated[int, typer.Option(min=50, help="Documents in the nested windows.")] = 80,
+    windows: Annotated[int, typer.Option(min=50, help="Documents to cut to 8, 16, 32, ... tokens.")] = 80,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -325,6 +330,8 @@ def _print_fixed(report: Any) -> None:
         f'Load:   SentenceTransformer("{escape(str(report.folder))}")',
         soft_wrap=True,
     )
+    if report.max_tokens:
+        Console().print(f"It cuts texts at {report.max_tokens} tokens, as its source does.")
     if report.left_out:
         Console().print(f"Left out, as they hold the unfixed weights: {escape(', '.join(report.left_out))}.")
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.corpora import Skipped, Text
+from uncollapse.corpora import Skipped, Text, portions
 from uncollapse.encoders import Prepared, SentenceEncoder
 from uncollapse.errors import UncollapseError
 from uncollapse.measures import MINIMUM, measure_bins, unit
@@ -21,8 +21,6 @@ from uncollapse.reservoir import Kept, Reservoir
 WINDOW_MINIMUM = 50
 """Fewest documents that nested windows rest on; a longer window that fewer documents reach is left out."""
 
-_CHUNK = 1024
-_CHARACTERS = 16_000_000
 _EDGE_SAMPLE = 4096
 
 
@@ -124,6 +122,7 @@ class Profile:
         points: sampled documents with their vectors.
         documents: the documents of the nested windows, texts included.
         n_texts: texts measured.
+        folder_truncated: texts that the model's folder would cut, whose limit this study may have raised.
         dim: length of the vectors.
     """
 
@@ -132,6 +131,7 @@ class Profile:
     points: tuple[Kept, ...]
     documents: tuple[Kept, ...]
     n_texts: int
+    folder_truncated: int
     dim: int
 
 
@@ -150,20 +150,6 @@ def survey(
                 _offer_all(lengths, batch, encoder.prepare([text.text for text in batch]), settings.seed)
             advance(len(batch))
     return Survey(count, work, _bins(encoder, settings, lengths), digest.hexdigest())
-
-
-def portions(corpus: Iterable[Text]) -> Iterator[list[Text]]:
-    """Consecutive texts, few enough and together short enough to be held at once; a text alone may be longer."""
-    batch: list[Text] = []
-    characters = 0
-    for text in corpus:
-        if batch and (len(batch) == _CHUNK or characters + len(text.text) > _CHARACTERS):
-            yield batch
-            batch, characters = [], 0
-        batch.append(text)
-        characters += len(text.text)
-    if batch:
-        yield batch
 
 
 def _bins(encoder: SentenceEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
@@ -214,7 +200,15 @@ def profile(
     views = {"as_is": _view("as_is", reading.states, surveyed.bins.labels)}
     if documents:
         views["windows"] = profile_windows(encoder, documents, settings, label=label, progress=reporter)
-    return Profile(views, reading.histogram(), reading.points.documents(), documents, reading.n_texts, encoder.dim)
+    return Profile(
+        views,
+        reading.histogram(),
+        reading.points.documents(),
+        documents,
+        reading.n_texts,
+        reading.folder_truncated,
+        encoder.dim,
+    )
 
 
 @dataclass
@@ -226,6 +220,7 @@ class _Reading:
     bins: LengthBins
     keep: bool
     n_texts: int = 0
+    folder_truncated: int = 0
     lengths: dict[int, list[int]] = field(default_factory=dict)
     kept: list[tuple[TextColumns, npt.NDArray[np.float32], npt.NDArray[np.int64]]] = field(default_factory=list)
 
@@ -254,6 +249,8 @@ class _Reading:
         self._sample(batch, prepared, units, sampling_order(keys, seed=self.settings.seed))
         self._count_lengths(embeddings)
         self.n_texts += len(batch)
+        if limit := self.encoder.folder_max_tokens:
+            self.folder_truncated += int(np.sum(embeddings.n_tokens_full > limit))
         columns = self._columns(batch, embeddings, places)
         if self.keep:
             self.kept.append((columns, units, places))

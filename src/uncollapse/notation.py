@@ -29,9 +29,7 @@ def parse_calls(text: str) -> tuple[Call, ...]:
         tree = ast.parse(text.strip(), mode="eval").body
         return tuple(_read_call(node) for node in _summands(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise NotationError(
-            f"Expected a fix such as 'temperature(0.8)', got {text!r}. Write name(number), join several with '+'."
-        ) from error
+        raise NotationError(f"Expected a fix such as 'temperature(0.8)', got {text!r}. Write name(number).") from error
 
 
 def _summands(node: ast.expr) -> list[ast.expr]:

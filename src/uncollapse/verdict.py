@@ -136,8 +136,7 @@ def _collapse(view: View, model: str) -> Finding:
     if len(curve) < 2:
         return Finding(
             "Too few texts to tell",
-            f"A verdict needs at least two length bins of {MINIMUM} documents each; this corpus fills {len(curve)}. "
-            "Use more texts, or --bins equal:2.",
+            _too_few(view),
             "unknown",
         )
     rise = trends(view)["mean_cosine_rise"]
@@ -149,6 +148,16 @@ def _collapse(view: View, model: str) -> Finding:
     if view.name == "as_is":
         return _name_trend(rise, model, figures)
     return Finding(*_name_rise(rise, model, figures))
+
+
+def _too_few(view: View) -> str:
+    counts = [max(estimate.n for estimate in row.values()) for row in view.estimates.values() if row]
+    texts, fullest = sum(counts), max(counts, default=0)
+    advice = "Use more texts, or --bins equal:2." if texts >= 3 * MINIMUM else "Use more texts."
+    return (
+        f"A verdict needs at least two length bins of {MINIMUM} texts each. These {texts} texts lie in {len(counts)} "
+        f"bins, the fullest of which holds {fullest}. {advice}"
+    )
 
 
 def _name_trend(rise: Estimate, model: str, figures: str) -> Finding:
@@ -209,8 +218,9 @@ def _rank(view: View) -> Iterator[Finding]:
     )
     if high < 0 or low > 0:
         few = high < 0
-        sentence = f"Long texts use {'fewer' if few else 'more'} directions to tell themselves apart: {figures}"
-        yield Finding("Directions in use", sentence, "bad" if few else "good")
+        sentence = f"Longer texts use {'fewer' if few else 'more'} directions to tell themselves apart: {figures}"
+        large = abs(change.value) > SMALL_RANK * first.value
+        yield Finding("Directions in use", sentence, ("bad" if few else "good") if large else "neutral")
     elif max(-low, high) <= SMALL_RANK * first.value:
         yield Finding("Directions in use", f"Long and short texts use about as many: {figures}", "neutral")
     else:
@@ -220,6 +230,16 @@ def _rank(view: View) -> Iterator[Finding]:
 def _truncation(profile: Profile) -> Iterator[Finding]:
     texts = sum(count.texts for count in profile.lengths)
     lost = sum(count.truncated for count in profile.lengths)
+    if profile.folder_truncated > lost:
+        share = Estimate.of_share(profile.folder_truncated, texts)
+        low, high = _interval(share)
+        yield Finding(
+            "The folder's own limit cuts texts off",
+            f"This study raised the model's limit. As its folder is, {share.value:.1%} [{low:.1%}, {high:.1%}] of "
+            f"{texts:,} texts would lose their ends; at the raised limit {lost:,} do.",
+            "bad" if share.value >= 0.05 else "neutral",
+        )
+        return
     if not lost:
         yield Finding("Nothing is cut off", f"All {texts:,} texts fit into the model's window.", "good")
         return

@@ -59,6 +59,11 @@ class Temperature:
         """Whether every tau is exactly 1."""
         return all(value == 1.0 for value in _flatten(self.tau))
 
+    @property
+    def softens(self) -> bool:
+        """Whether any tau is above 1, the opposite of what the published remedy does."""
+        return any(value > 1.0 for value in _flatten(self.tau))
+
     def factors(self, sites: Sequence[Site]) -> dict[int, torch.Tensor]:
         """1 / tau of every layer, float64 [heads], checked against the model's layers and heads.
 

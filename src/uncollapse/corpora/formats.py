@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uncollapse.corpora.lines import DataFile, Line, read_all, read_lines, unreadable
-from uncollapse.corpora.texts import Bad, Found, Item, Items, Place, ReadingOptions, excerpt
+from uncollapse.corpora.texts import MISSING_FIELD, Bad, Found, Item, Items, Place, ReadingOptions, excerpt
 from uncollapse.errors import nearest
 
 TEXT_FIELDS = ("text", "body", "content", "passage", "document")
@@ -61,10 +61,10 @@ def choose_fields(columns: Sequence[str], options: ReadingOptions, place: Place)
 def missing_field(asked: str | None, columns: Sequence[str], place: Place) -> Bad:
     """A record or a table without the field that is needed; says which fields it has, nearest first."""
     wanted = f"a field {asked!r}" if asked else f"a field with the text ({', '.join(TEXT_FIELDS)})"
-    hint = "" if asked else " Name it with text_field=... (--text-field)."
+    hint = "" if asked else " Name the right one with --text-field (text_field=)."
     shown = [column[:CHARACTERS_SHOWN] for column in columns[:COLUMNS_SHOWN]]
     there = nearest(asked or TEXT_FIELDS[0], shown, "Fields there")
-    return Bad("missing field", place, f"expected {wanted}, got none. {there}{hint}")
+    return Bad(MISSING_FIELD, place, f"expected {wanted}, got none. {there}{hint}")
 
 
 def read_document(file: DataFile, options: ReadingOptions) -> Items:

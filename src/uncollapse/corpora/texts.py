@@ -16,6 +16,7 @@ EXAMPLES_KEPT = 3
 REMEDY = "Mend it, or leave such records out and count them: skip_bad=True (--skip-bad)."
 
 EMPTY = "empty text"
+MISSING_FIELD = "missing field"
 
 IDS_REMEMBERED = 1_000_000
 """How many ids are kept to find duplicates; more would let memory grow with the corpus."""
@@ -75,7 +76,9 @@ class Bad:
     tolerated: bool = False
 
     def error(self) -> CorpusError:
-        return CorpusError(f"{self.place}: {self.message} {REMEDY}")
+        # Where the first record lacks the field, all do: leaving them out would leave nothing.
+        remedy = "" if self.reason == MISSING_FIELD and self.place.line in {None, 1} else f" {REMEDY}"
+        return CorpusError(f"{self.place}: {self.message}{remedy}")
 
 
 Item: TypeAlias = Found | Bad

@@ -42,6 +42,8 @@ def load(
     >>> encoder.max_tokens, encoder.folder_max_tokens  # doctest: +SKIP
     (512, 256)
     """
+    if device and device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"The device {device!r} needs a graphics card and a torch built for it. Use cpu here.")
     source = find_source(name)
     refuse_pickles(source)
     with quiet(), _missing_weights(name):

@@ -34,7 +34,7 @@ def parse(text: str) -> Fix:
         return _read_json(Path(text.strip()))
     calls = parse_calls(text)
     if len(calls) != 1:
-        raise NotationError(f"Expected one fix, got {len(calls)} in {text!r}. Several cannot be combined yet.")
+        raise NotationError(f"Expected one fix, got {len(calls)} in {text!r}. Give one; several cannot be combined.")
     return _make(calls[0], text)
 
 

@@ -69,7 +69,7 @@ def make_tiles(result: Result) -> list[Tile]:
     fix = chosen_fix(result)
     wanted = [("mean_cosine_rise", "none", "rise of the mean cosine with length", "before")]
     if fix is None:
-        wanted.append(("mean_cosine_per_doubling", "none", "of it for every doubling of the length", "before"))
+        wanted.append(("mean_cosine_per_doubling", "none", "rise for each doubling of the length", "before"))
     else:
         wanted.append(("share_recovered", fix, f"of that rise taken back by {fix}", "after"))
         wanted.append(
@@ -97,7 +97,7 @@ def _cosine_section(result: Result) -> Section:
         "windows", "Mean cosine of the same texts, cut to n tokens", views["windows"], y_range=y_range,
         y_title="mean cosine",
         reading="Each dot is the mean cosine of pairs of different texts cut to exactly that many tokens: a line that "
-        "climbs to the right says that longer texts look alike whatever they say",
+        "climbs to the right says that longer pieces of these texts look more alike to the model",
         missing="This result holds no texts cut to several lengths: none is long enough, or nobody asked for it.",
     )  # fmt: skip
     as_is = _curve_chart(
