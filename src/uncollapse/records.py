@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
@@ -210,10 +210,6 @@ class Result:
         if unknown := set(keys) - names:
             raise UncollapseError(f"Rows have no field {sorted(unknown)}; they have {sorted(names)}.")
         return tuple(row for row in self.rows if all(getattr(row, key) == keys[key] for key in keys))
-
-    def labelled(self, **keys: str) -> Self:
-        """The same rows with some of their keys set."""
-        return replace(self, rows=tuple(replace(row, **keys) for row in self.rows))  # type: ignore[arg-type]
 
     def to_json(self) -> str:
         """Strict JSON (no NaN), two-space indented, keys in a fixed order."""
