@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from uncollapse.attention.sites import SPECS, Layout, Spec, Term
+from uncollapse.evaluation.metrics import METRICS, Metric
 from uncollapse.measures import MEASURES
 
 HERE = Path(__file__).parent
@@ -33,9 +34,12 @@ def _measure(name: str) -> str:
         "sample size": needs,
         "source": measure.reference,
     }
+    return f"\n## {measure.title}\n\n`{name}`. {measure.reading}\n\n{_facts(facts)}"
+
+
+def _facts(facts: dict[str, str]) -> str:
     cells = {key: value.replace("|", "\\|") for key, value in facts.items() if value}  # a bar would end the cell
-    lines = "".join(f"| {key} | {value} |\n" for key, value in cells.items())
-    return f"\n## {measure.title}\n\n`{name}`. {measure.reading}\n\n| | |\n|---|---|\n{lines}"
+    return "| | |\n|---|---|\n" + "".join(f"| {key} | {value} |\n" for key, value in cells.items())
 
 
 def architectures_page() -> str:
@@ -84,7 +88,31 @@ def _patch(spec: Spec) -> str:
     return "layers" if any(term.layout is Layout.NUMBER for term in used) else "heads"
 
 
-PAGES = {"measures.md": measures_page, "architectures.md": architectures_page}
+def metrics_page() -> str:
+    """One section a metric, from the table of metrics."""
+    head = (
+        "# Metrics\n\nGenerated from `uncollapse.evaluation.statistics.metrics.METRICS` by `python docs/tables.py`: the scores "
+        "of `uncollapse evaluate`. Higher is better for all of them.\n"
+    )
+    return head + "".join(_metric(metric) for metric in METRICS.values())
+
+
+def _metric(metric: Metric) -> str:
+    tests = {
+        "sign": "paired randomisation of signs",
+        "swap": "paired randomisation of ranks",
+        "bootstrap": "paired bootstrap",
+    }
+    facts = {
+        "formula": f"`{metric.formula}`",
+        "range": metric.range,
+        "comparison": tests[metric.test],
+        "source": metric.reference,
+    }
+    return f"\n## {metric.title}\n\n`{metric.name}`. {metric.reading}\n\n{_facts(facts)}"
+
+
+PAGES = {"measures.md": measures_page, "metrics.md": metrics_page, "architectures.md": architectures_page}
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from uncollapse.diagnosis import Settings as Settings
     from uncollapse.encoders import load as load
     from uncollapse.errors import UncollapseError as UncollapseError
+    from uncollapse.evaluation.reading import open_tasks as open_tasks
+    from uncollapse.evaluation.trial import evaluate as evaluate
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.records import Result as Result
@@ -28,10 +30,12 @@ _HOMES = {
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
     "diagnose": "studies",
+    "evaluate": "evaluation.trial",
     "fix": "checkpoints",
     "fold": "attention.folding",
     "load": "encoders",
     "open_corpus": "corpora",
+    "open_tasks": "evaluation.reading",
     "parse": "fixes",
     "patch": "attention.patching",
     "verify": "attention.verification",

@@ -42,7 +42,15 @@ class _Rate(ProgressColumn):
         speed = task.finished_speed or task.speed
         if task.fields["counted"]:
             return Text(f"{task.completed:,.0f} {unit}", style="dim")
-        return Text(f"{speed:,.0f} {unit}/s" if speed else unit, style="dim")
+        return Text(f"{_compact(speed)} {unit}/s" if speed else unit, style="dim")
+
+
+def _compact(number: float) -> str:
+    """A number in a few letters."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            return f"{number / min(size, 1e3 if letter == 'k' else size):.3g}{letter}"
+    return f"{number:,.0f}"
 
 
 class Bars:

@@ -131,10 +131,14 @@ class Row:
         value: the estimate.
         low, high: 95 % interval; None where there is none, and then `note` says why.
         n: how many documents it rests on.
-        view: "as_is" (every text at its own length) or "windows" (the same documents cut to n tokens).
+        view: of a diagnosis, "as_is" (every text at its own length) or "windows" (the same documents cut to n tokens);
+            of an evaluation, "overall", "by_document_length", "by_query_length" or "grid" (both).
         bin: label of the length bin, "" for a number about all bins.
         n_tokens: mean token count in the bin, 0 for a number about all bins.
         fix: notation of the fix that was on, "none" for the stock model.
+        p: of a comparison, the p-value of the paired test; None where there is no test.
+        p_holm: the same after Holm's correction for all comparisons of its family.
+        effect: of a comparison, the mean difference over the standard deviation of the differences.
     """
 
     measure: str
@@ -149,6 +153,9 @@ class Row:
     fix: str = "none"
     dataset: str = ""
     note: str = ""
+    p: float | None = None
+    p_holm: float | None = None
+    effect: float | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,29 @@ class Point:
     n_tokens: int
     snippet: str
     fix: str = "none"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One scored item of a task, such as a query, under every fix.
+
+    Args:
+        id: of the query, pair or text.
+        snippet: the beginning of its text.
+        n_tokens: length of its document, in tokens before truncation.
+        n_query_tokens: length of the query; None where there is none.
+        measure: what `values` are.
+        values: by notation of the fix, "none" for the stock model.
+        dataset: name and split.
+    """
+
+    id: str
+    snippet: str
+    n_tokens: int
+    n_query_tokens: int | None
+    measure: str
+    values: Mapping[str, float]
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,6 +221,7 @@ class Result:
         verdict: the findings in plain words, most important first.
         points: projected texts.
         lengths: histogram of token counts before truncation.
+        items: scored items of an evaluation, a sample where there are very many.
         about: model, corpus, seed, versions, command, notes, time stamp.
     """
 
@@ -198,6 +229,7 @@ class Result:
     verdict: tuple[Finding, ...] = ()
     points: tuple[Point, ...] = ()
     lengths: tuple[LengthCount, ...] = ()
+    items: tuple[Item, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def select(self, **keys: object) -> tuple[Row, ...]:
@@ -226,6 +258,7 @@ class Result:
             verdict=tuple(Finding(**finding) for finding in data["verdict"]),
             points=tuple(Point(**point) for point in data["points"]),
             lengths=tuple(LengthCount(**count) for count in data["lengths"]),
+            items=tuple(Item(**item) for item in data.get("items", ())),
             about=data["about"],
         )
 

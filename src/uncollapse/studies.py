@@ -1,18 +1,12 @@
 """A whole study: diagnose a corpus with a model."""
 
-import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import uncollapse
 from uncollapse.attention.patching import patch
 from uncollapse.diagnosis import (
     Profile,
@@ -27,10 +21,9 @@ from uncollapse.encoders import SentenceEncoder
 from uncollapse.fixes import Fix
 from uncollapse.progress import Reporter
 from uncollapse.projection import principal_axes, project
+from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Point, Result, Row
 from uncollapse.verdict import judge, reference_rows, rows_of
-
-PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 
 
 def diagnose(
@@ -106,16 +99,7 @@ def describe(
 ) -> dict[str, Any]:
     """What a reader needs to judge the numbers and to make them again."""
     return {
-        "model": {
-            "name": encoder.name,
-            "architecture": encoder.architecture,
-            "dim": encoder.dim,
-            "max_tokens": encoder.max_tokens,
-            "folder_max_tokens": encoder.folder_max_tokens,
-            "folded_fix": encoder.folded_fix,
-            "patched_fix": fix if fix != encoder.folded_fix else "none",
-            "fingerprint": fingerprint(encoder.source),
-        },
+        "model": describe_model(encoder, patched=fix if fix != encoder.folded_fix else "none"),
         "corpus": {
             "name": corpus.name,
             "description": corpus.description,
@@ -125,26 +109,9 @@ def describe(
         },
         "seed": settings.seed,
         "replicates": settings.replicates,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
+        **describe_run(),
         "notes": [*encoder.notes, *corpus.notes],
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that can change a number."""
-    found = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"uncollapse": uncollapse.__version__, "python": platform.python_version(), **found}
-
-
-def fingerprint(source: Path) -> str:
-    """A digest of a model's config and weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted([*source.rglob("config.json"), *source.rglob("*.safetensors")]):
-        digest.update(str(file.relative_to(source)).encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 def profile_rows(found: Profile, fix: str, *, reference: bool = True) -> Iterator[Row]:

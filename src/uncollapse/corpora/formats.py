@@ -26,6 +26,14 @@ Row: TypeAlias = tuple[int, list[str] | Bad]
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Every field of a record, unchecked, and where it is."""
+
+    place: Place
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Fields:
     """Which fields of a record hold its text, its id and a title to put before the text."""
 
@@ -81,17 +89,23 @@ def read_text_lines(file: DataFile, options: ReadingOptions) -> Items:
 
 def read_json_lines(file: DataFile, options: ReadingOptions) -> Items:
     """One JSON object a line; the first usable one decides which field is the text of all."""
-    for line in read_lines(file, options.max_line_bytes):
-        record = _json_object(line, file)
+    for record in json_records(file, options.max_line_bytes):
         if isinstance(record, Bad):
             yield record
             continue
-        fields = choose_fields(list(record), options, file.at(line.number))
+        fields = choose_fields(list(record.values), options, record.place)
         if isinstance(fields, Bad):
             yield fields
             continue
         options = options if options.text_field else replace(options, text_field=fields.text)
-        yield fields.find(record, file.at(line.number))
+        yield fields.find(record.values, record.place)
+
+
+def json_records(file: DataFile, max_line_bytes: int) -> Iterator[Record | Bad]:
+    """One JSON object a line, with all its fields."""
+    for line in read_lines(file, max_line_bytes):
+        values = _json_object(line, file)
+        yield values if isinstance(values, Bad) else Record(file.at(line.number), values)
 
 
 def _json_object(line: Line, file: DataFile) -> dict[str, Any] | Bad:
@@ -117,9 +131,24 @@ def _json_message(line: Line, said: str) -> str:
 
 def read_tsv(file: DataFile, options: ReadingOptions) -> Items:
     """A header, then one record a line, fields parted by tabs; quotes are ordinary characters."""
-    lines = read_lines(file, options.max_line_bytes)
-    rows = ((line.number, line.bad or line.text.rstrip("\r\n").split("\t")) for line in lines)
-    return _read_table(rows, options, file)
+    return _read_table(_tsv_rows(file, options.max_line_bytes), options, file)
+
+
+def tsv_records(file: DataFile, max_line_bytes: int) -> Iterator[Record | Bad]:
+    """What `read_tsv` reads, with all fields of each record."""
+    rows = _tsv_rows(file, max_line_bytes)
+    _, header = next(rows, (1, []))
+    if isinstance(header, Bad):
+        yield header
+        return
+    for number, row in rows:
+        values = row if isinstance(row, Bad) else _values(row, header, file.at(number))
+        yield values if isinstance(values, Bad) else Record(file.at(number), values)
+
+
+def _tsv_rows(file: DataFile, max_line_bytes: int) -> Iterator[Row]:
+    lines = read_lines(file, max_line_bytes)
+    return ((line.number, line.bad or line.text.rstrip("\r\n").split("\t")) for line in lines)
 
 
 def read_csv(file: DataFile, options: ReadingOptions) -> Items:
@@ -141,12 +170,17 @@ def _read_table(rows: Iterator[Row], options: ReadingOptions, file: DataFile) ->
 
 
 def _record(row: list[str], header: list[str], *, fields: Fields, place: Place) -> Item:
+    values = _values(row, header, place)
+    return values if isinstance(values, Bad) else fields.find(values, place)
+
+
+def _values(row: list[str], header: list[str], place: Place) -> dict[str, str] | Bad:
     if row in ([], [""]):
         return Bad("blank line", place, "expected a record, got a blank line.", tolerated=True)
     if len(row) != len(header):
         message = f"expected {len(header)} fields as in the header, got {len(row)}, beginning with {excerpt(row[0])}."
         return Bad("wrong number of fields", place, message)
-    return fields.find(dict(zip(header, row, strict=True)), place)
+    return dict(zip(header, row, strict=True))
 
 
 class _CsvRows:

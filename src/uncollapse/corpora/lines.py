@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from uncollapse.corpora.texts import Bad, Place
+from uncollapse.corpora.texts import TOO_LONG, Bad, Place
 
 BOM = b"\xef\xbb\xbf"
 
@@ -117,4 +117,4 @@ def _drain(stream: BinaryIO) -> int:
 def _too_long(place: Place, size: int) -> Bad:
     what = "file" if place.line is None else "line"
     message = f"expected a text within max_characters, got a {what} of {size:,} bytes. Raise max_characters if meant."
-    return Bad("text too long", place, message)
+    return Bad(TOO_LONG, place, message)

@@ -17,6 +17,7 @@ REMEDY = "Mend it, or leave such records out and count them: skip_bad=True (--sk
 
 EMPTY = "empty text"
 MISSING_FIELD = "missing field"
+TOO_LONG = "text too long"
 
 IDS_REMEMBERED = 1_000_000
 """How many ids are kept to find duplicates; more would let memory grow with the corpus."""
@@ -249,7 +250,7 @@ def check(found: Found, max_characters: int) -> Text | Bad:
         return Bad("text is no string", place, f"expected a string as text, got {excerpt(text)}.")
     if len(text) > max_characters:
         message = f"expected at most {max_characters:,} characters, got {len(text):,}. Raise max_characters if meant."
-        return Bad("text too long", place, message)
+        return Bad(TOO_LONG, place, message)
     text_id = place.id if found.id is None else readable_id(found.id)
     if text_id is None:
         return Bad("unusable id", place, f"expected a string or a number as id, got {excerpt(found.id)}.")

@@ -1,11 +1,14 @@
 """Models that turn texts into vectors and say how many tokens they saw."""
 
+from uncollapse.encoders.cached import CachedEncoder as CachedEncoder
 from uncollapse.encoders.limits import MaxTokens as MaxTokens
 from uncollapse.encoders.limits import position_reach as position_reach
 from uncollapse.encoders.loading import load as load
 from uncollapse.encoders.loading import quiet as quiet
 from uncollapse.encoders.sentence import Prepared as Prepared
+from uncollapse.encoders.sentence import Role as Role
 from uncollapse.encoders.sentence import SentenceEncoder as SentenceEncoder
 from uncollapse.encoders.sources import BUNDLED as BUNDLED
 from uncollapse.encoders.sources import WEIGHT_FILES as WEIGHT_FILES
 from uncollapse.encoders.sources import find_source as find_source
+from uncollapse.encoders.sources import fingerprint as fingerprint

@@ -1,14 +1,16 @@
 """A sentence-transformers model that says how many tokens of a text it saw."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 
 from uncollapse.attention.stamps import STAMP
 from uncollapse.attention.temperature import Temperature
@@ -25,6 +27,10 @@ _SPARE_TOKENS = 16
 _CHARACTERS_AT_ONCE = 1_000_000
 
 
+Role = Literal["document", "query", "text"]
+"""What a text is to the model: an answer, a question, or neither; each may have a prompt of its own."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Texts cut to what the model can see, with their token counts before and after truncation."""
@@ -37,7 +43,8 @@ class Prepared:
 class SentenceEncoder:
     """A sentence-transformers model with token counts.
 
-    Texts are encoded as documents: with the model's own document prompt, if it has one, counted in the tokens.
+    Texts are encoded as documents: with the model's own document prompt, if it has one, counted in the tokens;
+    `as_role` gives an encoder of queries.
 
     Args:
         model: the loaded model, in evaluation mode.
@@ -58,9 +65,27 @@ class SentenceEncoder:
     ) -> None:
         self.model, self.name, self.source = model, name, source
         self.folder_max_tokens, self.batch_size = folder_max_tokens, batch_size
-        self.prompt = _document_prompt(model)
+        self.role: Role = "document"
+        self.prompt = _prompt(model, "document")
         self.dim: int = model.get_embedding_dimension()
         self.notes: tuple[str, ...] = ()
+
+    def as_role(self, role: Role) -> Self:
+        """The same model, putting before every text the prompt of another role.
+
+        Args:
+            role: "query" or "document" of a search, or "text" where texts are compared as equals: the model's default
+                prompt, which most models do not have.
+        """
+        other = copy.copy(self)
+        other.role, other.prompt = role, _prompt(self.model, role)
+        return other
+
+    @property
+    def tower(self) -> str:
+        """Which part of a model with a part for each role texts go through; "" where there is one way for all."""
+        routed = any(isinstance(module, Router) for module in self.model)
+        return self.role if routed and self.role != "text" else ""
 
     @property
     def max_tokens(self) -> int:
@@ -119,7 +144,12 @@ class SentenceEncoder:
     def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """One vector a text, float32 [texts, dim], as the model gives it."""
         encoded: npt.NDArray[Any] = self.model.encode(
-            list(texts), prompt=self.prompt, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True
+            list(texts),
+            prompt=self.prompt,
+            batch_size=self.batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            task=self.tower or None,
         )
         return np.asarray(encoded, dtype=np.float32).reshape(len(texts), self.dim)
 
@@ -169,9 +199,16 @@ class SentenceEncoder:
         )
 
 
-def _document_prompt(model: SentenceTransformer) -> str:
-    """The prompt sentence-transformers puts before a document."""
-    for name in ("document", "passage", "corpus"):
+_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {
+    "document": ("document", "passage", "corpus"),
+    "query": ("query",),
+    "text": (),
+}
+
+
+def _prompt(model: SentenceTransformer, role: Role) -> str:
+    """The prompt sentence-transformers puts before a text of this role."""
+    for name in _PROMPT_NAMES[role]:
         if name in model.prompts:
             return model.prompts[name] or ""
     return model.prompts.get(model.default_prompt_name) or ""

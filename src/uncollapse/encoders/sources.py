@@ -1,5 +1,6 @@
 """Where models come from: bundled packages, folders, and the hub; never from a pickle."""
 
+import hashlib
 import importlib.metadata
 from pathlib import Path
 
@@ -68,3 +69,20 @@ def refuse_pickles(source: Path) -> None:
                 f"Expected weights as safetensors, got only the pickle {file}. A pickle can run code when opened, so "
                 "it is not. Convert it where you trust it: SentenceTransformer(folder).save(new_folder)."
             )
+
+
+def fingerprint(source: Path) -> str:
+    """A digest of everything in a model's folder that decides its vectors: configs, tokenizer, weights, code.
+
+    Another copy of the same files has the same fingerprint, wherever it lies.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    files = {file for pattern in _DECIDING for file in source.rglob(pattern) if file.is_file()}
+    for name, file in sorted((file.relative_to(source).as_posix(), file) for file in files):
+        digest.update(name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+_DECIDING = ("*.json", "*.txt", "*.model", "*.safetensors", "*.py")

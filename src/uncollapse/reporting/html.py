@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ import jinja2
 from markupsafe import Markup
 
 from uncollapse.errors import OutputError
-from uncollapse.measures import MEASURES
 from uncollapse.records import Result
-from uncollapse.reporting import plots, words
+from uncollapse.reporting import glossary, plots, words
+from uncollapse.reporting.charts import Section
+from uncollapse.reporting.drawing import COLOURS
 from uncollapse.reporting.sections import make_sections, make_tiles
 from uncollapse.writing import whole_file
 
 KINDS = {"bad": "Problem", "good": "Good", "neutral": "Note", "unknown": "Not known"}
+
+FINDINGS = 6
+"""How many findings stand under the first; the others are folded away."""
 
 
 def render_report(result: Result) -> str:
@@ -33,21 +37,25 @@ def render_report(result: Result) -> str:
     True
     """
     scripts = [Markup(plots.plotly_source()), Markup(_asset("report.js"))]
-    about = result.about
+    about, sections = result.about, make_sections(result)
     return _environment().get_template("report.html").render(
         title=about.get("title") or "Length report",
         subtitle=_subtitle(result),
         verdict=result.verdict,
+        shown=1 + FINDINGS,
         kinds=KINDS,
         tiles=make_tiles(result),
-        sections=make_sections(result),
+        sections=sections,
+        contents=_contents(sections),
+        tasks=any(section.look == "task" for section in sections),
+        tested=any(value is not None for row in result.rows for value in (row.p, row.p_holm, row.effect)),
         rows=result.rows,
-        measures=[measure for name, measure in MEASURES.items() if any(row.measure == name for row in result.rows)],
+        measures=glossary.find_terms(result.rows),
         facts=_facts(about),
         notes=_notes(about),
         command=words.listing(about.get("command")),
         words=words,
-        colours=plots.COLOURS,
+        colours=COLOURS,
         style=Markup(_asset("report.css")),
         scripts=scripts,
         policy=_policy(scripts),
@@ -108,8 +116,15 @@ def _subtitle(result: Result) -> list[str]:
     about = result.about
     texts = words.entry(about, "corpus", "n_texts")
     parts = [words.name(about, "model"), words.name(about, "corpus")]
-    parts += [f"{words.listing(texts)} texts" if texts is not None else "", words.date(about.get("created"))]
+    parts += [f"{words.listing(texts)} texts" if texts is not None else "", _task_names(about)]
+    parts.append(words.date(about.get("created")))
     return [part for part in parts if part]
+
+
+def _contents(sections: Sequence[Section]) -> list[Section]:
+    """Where to jump to in a page of several tasks."""
+    several = sum(section.look == "task" for section in sections) > 1
+    return [section for section in sections if section.charts] if several else []
 
 
 def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -127,12 +142,21 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         "What it is": words.entry(about, "corpus", "description"),
         "Texts": words.entry(about, "corpus", "n_texts"),
         "Skipped": words.entry(about, "corpus", "skipped"),
+        "Tasks": _task_names(about),
+        "Settings": about.get("fixes"),
         "Seed": None if about.get("seed") is None else str(about["seed"]),
         "Made": about.get("created"),
         "Versions": about.get("versions"),
     }
     said = ((label, words.listing(value)) for label, value in facts.items())
     return [(label, value) for label, value in said if value]
+
+
+def _task_names(about: Mapping[str, Any]) -> str:
+    """The data sets of an evaluation."""
+    tasks = about.get("tasks")
+    entries = tasks if isinstance(tasks, list | tuple) else []
+    return words.listing([entry["dataset"] for entry in entries if isinstance(entry, Mapping) and "dataset" in entry])
 
 
 def _notes(about: Mapping[str, Any]) -> list[str]:

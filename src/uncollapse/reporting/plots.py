@@ -1,34 +1,27 @@
 """Plotly figures, as the JSON that plotly.js draws. Colours of text and grid are the page's and set there."""
 
-import html
-import json
 import math
-import textwrap
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from uncollapse.records import LengthCount, Point, Row
+from uncollapse.reporting.drawing import (
+    COLOURS,
+    LENGTH_SCALE,
+    Figure,
+    Range,
+    clipped,
+    finished,
+    padded,
+    plain,
+    powers,
+    token_axis,
+    translucent,
+)
 from uncollapse.reporting.words import STOCK, count, interval, number, setting
-
-Figure = dict[str, Any]
-Range = tuple[float, float]
-
-COLOURS = {
-    "before": "#d9711c",
-    "after": "#2474b5",
-    "faint": "#8fa3b5",
-    "reference": "#85878c",
-    "whole": "#93a3b3",
-    "cut": "#b23b3b",
-}
-"""Orange and blue stay apart for every kind of colour vision, and on white as on black."""
-LENGTH_SCALE = ["#f2bd4b", "#ea8a55", "#cf5574", "#983e93", "#5f35a0"]
-"""Short to long; lightness falls all the way, so it also reads in grey."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +44,6 @@ def plotly_source() -> str:
     return str(get_plotlyjs())
 
 
-def plain(text: str, width: int = 0) -> str:
-    """A text that plotly, which reads some HTML, shows as it is written; wrapped when `width` is given.
-
-    Wide (East Asian) letters count double in `width`.
-
-    >>> plain("<b>a</b> & b"), plain("one two", width=4)
-    ('&lt;b&gt;a&lt;/b&gt; &amp; b', 'one<br>two')
-    """
-    flat = " ".join(text.split())
-    wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in flat)
-    lines = textwrap.wrap(flat, width // 2 if wide else width) if width else [flat]
-    return "<br>".join(html.escape(line, quote=False) for line in lines)
-
-
 def curve(lines: Sequence[Line], *, y_range: Range | None = None, y_title: str) -> Figure:
     """Lines over the number of tokens (log2 axis), with a band where there are intervals."""
     figure = go.Figure()
@@ -74,8 +53,8 @@ def curve(lines: Sequence[Line], *, y_range: Range | None = None, y_title: str) 
     for line in lines:
         figure.add_trace(_line(line, y_title))
     tokens = [row.n_tokens for line in lines for row in line.rows]
-    figure.update_layout(xaxis=_token_axis(min(tokens), max(tokens)), yaxis={"range": y_range})
-    return _finished(figure)
+    figure.update_layout(xaxis=token_axis(min(tokens), max(tokens)), yaxis={"range": y_range})
+    return finished(figure)
 
 
 def forest(rows: Sequence[Row], *, order: Sequence[str], chosen: str | None, stock_at: float | None = None) -> Figure:
@@ -97,13 +76,13 @@ def forest(rows: Sequence[Row], *, order: Sequence[str], chosen: str | None, sto
             "zeroline": False,
         },
     )
-    return _finished(figure)
+    return finished(figure)
 
 
 def cloud(points: Sequence[Point], *, around: Sequence[Point]) -> Figure:
     """Projected texts coloured by length; `around` are all points that share its axes and colours."""
     low, high = _extent([point.n_tokens for point in around])
-    ticks = _powers(low, high)
+    ticks = powers(low, high)
     figure = go.Figure(
         go.Scatter(
             x=[round(point.x, 5) for point in points],
@@ -124,13 +103,13 @@ def cloud(points: Sequence[Point], *, around: Sequence[Point]) -> Figure:
         )
     )
     bare = {"showticklabels": False, "ticks": "", "zeroline": False, "showline": False, "nticks": 8}
-    x_range, y_range = (_padded([getattr(point, axis) for point in around]) for axis in "xy")
+    x_range, y_range = (padded([getattr(point, axis) for point in around]) for axis in "xy")
     figure.update_layout(
         xaxis={**bare, "range": x_range},
         yaxis={**bare, "range": y_range, "scaleanchor": "x", "scaleratio": 1},
         margin={"l": 4, "r": 4, "t": 8, "b": 60},
     )
-    return _finished(figure)
+    return finished(figure)
 
 
 def histogram(lengths: Sequence[LengthCount], *, limits: Sequence[tuple[int, str]]) -> Figure:
@@ -139,22 +118,12 @@ def histogram(lengths: Sequence[LengthCount], *, limits: Sequence[tuple[int, str
     figure.add_trace(_bars(lengths, "whole"))
     figure.add_trace(_bars(lengths, "cut"))
     edges = [max(item.low, 1) for item in lengths] + [item.high for item in lengths]
-    axis = _token_axis(min(edges), max([*edges, *(tokens for tokens, _ in limits)]), pad=1.03)
+    axis = token_axis(min(edges), max([*edges, *(tokens for tokens, _ in limits)]), pad=1.03)
     figure.update_layout(barmode="stack", bargap=0, xaxis=axis, yaxis={"rangemode": "tozero", "nticks": 6})
     for index, (tokens, text) in enumerate(limits):
         _mark_limit(figure, tokens, text, step=index, leftwards=math.log10(tokens) > sum(axis["range"]) / 2)
     figure.update_layout(margin={"t": 20 + 22 * len(limits)})
-    return _finished(figure)
-
-
-def _finished(figure: go.Figure) -> Figure:
-    """The figure without plotly's own template, as plain lists and texts in a fixed order."""
-    margin = {"l": 46, "r": 14, "t": 10, "b": 46} | figure.layout.margin.to_plotly_json()
-    figure.update_layout(
-        template={}, margin=margin, showlegend=False, hovermode="closest", dragmode=False, autosize=True
-    )
-    parsed: Figure = json.loads(figure.to_json(engine="json"))
-    return parsed
+    return finished(figure)
 
 
 def _band(line: Line) -> list[go.Scatter]:
@@ -167,7 +136,7 @@ def _band(line: Line) -> list[go.Scatter]:
             x=[row.n_tokens for row in there + back],
             y=[row.high for row in there] + [row.low for row in back],
             fill="toself",
-            fillcolor=_translucent(COLOURS[line.role], 0.16),
+            fillcolor=translucent(COLOURS[line.role], 0.16),
             line={"width": 0},
             hoverinfo="skip",
             mode="lines",
@@ -177,7 +146,7 @@ def _band(line: Line) -> list[go.Scatter]:
 
 def _line(line: Line, y_title: str) -> go.Scatter:
     strong = line.role in ("before", "after")
-    colour = COLOURS[line.role] if line.role != "faint" else _translucent(COLOURS["faint"], 0.65)
+    colour = COLOURS[line.role] if line.role != "faint" else translucent(COLOURS["faint"], 0.65)
     return go.Scatter(
         x=[row.n_tokens for row in line.rows],
         y=[row.value for row in line.rows],
@@ -238,29 +207,13 @@ def _row_label(row: Row, title: str, name: str) -> str:
 
 
 def _point_label(point: Point) -> str:
-    parts = [plain(_clipped(point.id, 60), width=38), plain(_clipped(point.snippet, 220), width=38)]
+    parts = [plain(clipped(point.id, 60), width=38), plain(clipped(point.snippet, 220), width=38)]
     return "<br>".join([f"<b>{count(point.n_tokens)} tokens</b>", *(part for part in parts if part)])
-
-
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _length_label(item: LengthCount) -> str:
     span = f"{count(item.low)} to {count(item.high - 1)} tokens"
     return f"<b>{span}</b><br>{count(item.texts)} texts<br>{count(item.truncated)} truncated"
-
-
-def _token_axis(low: float, high: float, *, pad: float = 1.12) -> Figure:
-    ticks = _powers(low, high)
-    return {
-        "type": "log",
-        "tickvals": ticks,
-        "ticktext": [str(tick) for tick in ticks],
-        "range": [math.log10(low / pad), math.log10(high * pad)],
-        "title": {"text": "tokens", "standoff": 8, "font": {"size": 13}},
-        "showgrid": False,
-    }
 
 
 def _length_bar(ticks: Sequence[int]) -> Figure:
@@ -271,28 +224,10 @@ def _length_bar(ticks: Sequence[int]) -> Figure:
     }  # fmt: skip
 
 
-def _powers(low: float, high: float, *, most: int = 9) -> list[int]:
-    """Powers of two for the ticks between two token counts, every second or third one when they are many."""
-    first, last = math.ceil(math.log2(low) - 0.1), math.floor(math.log2(high) + 0.1)
-    step = 1 + max(last - first, 0) // most
-    return [2**power for power in range(first, last + 1, step)] or [round(low)]
-
-
 def _extent(values: Sequence[int]) -> Range:
     low, high = max(min(values), 1), max(*values, 1)
     return (low, high) if high > low else (low, 2 * low)
 
 
-def _padded(values: Sequence[float]) -> Range:
-    low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 1.0
-    return low - room, high + room
-
-
 def _steps(colours: Sequence[str]) -> list[tuple[float, str]]:
     return [(index / (len(colours) - 1), colour) for index, colour in enumerate(colours)]
-
-
-def _translucent(colour: str, alpha: float) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"

@@ -2,57 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from uncollapse.measures import MEASURES
 from uncollapse.records import Point, Result, Row
 from uncollapse.reporting import plots, words
-from uncollapse.reporting.plots import Figure, Line, Range
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One figure with what a reader needs to read it, or the reason why there is none.
-
-    Args:
-        key: stable name, also the id of its element.
-        title: what is drawn.
-        reading: one sentence on how to read it.
-        figure: what plotly.js draws; None when there is nothing to draw, and then `missing` says why.
-        alt: the main numbers in words.
-        remarks: what to mind, such as why there is no interval.
-        lead: what the number is.
-    """
-
-    key: str
-    title: str
-    reading: str
-    figure: Figure | None = None
-    alt: str = ""
-    missing: str = ""
-    remarks: tuple[str, ...] = ()
-    lead: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Charts under one heading. `colours` is the legend: (role, what it stands for)."""
-
-    key: str
-    title: str
-    charts: tuple[Chart, ...]
-    colours: tuple[tuple[str, str], ...] = ()
-    lead: str = ""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One number that sums up the verdict."""
-
-    value: str
-    label: str
-    interval: str
-    role: str
+from uncollapse.reporting.charts import Chart, Section, Tile, closed, gaps
+from uncollapse.reporting.drawing import Range, from_zero
+from uncollapse.reporting.plots import Line
+from uncollapse.reporting.tasks import make_task_sections, make_task_tiles
 
 
 def chosen_fix(result: Result) -> str | None:
@@ -80,19 +38,26 @@ def make_tiles(result: Result) -> list[Tile]:
         Tile(words.number(row.value, row.measure), label, words.interval(row), role)
         for row, label, role in ((_preferred(rows), label, role) for rows, label, role in found)
         if row is not None and math.isfinite(row.value)
-    ]
+    ] + make_task_tiles(result)
 
 
 def make_sections(result: Result) -> list[Section]:
-    """Every section of the report, top to bottom; what this result was never asked for is left out."""
-    sections = [_cosine_section(result), _sweep_section(result), _projection_section(result)]
-    sections += [_shape_section(result), _length_section(result)]
-    return [section for section in sections if section is not None]
+    """Every section of the report, top to bottom; what this result was never asked for is left out.
+
+    An evaluation begins with its tasks, and of a diagnosis it then has what there is something to draw for.
+    """
+    diagnosis = [_cosine_section(result), _sweep_section(result), _projection_section(result)]
+    diagnosis += [_shape_section(result), _length_section(result)]
+    asked = [section for section in diagnosis if section is not None]
+    tasks = make_task_sections(result)
+    if not tasks:
+        return asked
+    return tasks + [section for section in asked if any(chart.figure for chart in section.charts)]
 
 
 def _cosine_section(result: Result) -> Section:
     views = {view: _lines(result, "mean_cosine", view, sweep=view == "windows") for view in ("windows", "as_is")}
-    y_range = _from_zero([row for lines in views.values() for line in lines for row in line.rows])
+    y_range = from_zero([row for lines in views.values() for line in lines for row in line.rows])
     windows = _curve_chart(
         "windows", "Mean cosine of the same texts, cut to n tokens", views["windows"], y_range=y_range,
         y_title="mean cosine",
@@ -176,7 +141,7 @@ def _shape_section(result: Result) -> Section:
     dashed = ", and the dashed line is what as many vectors in random directions would show" if isotropic else ""
     first = _curve_chart(
         "rank", f"Effective rank, {place}", [*reference, *rank], y_title="effective rank",
-        y_range=_from_zero([row for line in (*reference, *rank) for row in line.rows]),
+        y_range=from_zero([row for line in (*reference, *rank) for row in line.rows]),
         reading=f"{_better('effective_rank')}: a line that falls says that longer texts use fewer directions" + dashed,
         missing="This result holds no effective rank by length.",
     )  # fmt: skip
@@ -235,7 +200,7 @@ def _curve_chart(
     numbers = " ".join(f"{line.name.capitalize()}: {words.ends(line.rows)}." for line in main)
     alt = f"Line chart of {y_title} by number of tokens. {numbers}"
     drawn = [row for line in main for row in line.rows]
-    return Chart(key, title, _reading(reading, drawn, mark="band"), figure, alt, remarks=_gaps(drawn))
+    return Chart(key, title, closed(reading, drawn, mark="band"), figure, alt, remarks=gaps(drawn))
 
 
 def _forest_chart(
@@ -253,8 +218,8 @@ def _forest_chart(
         return Chart(key, title, reading, missing=missing)
     said = "; ".join(f"{words.setting(row.fix)} {words.number(row.value, row.measure)}" for row in rows)
     figure = plots.forest(rows, order=order, chosen=chosen, stock_at=stock_at)
-    full = _reading(reading, rows, mark="line through a dot")
-    return Chart(key, title, full, figure, f"{title}. {said}.", remarks=_gaps(rows))
+    full = closed(reading, rows, mark="line through a dot")
+    return Chart(key, title, full, figure, f"{title}. {said}.", remarks=gaps(rows))
 
 
 def _lines(result: Result, measure: str, view: str, *, sweep: bool = False) -> list[Line]:
@@ -284,38 +249,11 @@ def _preferred(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.view == "windows"), rows[0] if rows else None)
 
 
-def _from_zero(rows: Sequence[Row]) -> Range | None:
-    """An axis that starts at 0 and holds every interval; below 0 only where the numbers are."""
-    values = [value for row in rows for value in (row.value, row.low, row.high) if value is not None]
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        return None
-    low, high = min(0.0, *finite), max(0.0, *finite)
-    room = 0.06 * (high - low) or 1.0
-    return low - (room if low < 0 else 0), high + room
-
-
 def _better(measure: str) -> str:
     """Which way is better, as the table of measures has it."""
     return {"higher": "Higher is better", "lower": "Lower is better"}.get(
         MEASURES[measure].better, "Neither way is better"
     )
-
-
-def _reading(sentence: str, rows: Sequence[Row], *, mark: str) -> str:
-    """The sentence, closed with what the mark of the interval is where one is drawn."""
-    drawn = any(row.low is not None and row.high is not None for row in rows)
-    return f"{sentence}; the {mark} is the 95 % interval." if drawn else f"{sentence}."
-
-
-def _gaps(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Why some of the drawn numbers have no interval."""
-    bare = [row for row in rows if row.low is None or row.high is None]
-    if not bare:
-        return ()
-    share = "These numbers have" if len(bare) == len(rows) else "Some of these numbers have"
-    notes = list(dict.fromkeys(row.note for row in bare if row.note))
-    return (f"{share} no interval{': ' + '; '.join(notes) if notes else '.'}",)
 
 
 def _colours(lines: Sequence[Line]) -> tuple[tuple[str, str], ...]:

@@ -8,10 +8,17 @@ from typing import Any
 from uncollapse.records import Row
 
 STOCK = "model as it is"
-VIEWS = {"windows": "cut to n tokens", "as_is": "own length", "retrieval": "retrieval"}
+VIEWS = {
+    "windows": "cut to n tokens", "as_is": "own length", "retrieval": "retrieval", "overall": "all",
+    "by_document_length": "by document length", "by_query_length": "by query length", "grid": "by both lengths",
+}  # fmt: skip
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "\N{EN DASH}"
-SIGNED = ("mean_cosine_rise", "mean_cosine_per_doubling", "mean_reciprocal_rank_change")
+SIGNED = (
+    "mean_cosine_rise", "mean_cosine_per_doubling", "mean_reciprocal_rank_change", "short_surplus", "long_surplus",
+    "length_slope", "beaten_by_shorter",
+)  # fmt: skip
+"""Beginnings of the names of measures that can be below 0 and are read against it."""
 
 
 def number(value: float, measure: str = "") -> str:
@@ -19,16 +26,25 @@ def number(value: float, measure: str = "") -> str:
 
     >>> number(0.4621, "mean_cosine"), number(0.151, "share_recovered"), number(0.0042, "mean_reciprocal_rank_change")
     ('0.462', '15 %', '+0.004')
+    >>> number(-0.0002, "ndcg@10_gain"), number(-0.0002, "length_slope")
+    ('0.000', '\N{MINUS SIGN}0.0002')
     """
     if not math.isfinite(value):
         return UNKNOWN
     if measure.startswith("share_"):
         text = f"{100 * value:.0f} %"
-    elif measure.startswith("effective_rank"):
-        text = f"{value:.1f}"
     else:
-        text = f"{value:+.3f}" if measure in SIGNED else f"{value:.3f}"
-    return text.replace("-", MINUS)
+        sign = "+" if measure.startswith(SIGNED) or measure.endswith(("_gain", "_change")) else ""
+        text = f"{value:{sign}.{_places(measure)}f}"
+    nought = text.startswith(("+0.", "-0.")) and not text.strip("+-0.")
+    return text[1:] if nought else text.replace("-", MINUS)
+
+
+def _places(measure: str) -> int:
+    """Decimals: a rank is large, and a slope of cosines by length is small."""
+    if measure.startswith("effective_rank"):
+        return 1
+    return 4 if measure in ("length_slope", "length_slope_change") else 3
 
 
 def interval(row: Row) -> str:
@@ -124,3 +140,53 @@ def ends(rows: Sequence[Row]) -> str:
     """
     shown = [rows[0], rows[-1]] if len(rows) > 1 else rows
     return ", ".join(f"{number(row.value, row.measure)} at {count(row.n_tokens)} tokens" for row in shown)
+
+
+def span(label: str) -> str:
+    """A bin's label the way a reader writes it.
+
+    >>> span("1204-3511"), span("64")
+    ('1,204\N{EN DASH}3,511', '64')
+    """
+    parts = label.split("-")
+    if not all(part.isdecimal() for part in parts):
+        return label
+    return "\N{EN DASH}".join(count(float(part)) for part in parts)
+
+
+def chance(p: float | None) -> str:
+    """A p-value; one that would print as nought says what it is below, "" where there is none.
+
+    >>> chance(0.0312), chance(0.00009), chance(None)
+    ('p = 0.031', 'p < 0.001', '')
+    """
+    if p is None:
+        return ""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+def decimals(value: float | None, places: int) -> str:
+    """A number with so many decimals and a true minus sign, "" where there is none.
+
+    >>> decimals(0.03125, 4), decimals(None, 2)
+    ('0.0312', '')
+    """
+    return "" if value is None else f"{value:.{places}f}".replace("-", MINUS)
+
+
+def plural(noun: str) -> str:
+    """More than one of it.
+
+    >>> plural("query"), plural("longer text")
+    ('queries', 'longer texts')
+    """
+    return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def unbroken(*parts: str) -> str:
+    """Short parts in a row, none of which may break at the end of a line; empty ones are left out.
+
+    >>> unbroken("0.1 to 0.3", "", "p = 0.04")
+    '0.1\xa0to\xa00.3; p\xa0=\xa00.04'
+    """
+    return "; ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)

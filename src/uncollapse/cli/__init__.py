@@ -1,0 +1,80 @@
+"""The command line: parse, call, print; no logic."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import uncollapse
+from uncollapse.cli.diagnosing import diagnose
+from uncollapse.cli.evaluating import evaluate
+from uncollapse.cli.fixing import demo, fix
+from uncollapse.cli.options import EXIT_CODES, examples
+from uncollapse.errors import UncollapseError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
+    help="Find out whether your embedding model pulls long texts together, and fix it in the weights.",
+)
+app.command(
+    epilog=examples(
+        "uncollapse diagnose notes/",
+        'uncollapse diagnose docs.jsonl -m ./my-model --text-field body --fix "temperature(0.8)"',
+        "uncollapse diagnose docstrings --limit 2000 --json",
+    )
+)(diagnose)
+app.command(
+    epilog=examples(
+        'uncollapse evaluate my-beir-folder/ --fix "temperature(0.9)"',
+        "uncollapse evaluate sts/test.tsv -m ./my-model",
+        "uncollapse evaluate --run run.trec --qrels qrels.tsv --lengths lengths.tsv",
+    )
+)(evaluate)
+app.command(
+    epilog=examples(
+        'uncollapse fix minilm "temperature(0.8)" -o fixed',
+        'uncollapse fix ./my-model "temperature([1, 1, 0.9, 0.9, 0.8, 0.8])" -o fixed',
+        "uncollapse fix minilm tau.json -o fixed --force",
+    )
+)(fix)
+app.command(epilog=examples("uncollapse demo", "uncollapse demo -o my-demo --temperature 0.7"))(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(uncollapse.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    try:
+        app(arguments)
+    except UncollapseError as error:
+        Console(stderr=True).print(f"[red b]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        return 2
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+def main() -> None:
+    """Entry point of the `uncollapse` command."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    sys.exit(run())

@@ -1,0 +1,237 @@
+"""The command `evaluate`."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import uncollapse
+from uncollapse.cli.options import (
+    ForceOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    QuietOption,
+    RemoteOption,
+    SeedOption,
+    file_name,
+    prepare_folder,
+    read_limit,
+)
+from uncollapse.cli.printing import finish, progress, say_notes
+from uncollapse.errors import UncollapseError
+
+if TYPE_CHECKING:
+    from uncollapse.encoders import SentenceEncoder
+    from uncollapse.evaluation.comparison import Plan
+    from uncollapse.evaluation.tasks import Task
+    from uncollapse.fixes import Fix
+    from uncollapse.records import Result
+    from uncollapse.tables import ItemTable
+
+_SCORED = "Model and data"
+_RANKED = "Rankings of any engine, without a model"
+
+
+def evaluate(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="BEIR folders (corpus.jsonl, queries.jsonl, qrels/), .tsv files of sentence1, sentence2, score, "
+            "folders of train.jsonl and test.jsonl with text and label, summaries with ratings, or `mteb:NAME`.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = "minilm",
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(help='Compare with this fix, e.g. "temperature(0.9)"; may be given several times.'),
+    ] = None,
+    out: OutOption = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Split to score, `test` if there and not given; may be given several times."),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="What to read the files as, where they can be read as several.")
+    ] = None,
+    queries: Annotated[str | None, typer.Option(help="File of queries in the folder, if not queries.jsonl.")] = None,
+    score_field: Annotated[str | None, typer.Option(help="Field that holds people's ratings.")] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Drop judgements of unknown queries and documents, and count them.")
+    ] = False,
+    max_tokens: Annotated[
+        str,
+        typer.Option(
+            help="Token limit: `model` keeps its folder's, `table` raises it to what the model's position table "
+            "reaches, or a number."
+        ),
+    ] = "model",
+    bins: Annotated[int, typer.Option(min=2, max=64, help="Length bins of about equally many items.")] = 5,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder where vectors are kept; the user's cache folder if not given.", show_default=False),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")] = False,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Search with an index (usearch), for corpora of many millions.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per forward pass.")] = 32,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; the best there is by default.")] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="TREC run file; further ones are compared with the first.",
+            rich_help_panel=_RANKED,
+            show_default=False,
+        ),
+    ] = None,
+    qrels: Annotated[
+        Path | None,
+        typer.Option(help="Judgements: query, (0,) document, grade.", rich_help_panel=_RANKED, show_default=False),
+    ] = None,
+    lengths: Annotated[
+        Path | None,
+        typer.Option(
+            help="Length of every document of the corpus: id, tab, tokens or words.",
+            rich_help_panel=_RANKED,
+            show_default=False,
+        ),
+    ] = None,
+    query_lengths: Annotated[
+        Path | None,
+        typer.Option(help="The same of every query, if known.", rich_help_panel=_RANKED, show_default=False),
+    ] = None,
+    save_runs: Annotated[
+        bool, typer.Option("--save-runs", help="Also write the rankings as TREC run files, with their qrels.")
+    ] = False,
+    mteb: Annotated[
+        bool,
+        typer.Option("--mteb", help="Also let mteb score the data, and file its results in its layout in OUT/mteb."),
+    ] = False,
+    seed: SeedOption = 0,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    trust_remote_code: RemoteOption = False,
+) -> None:
+    """Score a model on your own data by length, and compare fixes with paired tests.
+
+    Retrieval, similarity, classification, clustering, summaries: the kind is found from the files. Prints what was
+    found, and writes report.html (for your browser), result.json and items.parquet (one row per item and score).
+    Vectors are kept, so that a second run takes seconds and a stopped one goes on.
+    """
+    from uncollapse.evaluation.comparison import Plan
+    from uncollapse.tables import ItemTable
+
+    _check_sources(paths, run, qrels, lengths)
+    plan = Plan(bins=bins, approximate=approximate, seed=seed)
+    if run:
+        folder = prepare_folder(out or Path(f"uncollapse-{file_name(run[0].stem)}"), force)
+        with ItemTable(folder / "items.parquet") as table:
+            result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)
+        finish(result, folder, quiet=quiet, json=json)
+        return
+
+    from uncollapse.encoders import load
+    from uncollapse.encoders.cache import default_folder
+    from uncollapse.fixes import parse
+
+    fixes = [parse(text) for text in fix or ()]
+    choices = {"kind": kind, "queries": queries, "score_field": score_field, "lenient": lenient}
+    tasks = [task for path in paths or () for task in _open(path, split=split, **choices)]
+    say_notes(tuple(f"{task.name}/{task.split}: {note}" for task in tasks for note in task.notes), quiet)
+    folder = prepare_folder(out or Path(f"uncollapse-{file_name(tasks[0].name)}"), force)
+    kept = None if no_cache else cache or default_folder()
+    encoder = load(
+        model,
+        max_tokens=read_limit(max_tokens),
+        device=device,
+        batch_size=batch_size,
+        trust_remote_code=trust_remote_code,
+    )
+    say_notes(encoder.notes, quiet)
+    with ExitStack() as stack:
+        table = stack.enter_context(ItemTable(folder / "items.parquet", runs=folder / "runs" if save_runs else None))
+        result = uncollapse.evaluate(
+            encoder,
+            tasks,
+            fixes,
+            plan=plan,
+            cache=kept,
+            sink=table,
+            progress=progress(quiet),
+        )
+    if mteb:
+        _run_mteb(encoder, tasks, fixes, folder / "mteb", kept, quiet)
+    finish(result, folder, quiet=quiet, json=json)
+
+
+def _run_mteb(
+    encoder: "SentenceEncoder",
+    tasks: "Sequence[Task]",
+    fixes: "Sequence[Fix]",
+    output: Path,
+    cache: Path | None,
+    quiet: bool,
+) -> None:
+    from uncollapse.evaluation.mteb import as_mteb_task, run_mteb
+
+    sets: dict[tuple[str, str], list[Task]] = {}
+    for task in tasks:
+        sets.setdefault((task.name, task.kind), []).append(task)
+    theirs = [as_mteb_task(*splits) for splits in sets.values()]
+    for fix in (None, *fixes):
+        run_mteb(encoder, theirs, fix=fix, output=output, cache=cache, progress=progress(quiet))
+
+
+def _check_sources(paths: list[str] | None, run: list[Path] | None, qrels: Path | None, lengths: Path | None) -> None:
+    if bool(paths) == bool(run):
+        raise UncollapseError(
+            "Give either data to score a model on (uncollapse evaluate FOLDER), or rankings that are already there "
+            "(uncollapse evaluate --run RUN --qrels QRELS --lengths LENGTHS); "
+            + ("both were given." if paths else "neither was given.")
+        )
+    if run and (qrels is None or lengths is None):
+        missing = " and ".join(name for name, given in (("--qrels", qrels), ("--lengths", lengths)) if given is None)
+        raise UncollapseError(f"Rankings are scored against judgements and by length: {missing} must be given too.")
+    if paths and (qrels or lengths):
+        raise UncollapseError("--qrels and --lengths go with --run; a folder holds its own judgements.")
+
+
+def _open(path: str, *, split: list[str] | None, **choices: Any) -> "tuple[Task, ...]":
+    if path.startswith("mteb:"):
+        from uncollapse.evaluation.mteb import from_mteb
+
+        name = path.removeprefix("mteb:")
+        return tuple(task for one in split for task in from_mteb(name, one)) if split else from_mteb(name)
+    return uncollapse.open_tasks(path, split=split, **choices)
+
+
+def _evaluate_runs(
+    runs: list[Path],
+    qrels: Path | None,
+    lengths: Path | None,
+    query_lengths: Path | None,
+    *,
+    plan: "Plan",
+    sink: "ItemTable",
+) -> "Result":
+    from uncollapse.evaluation.judgements import read_lengths, read_qrels
+    from uncollapse.evaluation.trec import read_run
+    from uncollapse.evaluation.trial import evaluate_runs
+
+    assert qrels is not None
+    assert lengths is not None
+    known: Mapping[str, int] | None = None if query_lengths is None else read_lengths(query_lengths)
+    return evaluate_runs(
+        [read_run(run) for run in runs],
+        read_qrels(qrels),
+        read_lengths(lengths),
+        name=runs[0].stem,
+        query_lengths=known,
+        plan=plan,
+        sink=sink,
+    )

@@ -1,0 +1,87 @@
+"""What several commands ask the user for, and how it is read."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uncollapse.errors import OutputError, UncollapseError
+
+EXIT_CODES = (
+    """Exit codes: 0 done (whatever the verdict), 1 a bug in uncollapse, 2 wrong usage or input, 130 interrupted."""
+)
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join(["Examples:", *commands, EXIT_CODES])
+
+
+class Bins(StrEnum):
+    """Kinds of length bins."""
+
+    POWERS = "powers"
+    EQUAL = "equal"
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="`minilm` (bundled, offline), a model folder, or a name on the Hugging Face hub.")
+]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="`minilm` (bundled, offline), a model folder, or a name on the Hugging Face hub."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for the results; uncollapse-CORPUS if not given.", show_default=False),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, and no text but errors.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON on standard output.")]
+RemoteOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model. Only if you have read it.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of sampling and bootstrap.")]
+
+
+def read_bins(bins: str) -> int:
+    kind, _, count = bins.partition(":")
+    if kind == Bins.POWERS and not count:
+        return 0
+    if kind == Bins.EQUAL and count.isdigit() and 2 <= int(count) <= 64:
+        return int(count)
+    raise UncollapseError(f"--bins must be `powers`, or `equal:N` with N from 2 to 64, got {bins!r}.")
+
+
+def read_limit(max_tokens: str) -> int | str:
+    if max_tokens in {"model", "table"}:
+        return max_tokens
+    if not max_tokens.isdigit():
+        raise UncollapseError(f"--max-tokens must be `model`, `table` or a number, got {max_tokens!r}.")
+    return int(max_tokens)
+
+
+def file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip("-.") or "corpus"
+
+
+def prepare_folder(folder: Path, force: bool) -> Path:
+    """The output folder, made; one that holds anything is left alone unless the user says otherwise."""
+    from uncollapse.writing import is_leftover
+
+    if folder.is_file():
+        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = sorted(path.name for path in folder.iterdir() if not is_leftover(path))
+    except OSError as error:
+        raise OutputError(f"Could not make the output folder {str(folder)!r}: {error}. Give another.") from error
+    if there and not force:
+        raise OutputError(
+            f"The output folder {str(folder)!r} is not empty ({', '.join(there[:3])}). Give another with --out, or "
+            "--force to write into it."
+        )
+    return folder

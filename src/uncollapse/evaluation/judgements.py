@@ -1,0 +1,164 @@
+"""Judgements (qrels) in and out, of TREC and of BEIR, and the lengths of documents."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from uncollapse.corpora.lines import DataFile, read_lines
+from uncollapse.corpora.texts import TOO_LONG, excerpt
+from uncollapse.errors import CorpusError
+from uncollapse.evaluation.files import as_number
+from uncollapse.evaluation.trec import BLANKS, MAX_LINE_BYTES, check_ids, trec_file, writing, wrong_columns
+
+QRELS_COLUMNS = "query 0 document grade (TREC) or query document grade (BEIR)"
+
+_WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One line of a qrels file."""
+
+    line: int
+    query: str
+    document: str
+    grade: int
+
+
+def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
+    """Read judgements: {query id: {document id: grade}}, in the order of the file.
+
+    Four columns are TREC's `query 0 document grade`, three are BEIR's `query document grade`. Columns are parted by
+    tabs, or else by white space; a header is passed over: a first line without any digit. Plain or .gz.
+
+    Raises:
+        CorpusError: no such file, no judgement in it, a line with other columns, a grade that is no whole number, or
+            two grades for one pair.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_qrels(Path(folder, "a.qrels"), {"q1": {"d1": 2, "d2": 0}})
+    ...     read_qrels(Path(folder, "a.qrels"))
+    {'q1': {'d1': 2, 'd2': 0}}
+    """
+    file = trec_file(path, "a file of judgements (qrels)")
+    return collect(judgements_in(file), file)
+
+
+def collect(judgements: Iterable[Judgement], file: DataFile) -> dict[str, dict[str, int]]:
+    """Grades by query and document; a judgement that is there twice counts once.
+
+    Raises:
+        CorpusError: two grades for one pair.
+    """
+    grades: dict[str, dict[str, int]] = {}
+    for judged in judgements:
+        grade = grades.setdefault(judged.query, {}).setdefault(judged.document, judged.grade)
+        if grade != judged.grade:
+            raise CorpusError(
+                f"{file.path}:{judged.line}: expected one grade for document {judged.document!r} and query "
+                f"{judged.query!r}, got {judged.grade} and, on an earlier line, {grade}. Keep one of the two."
+            )
+    return grades
+
+
+def judgements_in(file: DataFile) -> Iterator[Judgement]:
+    """The lines of a qrels file; see `read_qrels`."""
+    n = 0
+    for line, columns in _columns(file, (3, 4), QRELS_COLUMNS):
+        n += 1
+        query, document, grade = columns[0], columns[-2], columns[-1]
+        if not _WHOLE.fullmatch(grade):
+            raise CorpusError(
+                f"{file.path}:{line}: expected a whole number as grade, got {excerpt(grade)}. "
+                f"The columns are {QRELS_COLUMNS}."
+            )
+        yield Judgement(line, query, document, int(grade.partition(".")[0]))
+    if not n:
+        raise CorpusError(f"{file.path}: expected judgements ({QRELS_COLUMNS}), got none. Check the file.")
+
+
+def read_lengths(path: str | Path) -> dict[str, int]:
+    """Read the lengths of documents: `document<tab>length` a line, in tokens, words or characters, plain or .gz.
+
+    A header is passed over: a first line without any digit.
+
+    Raises:
+        CorpusError: no such file, no length in it, a line with other columns, a length that is no whole number of at
+            least 1, or a document that is there twice.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "lengths.tsv")
+    ...     _ = path.write_text("document\\ttokens\\nd1\\t120\\n")
+    ...     read_lengths(path)
+    {'d1': 120}
+    """
+    file = trec_file(path, "a file of document lengths")
+    lengths: dict[str, int] = {}
+    for line, (document, length) in _columns(file, (2,), "document length"):
+        if not _WHOLE.fullmatch(length) or (number := int(length.partition(".")[0])) < 1:
+            raise CorpusError(
+                f"{file.path}:{line}: expected a whole number of at least 1 as length, got {excerpt(length)}. "
+                "The columns are document length; leave empty documents out."
+            )
+        if document in lengths:
+            raise CorpusError(
+                f"{file.path}:{line}: expected each document once, got {document!r} again. Keep one of the two lines."
+            )
+        lengths[document] = number
+    if not lengths:
+        raise CorpusError(f"{file.path}: expected lengths (document, tab, length), got none. Check the file.")
+    return lengths
+
+
+def _columns(file: DataFile, allowed: tuple[int, ...], columns: str) -> Iterator[tuple[int, list[str]]]:
+    """The columns of every line but blank ones and the header; the first line decides how they are parted."""
+    part = number = None
+    for line in read_lines(file, MAX_LINE_BYTES):
+        if line.bad and line.bad.reason == TOO_LONG:
+            raise wrong_columns(file, line.number, columns, f"a line of more than {MAX_LINE_BYTES:,} bytes")
+        if line.bad:
+            raise CorpusError(f"{line.bad.place}: {line.bad.message}")
+        text = line.text.strip(" \t\r\n\v\f")
+        if not text:
+            continue
+        first = part is None
+        if part is None:
+            part = _by_tabs if len(_by_tabs(text)) in allowed else _by_blanks
+        fields = part(text)
+        if len(fields) not in (allowed if number is None else (number,)) or not all(fields):
+            raise wrong_columns(file, line.number, columns, text)
+        number = len(fields)
+        if not (first and _is_header(fields)):
+            yield line.number, fields
+
+
+def _by_tabs(text: str) -> list[str]:
+    return [piece.strip(" \r\n\v\f") for piece in text.split("\t")]
+
+
+def _by_blanks(text: str) -> list[str]:
+    return BLANKS.split(text)
+
+
+def _is_header(fields: list[str]) -> bool:
+    return as_number(fields[-1]) is None and not any(character.isdigit() for piece in fields for character in piece)
+
+
+def write_qrels(path: str | Path, judgements: Mapping[str, Mapping[str, int]]) -> None:
+    """Write TREC judgements, `query 0 document grade` a line, gzip where the name ends in .gz.
+
+    Raises:
+        CorpusError: an id is empty or holds white space, or there is no judgement.
+        OutputError: the file cannot be written.
+    """
+    check_ids(judgements, "query ids")
+    for query, grades in judgements.items():
+        check_ids(grades, f"document ids (query {query!r})")
+    if not any(judgements.values()):
+        raise CorpusError("Expected at least one judgement, got none. Judge a document first.")
+    with writing(Path(path)) as stream:
+        for query, grades in judgements.items():
+            stream.writelines(f"{query} 0 {document} {int(grade)}\n".encode() for document, grade in grades.items())

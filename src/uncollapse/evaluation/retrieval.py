@@ -1,0 +1,276 @@
+"""Rankings of a retrieval task, made by a model or read from a run file, and the sheets that come of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.errors import CorpusError
+from uncollapse.evaluation.approximate import search_index
+from uncollapse.evaluation.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
+from uncollapse.evaluation.ranking import DEPTH, score_rankings
+from uncollapse.evaluation.search import Hits, search
+from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.significance import grouped
+from uncollapse.evaluation.tasks import Judgements, Retrieval
+from uncollapse.evaluation.trec import Ranking, Run
+
+FOUND_AT = 10
+"""How many documents a user looks at."""
+
+Ints = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieved:
+    """The documents of every query in order, and what is needed to score them.
+
+    Args:
+        ranked: queries, documents and judgements as numbers.
+        document_ids: one a document.
+        query_lengths: tokens of each query; None where they are not known.
+        snippets: the text of each query; empty where it is not known.
+        notes: what a reader must know.
+    """
+
+    ranked: Ranked
+    document_ids: tuple[str, ...]
+    query_lengths: Ints | None = None
+    snippets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def rank_documents(
+    task: Retrieval,
+    queries: Vectors,
+    documents: Vectors,
+    *,
+    query_lengths: Ints,
+    document_lengths: Ints,
+    approximate: bool = False,
+    seed: int = 0,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Retrieved:
+    """Rank the documents of a task by inner product with each query.
+
+    Of equal scores the larger id comes first, as trec_eval has it. A query that lies among the documents itself (same
+    id, and its text in the document's) does not find itself.
+
+    Args:
+        task: its judgements.
+        queries, documents: one vector each, in the task's order; unit vectors for cosine.
+        query_lengths, document_lengths: tokens before truncation.
+        approximate: search with an index instead of exactly; a note says how much it finds.
+        seed: of the random documents that length is held against.
+        advance: told the number of documents scored.
+    """
+    ids, own = task.documents.ids, own_documents(task)
+    hits, notes = _search(queries, documents, ids, own, approximate=approximate, advance=advance)
+    query, document, grade = _triples(task.judgements, task.queries.ids, ids, own)
+    drawn = draw_background(len(task.queries), len(ids), seed=seed)
+    groups, said = _groups(task.judgements, task.queries.ids)
+    ranked = Ranked(
+        query_ids=task.queries.ids,
+        groups=groups,
+        lengths=document_lengths,
+        top=hits.documents,
+        top_scores=hits.scores,
+        judged=Judged(
+            query, document, grade, find_ranks(hits.documents, query, document),
+            np.einsum("ij,ij->i", queries[query], documents[document], dtype=np.float64),
+        ),
+        background=Background(drawn, _scores_of(queries, documents, drawn, own)),
+    )  # fmt: skip
+    notes += [said] if said else []
+    if copies := int((own >= 0).sum()):
+        notes.append(f"{copies} queries are documents themselves and were not allowed to find themselves")
+    return Retrieved(ranked, ids, query_lengths, task.queries.texts, tuple(notes))
+
+
+def _search(
+    queries: Vectors,
+    documents: Vectors,
+    ids: Sequence[str],
+    own: Ints,
+    *,
+    approximate: bool,
+    advance: Callable[[float], None],
+) -> tuple[Hits, list[str]]:
+    places = np.empty(len(ids), np.int64)
+    places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
+    depth = min(DEPTH, len(ids))
+    if not approximate:
+        return search(queries, documents, depth, order=places, excluded=own, advance=advance), []
+    found = search_index(queries, documents, depth, order=places, excluded=own)
+    share = f"{found.recall:.1%} of the exact first ten over {found.checked} queries"
+    return found.hits, [f"searched with an index, which finds {share}"]
+
+
+def read_ranking(
+    run: Run, judgements: Judgements, lengths: Mapping[str, int], query_lengths: Mapping[str, int] | None = None
+) -> Retrieved:
+    """The ranking of a run file: any engine's, without a model.
+
+    Args:
+        run: what was retrieved, best first.
+        judgements: queries that the run does not have count as queries that found nothing.
+        lengths: of every document of the corpus, in any unit.
+        query_lengths: of every judged query, if known.
+
+    Raises:
+        CorpusError: a retrieved or judged document without a length.
+    """
+    ids = tuple(lengths)
+    number = {name: i for i, name in enumerate(ids)}
+    queries = tuple(judgements)
+    nothing = Ranking((), np.empty(0))
+    lists = [run.rankings.get(query, nothing) for query in queries]
+    _check_lengths(number, [name for found in lists for name in found.documents], "retrieved")
+    _check_lengths(number, [name for grades in judgements.values() for name in grades], "judged")
+    width = max((len(found.documents) for found in lists), default=0)
+    top, scores = np.full((len(lists), width), -1, np.int64), np.full((len(lists), width), np.nan)
+    for row, found in enumerate(lists):
+        top[row, : len(found.documents)] = [number[name] for name in found.documents]
+        scores[row, : len(found.documents)] = found.scores
+    query, document, grade = _triples(judgements, queries, ids, np.full(len(queries), -1))
+    ranks = find_ranks(top, query, document)
+    score = np.where(ranks > 0, scores[query, np.maximum(ranks - 1, 0)] if width else np.nan, np.nan)
+    groups, said = _groups(judgements, queries)
+    ranked = Ranked(
+        queries, groups, np.array(list(lengths.values()), np.int64), top,
+        Judged(query, document, grade, ranks, score), None, scores,
+    )  # fmt: skip
+    absent = sum(not found.documents for found in lists)
+    notes = [*run.notes, said] if said else [*run.notes]
+    if absent:
+        notes.append(f"{absent} of {len(queries)} judged queries are not in the run and count as having found nothing")
+    known = None if query_lengths is None else np.array([query_lengths[name] for name in queries], np.int64)
+    return Retrieved(ranked, ids, known, (), tuple(notes))
+
+
+def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
+    """One sheet with a line a query, and one with a line for every relevant document of every query.
+
+    The length of a query's document is the geometric mean over its relevant documents.
+    """
+    ranked = ranking.ranked
+    judgements = judgements_of(ranking)
+    found = [[ranking.document_ids[i] for i in row if i >= 0] for row in ranked.top.tolist()]
+    columns = score_rankings(dict(zip(ranked.query_ids, found, strict=True)), judgements)
+    queries = Sheet(
+        items="queries",
+        ids=ranked.query_ids,
+        groups=ranked.groups,
+        n_tokens=_relevant_lengths(ranked),
+        n_query_tokens=ranking.query_lengths,
+        columns=columns,
+        snippets=ranking.snippets,
+        notes=ranking.notes,
+    )
+    return queries, _relevant_sheet(ranking)
+
+
+def _relevant_sheet(ranking: Retrieved) -> Sheet:
+    ranked, judged = ranking.ranked, ranking.ranked.judged
+    chosen = judged.grade > 0
+    query, document, rank = judged.query[chosen], judged.document[chosen], judged.rank[chosen]
+    return Sheet(
+        items="relevant documents",
+        ids=tuple(f"{ranked.query_ids[q]} {ranking.document_ids[d]}" for q, d in zip(query, document, strict=True)),
+        groups=tuple(ranked.groups[q] for q in query),
+        n_tokens=ranked.lengths[document],
+        n_query_tokens=None if ranking.query_lengths is None else ranking.query_lengths[query],
+        columns={f"found@{FOUND_AT}": ((rank > 0) & (rank <= FOUND_AT)).astype(np.float64)},
+        snippets=tuple(ranking.snippets[q] for q in query) if ranking.snippets else (),
+        notes=ranking.notes,
+    )
+
+
+def _relevant_lengths(ranked: Ranked) -> Ints:
+    judged = ranked.judged
+    chosen = judged.grade > 0
+    logs = np.log(np.maximum(ranked.lengths[judged.document[chosen]], 1))
+    sums = np.bincount(judged.query[chosen], logs, len(ranked))
+    counts = np.bincount(judged.query[chosen], minlength=len(ranked))
+    return np.rint(np.exp(sums / np.maximum(counts, 1))).astype(np.int64)
+
+
+def judgements_of(retrieved: Retrieved) -> dict[str, dict[str, int]]:
+    """Grades by query and document id."""
+    ranked, ids = retrieved.ranked, retrieved.document_ids
+    named: dict[str, dict[str, int]] = {name: {} for name in ranked.query_ids}
+    judged = ranked.judged
+    for query, document, grade in zip(judged.query, judged.document, judged.grade, strict=True):
+        named[ranked.query_ids[query]][ids[document]] = int(grade)
+    return named
+
+
+def own_documents(task: Retrieval) -> Ints:
+    """The number of the document that is the query itself, -1 where there is none.
+
+    It has the query's id and text, with or without a title before. Equal ids alone say nothing: many sets count
+    queries and documents from 1.
+
+    Returns:
+        int64 [queries].
+    """
+    number = {name: i for i, name in enumerate(task.documents.ids)}
+    own = np.full(len(task.queries), -1, np.int64)
+    for row, (name, text) in enumerate(zip(task.queries.ids, task.queries.texts, strict=True)):
+        if name in number and f" {_flat(task.documents.texts[number[name]])}".endswith(f" {_flat(text)}"):
+            own[row] = number[name]
+    return own
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _triples(judgements: Judgements, queries: Sequence[str], ids: Sequence[str], own: Ints) -> tuple[Ints, Ints, Ints]:
+    number = {name: i for i, name in enumerate(ids)}
+    triples = [
+        (row, number[name], grade)
+        for row, query in enumerate(queries)
+        for name, grade in judgements[query].items()
+        if number[name] != own[row]
+    ]
+    query, document, grade = np.array(triples, np.int64).reshape(-1, 3).T
+    return query, document, grade
+
+
+def _groups(judgements: Judgements, queries: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    relevant = [[name for name, grade in judgements[query].items() if grade > 0] for query in queries]
+    return grouped(relevant, queries)
+
+
+def _scores_of(queries: Vectors, documents: Vectors, drawn: Ints, own: Ints) -> npt.NDArray[np.float64]:
+    """Inner products of each query with its drawn documents; unknown for the document that is the query itself."""
+    scores = np.empty(drawn.shape)
+    for rows in portions(len(drawn), drawn.shape[1] * queries.shape[1]):
+        scores[rows] = np.einsum("ij,ikj->ik", queries[rows], documents[drawn[rows]], dtype=np.float64)
+    scores[drawn == own[:, None]] = np.nan
+    return scores
+
+
+def _check_lengths(number: Mapping[str, int], names: Sequence[str], what: str) -> None:
+    unknown = [name for name in dict.fromkeys(names) if name not in number]
+    if unknown:
+        raise CorpusError(
+            f"Every {what} document needs a length, but {len(unknown)} have none; the first is {unknown[0]!r}. Give "
+            "the lengths of the whole corpus, one line a document: id, tab, number of tokens or words."
+        )
+
+
+def as_run(retrieved: Retrieved, name: str) -> Run:
+    """What was retrieved, as a run that any evaluation tool reads."""
+    ranked, ids = retrieved.ranked, retrieved.document_ids
+    scores = np.full(ranked.top.shape, np.nan) if ranked.top_scores is None else ranked.top_scores
+    return Run(
+        name,
+        {
+            query: Ranking(tuple(ids[i] for i in top[top >= 0].tolist()), np.asarray(found[top >= 0], np.float64))
+            for query, top, found in zip(ranked.query_ids, ranked.top, scores, strict=True)
+        },
+    )

@@ -1,0 +1,203 @@
+"""A task and an encoder become sheets: encode, rank or compare, one line an item."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.encoders import CachedEncoder, Role
+from uncollapse.evaluation.labelling import classify, cluster, summary_correlations
+from uncollapse.evaluation.ranked import Ranked
+from uncollapse.evaluation.retrieval import Retrieved, rank_documents, ranking_sheets
+from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.significance import grouped
+from uncollapse.evaluation.tasks import (
+    Classification,
+    Clustering,
+    PairClassification,
+    Retrieval,
+    Similarity,
+    SummaryEvaluation,
+    Task,
+)
+from uncollapse.measures import unit
+from uncollapse.records import Embeddings
+
+Advance = Callable[[float], None]
+
+Number = TypeVar("Number", np.float32, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One task under one model and fix.
+
+    Args:
+        sheets: the first holds the score that counts.
+        ranking: of a retrieval task.
+        cut: by what was cut ("documents", "queries", "texts"), how many were longer than the model can see, and of how
+            many.
+        notes: what a reader must know.
+    """
+
+    sheets: tuple[Sheet, ...]
+    ranking: Retrieved | None = None
+    cut: dict[str, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> Ranked | None:
+        return self.ranking.ranked if self.ranking else None
+
+
+def texts_of(task: Task) -> list[tuple[Role, tuple[str, ...]]]:
+    """What a task has encoded, by role."""
+    match task:
+        case Retrieval():
+            return [("document", task.documents.texts), ("query", task.queries.texts)]
+        case Similarity() | PairClassification():
+            return [("text", task.first), ("text", task.second)]
+        case Classification():
+            return [("text", task.train_texts), ("text", task.texts)]
+        case Clustering():
+            return [("text", task.texts)]
+        case SummaryEvaluation():
+            return [("text", _flat(task.references)), ("text", _flat(task.summaries))]
+
+
+def score_task(
+    task: Task, encoder: CachedEncoder, *, approximate: bool = False, seed: int = 0, advance: Advance = lambda _: None
+) -> Scored:
+    """Encode the texts of a task and score every item.
+
+    Args:
+        task: any kind.
+        encoder: the model, with its fix and its cache.
+        approximate: search with an index instead of exactly.
+        seed: of the random documents that length is held against.
+        advance: told about encoding, in the units of `CachedEncoder.work`.
+
+    Raises:
+        ModelError: a vector that is not finite or is zero.
+    """
+    parts = [encoder.encode(texts, role=role, advance=advance) for role, texts in texts_of(task)]
+    match task:
+        case Retrieval():
+            return _score_retrieval(task, *parts, encoder=encoder, approximate=approximate, seed=seed)
+        case Similarity() | PairClassification():
+            return _score_pairs(task, *parts)
+        case Classification():
+            return _score_classification(task, *parts)
+        case Clustering():
+            return _score_clustering(task, *parts)
+        case SummaryEvaluation():
+            return _score_summaries(task, *parts)
+
+
+def _score_retrieval(
+    task: Retrieval,
+    documents: Embeddings,
+    queries: Embeddings,
+    *,
+    encoder: CachedEncoder,
+    approximate: bool,
+    seed: int,
+) -> Scored:
+    directions = (lambda vectors: vectors) if encoder.inner_product else unit
+    ranking = rank_documents(
+        task,
+        directions(queries.vectors),
+        directions(documents.vectors),
+        query_lengths=queries.n_tokens_full,
+        document_lengths=documents.n_tokens_full,
+        approximate=approximate,
+        seed=seed,
+    )
+    cut = {"documents": _cut(documents), "queries": _cut(queries)}
+    return Scored(ranking_sheets(ranking), ranking, cut, ranking.notes)
+
+
+def _score_pairs(task: Similarity | PairClassification, first: Embeddings, second: Embeddings) -> Scored:
+    ids = tuple(str(number) for number in range(1, len(task.first) + 1))
+    groups, said = grouped(list(zip(task.first, task.second, strict=True)), ids, items="pairs", shared="texts")
+    cosine = np.einsum("ij,ij->i", unit(first.vectors), unit(second.vectors), dtype=np.float64)
+    truth = {"gold": task.scores} if isinstance(task, Similarity) else {"label": task.labels.astype(np.float64)}
+    sheet = Sheet(
+        items="pairs",
+        ids=ids,
+        groups=groups,
+        n_tokens=np.maximum(first.n_tokens_full, second.n_tokens_full),
+        n_query_tokens=np.minimum(first.n_tokens_full, second.n_tokens_full),
+        columns={"cosine": cosine, **truth},
+        snippets=tuple(f"{a} | {b}" for a, b in zip(task.first, task.second, strict=True)),
+        notes=(said,) if said else (),
+    )
+    return Scored((sheet,), cut={"texts": _cut(first, second)}, notes=sheet.notes)
+
+
+def _score_classification(task: Classification, train: Embeddings, test: Embeddings) -> Scored:
+    codes, truth = _codes(task.train_labels, task.labels)
+    predicted = classify(train.vectors, codes, test.vectors)
+    columns = {
+        "correct": (predicted.codes == truth[:, None]).astype(np.float64),
+        "prediction": predicted.codes.astype(np.float64),
+        "label": truth.astype(np.float64),
+    }
+    return Scored((_text_sheet(task.texts, test, columns),), cut={"texts": _cut(train, test)}, notes=predicted.notes)
+
+
+def _score_clustering(task: Clustering, texts: Embeddings) -> Scored:
+    (truth,) = _codes(task.labels)
+    clusters = cluster(texts.vectors, len(set(task.labels)))
+    columns = {"cluster": clusters.codes.astype(np.float64), "label": truth.astype(np.float64)}
+    return Scored((_text_sheet(task.texts, texts, columns),), cut={"texts": _cut(texts)}, notes=clusters.notes)
+
+
+def _score_summaries(task: SummaryEvaluation, references: Embeddings, summaries: Embeddings) -> Scored:
+    known = _split(unit(references.vectors), task.references)
+    rated = _split(unit(summaries.vectors), task.summaries)
+    values = summary_correlations(known, rated, task.ratings)
+    lengths = [counts.max() for counts in _split(summaries.n_tokens_full, task.summaries)]
+    sheet = Sheet(
+        items="articles",
+        ids=task.ids,
+        groups=task.ids,
+        n_tokens=np.array(lengths, np.int64),
+        n_query_tokens=None,
+        columns={"summary_spearman": values},
+        snippets=tuple(texts[0] for texts in task.references),
+    )
+    return Scored((sheet,), cut={"texts": _cut(references, summaries)})
+
+
+def _text_sheet(texts: Sequence[str], found: Embeddings, columns: dict[str, npt.NDArray[np.float64]]) -> Sheet:
+    return Sheet(
+        items="texts",
+        ids=tuple(str(number) for number in range(1, len(texts) + 1)),
+        groups=tuple(texts),  # equal texts are one observation
+        n_tokens=found.n_tokens_full,
+        n_query_tokens=None,
+        columns=columns,
+        snippets=tuple(texts),
+    )
+
+
+def _codes(*labels: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Labels as numbers, in the order of their names."""
+    number = {name: i for i, name in enumerate(sorted({name for part in labels for name in part}))}
+    return [np.array([number[name] for name in part], np.int64) for part in labels]
+
+
+def _cut(*parts: Embeddings) -> tuple[int, int]:
+    return sum(int(part.truncated.sum()) for part in parts), sum(len(part) for part in parts)
+
+
+def _flat(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(text for part in parts for text in part)
+
+
+def _split(values: npt.NDArray[Number], like: Sequence[Sequence[str]]) -> list[npt.NDArray[Number]]:
+    """Consecutive rows, as many together as there are texts in each part."""
+    return np.split(values, np.cumsum([len(part) for part in like])[:-1])

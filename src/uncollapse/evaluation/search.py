@@ -1,0 +1,185 @@
+"""Exact search: the best documents of each query by inner product, block by block, ties broken the same way always."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.errors import UncollapseError
+
+BLOCK = 16_384
+"""Documents scored at once."""
+
+QUERIES = 1_024
+"""Queries scored at once; with BLOCK it bounds the scores held, 64 MB."""
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The best documents of each query.
+
+    Args:
+        documents: int64 [queries, k], numbers of the documents, best first; -1 where there are fewer than k.
+        scores: float64 [queries, k], their inner products; NaN there.
+    """
+
+    documents: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+
+
+def search(
+    queries: Vectors,
+    documents: Vectors,
+    k: int,
+    *,
+    order: npt.NDArray[np.int64] | None = None,
+    excluded: npt.NDArray[np.int64] | None = None,
+    block: int = BLOCK,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Hits:
+    """The k documents with the largest inner product with each query, exactly.
+
+    Blocks of documents are scored in float32; what could be among the best, the rounding error of float32 allowed
+    for, is scored again in float64, one pair at a time. So the ranking is that of the float64 scores and depends on no
+    block size, thread or machine, and equal vectors have equal scores. Memory: two blocks of scores, whatever the
+    number of documents, which may be a memory map.
+
+    Args:
+        queries: float32 [queries, dim], finite; give unit vectors for cosine.
+        documents: float32 [documents, dim], finite.
+        k: how many of each query, at least 1.
+        order: int [documents], a place for each document; of equal scores the one with the smaller place comes first.
+            Its number, if not given.
+        excluded: int [queries], a document that is no answer to the query, such as the query itself; -1 for none.
+        block: documents scored at once.
+        advance: called with the number of documents of every block that is done, over all portions of queries.
+
+    Raises:
+        UncollapseError: k below 1, sizes that do not fit, or a score that is not finite.
+
+    >>> hits = search(np.eye(2, dtype=np.float32), np.array([[0, 1], [1, 0], [0, 1]], np.float32), 2)
+    >>> hits.documents.tolist()
+    [[1, 0], [0, 2]]
+    """
+    _check(queries, documents, k)
+    places = np.arange(len(documents)) if order is None else np.asarray(order)
+    found = [
+        _search_portion(queries[start : start + QUERIES], documents, k, places, own, block, advance)
+        for start, own in _portions(len(queries), excluded)
+    ]
+    return Hits(np.concatenate([hits.documents for hits in found]), np.concatenate([hits.scores for hits in found]))
+
+
+def _check(queries: Vectors, documents: Vectors, k: int) -> None:
+    if k < 1:
+        raise UncollapseError(f"A search returns at least one document a query, got k={k}.")
+    if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1]:
+        raise UncollapseError(
+            f"Queries and documents need vectors of one length, got shapes {queries.shape} and {documents.shape}. "
+            "Encode both with the same model."
+        )
+    if not len(queries) or not len(documents):
+        raise UncollapseError(
+            f"A search needs at least one query and one document, got {len(queries)} and {len(documents)}."
+        )
+
+
+def _portions(n: int, excluded: npt.NDArray[np.int64] | None) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    own = np.full(n, -1) if excluded is None else np.asarray(excluded)
+    return [(start, own[start : start + QUERIES]) for start in range(0, n, QUERIES)]
+
+
+def _search_portion(
+    queries: Vectors,
+    documents: Vectors,
+    k: int,
+    places: npt.NDArray[np.int64],
+    excluded: npt.NDArray[np.int64],
+    block: int,
+    advance: Callable[[float], None],
+) -> Hits:
+    best = _Best(len(queries), min(k, len(documents)))
+    norms = np.linalg.norm(queries.astype(np.float64), axis=1)
+    for start in range(0, len(documents), block):
+        portion = np.asarray(documents[start : start + block], dtype=np.float32)
+        scores = queries @ portion.T
+        longest = float(np.sqrt(np.einsum("ij,ij->i", portion, portion, dtype=np.float64).max()))
+        _check_finite(scores, norms * longest, start)
+        slack = queries.shape[1] * np.finfo(np.float32).eps * norms * longest
+        _leave_out(scores, excluded - start)
+        rows, columns = best.could_enter(scores, slack)
+        exact = np.einsum("ij,ij->i", queries[rows], portion[columns], dtype=np.float64)
+        best.enter(rows, columns + start, exact, places)
+        advance(len(portion))
+    return best.hits(k)
+
+
+def _check_finite(scores: npt.NDArray[np.float32], largest: npt.NDArray[np.float64], start: int) -> None:
+    """The largest score of a row is NaN where any is, and no score can overflow below a product of norms that fits."""
+    if np.isfinite(scores.max(axis=1)).all() and largest.max() < np.finfo(np.float32).max:
+        return
+    bad = np.argwhere(~np.isfinite(scores))
+    where = f"query {bad[0][0]} and document {start + bad[0][1]}" if len(bad) else f"documents from {start} on"
+    raise UncollapseError(
+        f"Scores must be finite numbers, got others for {where}. Check the vectors for NaN and infinity, and that "
+        "inner products of them fit float32."
+    )
+
+
+def _leave_out(scores: npt.NDArray[np.float32], columns: npt.NDArray[np.int64]) -> None:
+    rows = np.flatnonzero((columns >= 0) & (columns < scores.shape[1]))
+    scores[rows, columns[rows]] = -np.inf
+
+
+class _Best:
+    """The best documents so far of each query, in order."""
+
+    def __init__(self, queries: int, k: int) -> None:
+        self.documents = np.full((queries, k), -1, dtype=np.int64)
+        self.scores = np.full((queries, k), -np.inf)
+
+    def could_enter(
+        self, scores: npt.NDArray[np.float32], slack: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows and columns of scores that may be among the best k, judged by float32 scores and their error bound."""
+        floor = self.scores[:, -1]
+        k = self.scores.shape[1]
+        if scores.shape[1] > k and not np.isfinite(floor).all():
+            own = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k]
+            floor = np.maximum(floor, own - slack)
+        lowest = np.nextafter((floor - slack).astype(np.float32), np.float32(-np.inf))
+        lowest = np.maximum(lowest, np.finfo(np.float32).min)  # what is left out has a score of minus infinity
+        places = np.flatnonzero(scores >= lowest[:, None])
+        return places // scores.shape[1], places % scores.shape[1]
+
+    def enter(
+        self,
+        rows: npt.NDArray[np.int64],
+        documents: npt.NDArray[np.int64],
+        scores: npt.NDArray[np.float64],
+        places: npt.NDArray[np.int64],
+    ) -> None:
+        """Merge candidates, and keep the best k of every row: largest score first, then smallest place."""
+        if not len(rows):
+            return
+        touched = np.unique(rows)
+        kept = self.documents[touched]
+        known = kept >= 0
+        all_rows = np.concatenate([np.repeat(touched, known.sum(axis=1)), rows])
+        all_documents = np.concatenate([kept[known], documents])
+        all_scores = np.concatenate([self.scores[touched][known], scores])
+        sorting = np.lexsort((places[all_documents], -all_scores, all_rows))
+        all_rows, all_documents, all_scores = all_rows[sorting], all_documents[sorting], all_scores[sorting]
+        rank = np.arange(len(all_rows)) - np.searchsorted(all_rows, all_rows)
+        best = rank < self.scores.shape[1]
+        self.documents[all_rows[best], rank[best]] = all_documents[best]
+        self.scores[all_rows[best], rank[best]] = all_scores[best]
+
+    def hits(self, k: int) -> Hits:
+        missing = k - self.scores.shape[1]
+        documents = np.pad(self.documents, ((0, 0), (0, missing)), constant_values=-1)
+        scores = np.pad(self.scores, ((0, 0), (0, missing)), constant_values=-np.inf)
+        return Hits(documents, np.where(documents >= 0, scores, np.nan))

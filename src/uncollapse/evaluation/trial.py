@@ -1,0 +1,259 @@
+"""A whole trial: every task under the stock model and under every fix, as one result."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from uncollapse.attention.patching import patch
+from uncollapse.encoders import CachedEncoder, SentenceEncoder
+from uncollapse.errors import CorpusError, UncollapseError
+from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
+from uncollapse.evaluation.retrieval import Retrieved, ranking_sheets, read_ranking
+from uncollapse.evaluation.scoring import Scored, score_task, texts_of
+from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
+from uncollapse.evaluation.trec import Run
+from uncollapse.evaluation.verdicts import judge
+from uncollapse.fixes import Fix
+from uncollapse.progress import Reporter, Silent
+from uncollapse.provenance import describe_model, describe_run
+from uncollapse.records import Item, Result, Row
+
+MOST_ITEMS = 2000
+"""Scored items kept in a result for the eye; all of them go to the sink."""
+
+
+class Nowhere:
+    """Keeps nothing."""
+
+    def write(self, dataset: str, fix: str, scored: Scored) -> None:
+        """Forget it."""
+
+
+class Sink(Protocol):
+    """Where the scores of every item go."""
+
+    def write(self, dataset: str, fix: str, scored: Scored) -> None: ...
+
+
+def evaluate(
+    encoder: SentenceEncoder,
+    tasks: Sequence[Task],
+    fixes: Sequence[Fix] = (),
+    *,
+    plan: Plan | None = None,
+    cache: Path | None = None,
+    sink: Sink | None = None,
+    progress: Reporter | None = None,
+) -> Result:
+    """Score a model on tasks, by length, and compare fixes with it in pairs.
+
+    Args:
+        encoder: from `load`, with the token limit it is to be judged with.
+        tasks: from `open_tasks`.
+        fixes: each is compared with the model as it came.
+        plan: bins, bootstrap, tests and seed.
+        cache: folder where vectors are kept, so that the next run finds them; None keeps none.
+        sink: gets the scores of every item.
+        progress: shows how far the work is.
+
+    Returns:
+        Rows with n, interval and length bin, p-values of the comparisons, the findings in plain words, scored items,
+        and what is needed to do it again.
+
+    Raises:
+        UncollapseError: no task, a fix that this model cannot take, or vectors that cannot be scored.
+
+    >>> from uncollapse import evaluate, load, open_tasks, parse
+    >>> tasks = open_tasks("scifact")  # doctest: +SKIP
+    >>> result = evaluate(load("minilm"), tasks, [parse("temperature(0.9)")])  # doctest: +SKIP
+    >>> row = result.select(measure="ndcg@10_gain", view="overall")[0]  # doctest: +SKIP
+    """
+    plan, reporter = plan or Plan(), progress or Silent()
+    settings = _settings(encoder, fixes)
+    encoders = {name: CachedEncoder(encoder, fix, folder=cache) for name, fix in settings.items()}
+    _check_tasks(tasks)
+    rows: list[Row] = []
+    items: list[Item] = []
+    about: list[dict[str, Any]] = []
+    for task in tasks:
+        dataset = label(task)
+        scored = dict(_score_all(task, dataset, encoders, plan, reporter))
+        with reporter.track(f"comparing {dataset}", None, "numbers") as advance:
+            compared = compare(dataset, task.main, scored, plan)
+            advance(len(compared.rows))
+        rows += [replace(row, model=encoder.name) for row in compared.rows]
+        items += items_of(dataset, task.main, scored, most=MOST_ITEMS // len(tasks), seed=plan.seed)
+        about.append({**describe(task, scored), "limit_tokens": encoder.max_tokens, "undefined": compared.undefined})
+        for fix, one in scored.items():
+            (sink or Nowhere()).write(dataset, fix, one)
+    notes = (*encoder.notes, *(note for one in encoders.values() for note in one.notes))
+    return Result(
+        rows=tuple(rows),
+        verdict=judge(rows, about, list(settings), encoder.name),
+        items=tuple(items),
+        about={
+            "title": _title(encoder.name, list(settings)),
+            "model": describe_model(encoder),
+            "tasks": about,
+            "fixes": list(settings),
+            **_describe_plan(plan),
+            "vectors": {
+                "encoded": sum(one.encoded for one in encoders.values()),
+                "from the cache": sum(one.reused for one in encoders.values()),
+            },
+            "notes": list(dict.fromkeys(notes)),
+        },
+    )
+
+
+def evaluate_runs(
+    runs: Sequence[Run],
+    judgements: Judgements,
+    lengths: Mapping[str, int],
+    *,
+    name: str,
+    query_lengths: Mapping[str, int] | None = None,
+    plan: Plan | None = None,
+    sink: Sink | None = None,
+) -> Result:
+    """Score rankings of any search engine, by length, without any model.
+
+    Args:
+        runs: from `read_run`; further ones are compared with the first in pairs.
+        judgements: from `read_qrels`.
+        lengths: of every document of the corpus, in tokens or words, from `read_lengths`.
+        name: of the data, for headings.
+        query_lengths: of every judged query, if known.
+        plan: bins, bootstrap, tests and seed.
+        sink: gets the scores of every item.
+
+    Raises:
+        CorpusError: no relevant document, or one without a length.
+    """
+    plan = plan or Plan()
+    judged = {query: grades for query, grades in judgements.items() if max(grades.values(), default=0) > 0}
+    if not runs or not judged:
+        raise CorpusError(
+            f"Expected at least one run and one query with a relevant document, got {len(runs)} runs and "
+            f"{len(judged)} such queries among {len(judgements)}. Check that the judgements have grades above 0."
+        )
+    _check_names(runs)
+    rankings = {_run_name(run, i): read_ranking(run, judged, lengths, query_lengths) for i, run in enumerate(runs)}
+    scored = {fix: Scored(ranking_sheets(one), one, {}, one.notes) for fix, one in rankings.items()}
+    compared = compare(name, Retrieval.main, scored, plan)
+    about = {
+        **_describe_retrieved(next(iter(rankings.values()))),
+        "dataset": name,
+        "main": Retrieval.main,
+        "undefined": compared.undefined,
+    }
+    for fix, one in scored.items():
+        (sink or Nowhere()).write(name, fix, one)
+    left_out = len(judgements) - len(judged)
+    notes = [f"{left_out} queries without a relevant document were left out"] if left_out else []
+    return Result(
+        rows=compared.rows,
+        verdict=judge(compared.rows, [about], list(scored), runs[0].name),
+        items=items_of(name, Retrieval.main, scored, most=MOST_ITEMS, seed=plan.seed),
+        about={
+            "title": _title(runs[0].name, list(scored)),
+            "tasks": [{**about, "notes": list(dict.fromkeys(n for one in rankings.values() for n in one.notes))}],
+            "fixes": list(scored),
+            **_describe_plan(plan),
+            "notes": notes,
+        },
+    )
+
+
+def label(task: Task) -> str:
+    """Name and split of a task, as in `Row.dataset`."""
+    kind = f" {task.kind}" if isinstance(task, Clustering | SummaryEvaluation) else ""
+    return f"{task.name}/{task.split}{kind}"
+
+
+def describe(task: Task, scored: Mapping[str, Scored]) -> dict[str, Any]:
+    """What a task is, for readers."""
+    first = next(iter(scored.values()))
+    facts: dict[str, Any] = {"dataset": label(task), "kind": task.kind, "main": task.main}
+    if first.ranking:
+        facts |= _describe_retrieved(first.ranking)
+    else:
+        facts[f"n_{first.sheets[0].items}"] = len(first.sheets[0])
+    facts["notes"] = list(dict.fromkeys((*task.notes, *first.notes)))
+    return facts
+
+
+def _describe_retrieved(ranking: Retrieved) -> dict[str, Any]:
+    ranked = ranking.ranked
+    return {
+        "kind": Retrieval.kind,
+        "n_documents": len(ranked.lengths),
+        "n_queries": len(ranked),
+        "n_groups": len(set(ranked.groups)),
+        "n_judged": len(ranked.judged),
+        "n_relevant": int((ranked.judged.grade > 0).sum()),
+    }
+
+
+def _describe_plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "seed": plan.seed,
+        "replicates": plan.replicates,
+        "resamples": plan.resamples,
+        **describe_run("scikit-learn", "scipy", "ir-measures"),
+    }
+
+
+def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix]) -> dict[str, Fix | None]:
+    """The stock model and every fix, by notation; a fix that the model cannot take is refused here."""
+    settings: dict[str, Fix | None] = {STOCK: None}
+    for fix in fixes:
+        if str(fix) in settings:
+            raise UncollapseError(f"Each fix is compared once, but {str(fix)!r} was given twice. Give it once.")
+        with patch(encoder.model, fix):
+            settings[str(fix)] = fix
+    return settings
+
+
+def _score_all(
+    task: Task, dataset: str, encoders: Mapping[str, CachedEncoder], plan: Plan, reporter: Reporter
+) -> Iterator[tuple[str, Scored]]:
+    texts = texts_of(task)
+    for fix, encoder in encoders.items():
+        work = sum(encoder.work(part) for _, part in texts)
+        what = f"{fix}" if fix != STOCK else dataset
+        with ExitStack() as stack:
+            advance = stack.enter_context(reporter.track(what, work, "characters"))
+            yield fix, score_task(task, encoder, approximate=plan.approximate, seed=plan.seed, advance=advance)
+
+
+def _check_tasks(tasks: Sequence[Task]) -> None:
+    labels = [label(task) for task in tasks]
+    twice = sorted({name for name in labels if labels.count(name) > 1})
+    if not tasks or twice:
+        raise UncollapseError(
+            f"Expected tasks that all have another name and split, got {len(tasks)} tasks"
+            f"{f', and {twice[0]!r} twice' if twice else ''}. Take them from open_tasks."
+        )
+
+
+def _run_name(run: Run, place: int) -> str:
+    """The first run stands where the stock model stands in a trial of fixes."""
+    return run.name if place else STOCK
+
+
+def _check_names(runs: Sequence[Run]) -> None:
+    names = [run.name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise CorpusError(
+            f"Runs are told apart by their tag, the last column, but {twice!r} is the tag of two of {len(runs)} runs. "
+            "Give each run its own."
+        )
+
+
+def _title(name: str, settings: Sequence[str]) -> str:
+    others = [fix for fix in settings if fix != STOCK]
+    return f"{name} against {', '.join(others)}" if others else f"{name} by length"

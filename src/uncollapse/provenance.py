@@ -1,0 +1,39 @@
+"""Where a number comes from: what a reader needs to judge it and to make it again."""
+
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+import uncollapse
+from uncollapse.encoders import SentenceEncoder, fingerprint
+
+PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
+"""What can change a number."""
+
+
+def describe_model(encoder: SentenceEncoder, *, patched: str = "none") -> dict[str, Any]:
+    """The model, as entries of `Result.about`."""
+    return {
+        "name": encoder.name,
+        "architecture": encoder.architecture,
+        "dim": encoder.dim,
+        "max_tokens": encoder.max_tokens,
+        "folder_max_tokens": encoder.folder_max_tokens,
+        "folded_fix": encoder.folded_fix,
+        "patched_fix": patched,
+        "fingerprint": fingerprint(encoder.source),
+    }
+
+
+def describe_run(*packages: str) -> dict[str, Any]:
+    """Time and versions, as entries of `Result.about`.
+
+    Args:
+        packages: further ones that made the numbers.
+    """
+    found = {package: importlib.metadata.version(package) for package in (*PACKAGES, *packages)}
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"uncollapse": uncollapse.__version__, "python": platform.python_version(), **found},
+    }

@@ -1,0 +1,218 @@
+"""One task of an evaluation as the report reads it: its scores, gains and items, found among a result's rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uncollapse.evaluation.metrics import METRICS
+from uncollapse.records import Item, Result, Row
+from uncollapse.reporting import words
+
+LONG, SHORT = "by_document_length", "by_query_length"
+VIEWS = ("overall", LONG, SHORT, "grid")
+LEVEL = 0.05
+"""A gain is proven when its p-value after Holm's correction is below this."""
+SHARES = ("share_of_corpus", "share_of_relevant", "share_of_top10")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a reader calls the things that a kind of task scores.
+
+    Args:
+        item: what is scored.
+        long: whose length the first axis has.
+        short: whose length the second axis has, "" where there is only one.
+        grouping: which items share a bin of the first axis.
+        corner: what lies at the top left of the grid of both.
+    """
+
+    item: str
+    long: str
+    short: str = ""
+    grouping: str = "Each text is in the group of its own length."
+    corner: str = ""
+
+    @property
+    def items(self) -> str:
+        return words.plural(self.item)
+
+
+_PAIRS = Kind(
+    "pair",
+    "longer text",
+    "shorter text",
+    "Each pair is in the group of the longer of its two texts.",
+    "a long text beside a short one",
+)
+KINDS: Mapping[str, Kind] = {
+    "retrieval": Kind(
+        "query",
+        "document",
+        "query",
+        "Each query is in the group of the documents that answer it, by their length.",
+        "long answers to short questions",
+    ),
+    "similarity": _PAIRS,
+    "pair classification": _PAIRS,
+    "classification": Kind("text", "text"),
+    "clustering": Kind("text", "text"),
+    "summary evaluation": Kind("article", "text", grouping="Each article is in the group of its own length."),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a result says about one data set.
+
+    Args:
+        key: stable name, the beginning of all ids of its part of the page.
+        name: the data set as the rows have it, name and split.
+        kind: of the task in words, "" when unknown.
+        main: name of the score that counts.
+        rows: those of this data set.
+        items: its scored items.
+        fixes: the notations tried besides the stock model, in order.
+        chosen: the one that is drawn in full while the others are faint; None without any fix.
+        entry: what `about` says of it.
+        before: what a reader calls the setting that the others are held against: "model as it is", or "first run".
+    """
+
+    key: str
+    name: str
+    kind: str
+    main: str
+    rows: tuple[Row, ...]
+    items: tuple[Item, ...]
+    fixes: tuple[str, ...]
+    chosen: str | None
+    entry: Mapping[str, Any]
+    before: str = words.STOCK
+
+    @property
+    def said(self) -> Kind:
+        return KINDS.get(self.kind, Kind("item", "text"))
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The stock model and every fix."""
+        return ("none", *self.fixes)
+
+    @property
+    def after(self) -> str:
+        """What a reader calls the chosen fix, "" where there is none."""
+        return self.call(self.chosen) if self.chosen else ""
+
+    def call(self, fix: str) -> str:
+        """What a reader calls a setting."""
+        if fix == "none":
+            return self.before
+        return f"with {fix}" if self.before == words.STOCK else fix
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The settings drawn in full: the stock model and the chosen fix."""
+        return ("none", self.chosen) if self.chosen else ("none",)
+
+    def score(self, fix: str) -> Row | None:
+        return self.one(self.main, fix)
+
+    def gain(self, fix: str) -> Row | None:
+        return self.one(f"{self.main}_gain", fix)
+
+    def where(self, fix: str, said: str) -> list[tuple[str, list[str]]]:
+        """By axis, the bins where a fix is proven better or worse."""
+        measure, axes = f"{self.main}_gain", ((LONG, self.said.long), (SHORT, self.said.short))
+        return [
+            (axis, bins)
+            for view, axis in axes
+            if (bins := [row.bin for row in self.some(measure, view=view, fix=fix) if outcome(row) == said])
+        ]
+
+    def why_not(self, measure: str, fix: str) -> str:
+        """What the rows say about a number that they do not have."""
+        found = (row for row in self.rows if (row.measure, row.fix, row.view) == (measure, fix, "overall"))
+        return next((row.note for row in found if not math.isfinite(row.value) and row.note), "not measured")
+
+    def one(self, measure: str, fix: str, *, view: str = "overall", label: str = "") -> Row | None:
+        found = self.some(measure, view=view, fix=fix)
+        return next((row for row in found if row.bin == label), None)
+
+    def some(self, measure: str, *, view: str, fix: str | None = None) -> list[Row]:
+        """The rows with a number, of one fix or of all, shortest texts first."""
+        rows = [row for row in self.rows if (row.measure, row.view) == (measure, view) and math.isfinite(row.value)]
+        return sorted((row for row in rows if fix in (None, row.fix)), key=lambda row: row.n_tokens)
+
+    def bins(self, measure: str, view: str) -> list[str]:
+        """The labels of the length bins of one axis, shortest first."""
+        return list(dict.fromkeys(row.bin for row in self.some(measure, view=view) if row.bin))
+
+    def role(self, fix: str) -> str:
+        """The colour of a setting."""
+        return "before" if fix == "none" else "after" if fix == self.chosen else "faint"
+
+
+def read_tasks(result: Result) -> list[Task]:
+    """The tasks of an evaluation, as `about` lists them and then as the rows name them; none in a diagnosis."""
+    rows = [row for row in result.rows if row.view in VIEWS]
+    entries = {str(entry.get("dataset")): entry for entry in _entries(result.about)}
+    found = dict.fromkeys(row.dataset for row in rows)
+    names = [name for name in entries if name in found] + [name for name in found if name not in entries]
+    return [_task(result, f"task-{place}", name, entries.get(name, {})) for place, name in enumerate(names, start=1)]
+
+
+def proven(gain: Row | None) -> bool:
+    return gain is not None and gain.p_holm is not None and gain.p_holm < LEVEL
+
+
+def outcome(gain: Row | None) -> str:
+    """What a gain says in plain words; of every score that tasks have, higher is better."""
+    if gain is None or gain.p_holm is None:
+        return "not tested"
+    if not proven(gain) or gain.value == 0:
+        return "cannot tell"
+    return "better" if gain.value > 0 else "worse"
+
+
+def start(label: str) -> float:
+    """The first number of a bin's label, by which bins are put in order.
+
+    >>> start("120-233"), start("9"), start("all")
+    (120.0, 9.0, inf)
+    """
+    first = label.replace(",", "").split("-")[0].strip()
+    return float(first) if first.isdecimal() else math.inf
+
+
+def _entries(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    entries = about.get("tasks")
+    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list | tuple) else []
+
+
+def _task(result: Result, key: str, name: str, entry: Mapping[str, Any]) -> Task:
+    rows = tuple(row for row in result.rows if row.dataset == name and row.view in VIEWS)
+    items = tuple(item for item in result.items if item.dataset == name)
+    main = str(entry.get("main") or _first_score(rows))
+    kind = str(entry.get("kind") or "")
+    return Task(key, name, kind, main, rows, items, *_fixes(result.about, rows), entry, _before(result.about))
+
+
+def _first_score(rows: Sequence[Row]) -> str:
+    names = (row.measure for row in rows if row.measure in METRICS)
+    return next(names, "")
+
+
+def _fixes(about: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str, ...], str | None]:
+    """The fixes of these rows, in the order of `about` and then in theirs; and the one it chose, else the first."""
+    listed = about.get("fixes")
+    order = listed if isinstance(listed, list | tuple) else ()
+    there = dict.fromkeys(row.fix for row in rows if row.fix != "none")
+    fixes = tuple(dict.fromkeys([*(fix for fix in order if isinstance(fix, str) and fix in there), *there]))
+    chosen = about.get("chosen_fix")
+    return fixes, str(chosen) if chosen in fixes else next(iter(fixes), None)
+
+
+def _before(about: Mapping[str, Any]) -> str:
+    """Without a model it is rankings that are compared."""
+    return words.STOCK if about.get("model") else "first run"

@@ -1,0 +1,246 @@
+"""A whole trial with a tiny model: every kind of task, by length, paired, cached, and told in words."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tiny import save_tiny
+from uncollapse.encoders import CachedEncoder, load
+from uncollapse.errors import ArchitectureError, CorpusError, UncollapseError
+from uncollapse.evaluation.comparison import Plan
+from uncollapse.evaluation.metrics import METRICS
+from uncollapse.evaluation.retrieval import as_run, judgements_of
+from uncollapse.evaluation.scoring import score_task
+from uncollapse.evaluation.significance import holm
+from uncollapse.evaluation.tasks import (
+    Classification,
+    Clustering,
+    PairClassification,
+    Retrieval,
+    Similarity,
+    SummaryEvaluation,
+    Texts,
+)
+from uncollapse.evaluation.trec import Ranking, Run
+from uncollapse.evaluation.trial import evaluate, evaluate_runs, label
+from uncollapse.fixes import parse
+from uncollapse.records import Result
+from uncollapse.tables import ItemTable
+
+PLAN = Plan(bins=3, cells=2, replicates=200, resamples=400)
+FIXES = [parse("temperature(0.7)"), parse("temperature(0.5)")]
+WORDS = ("a", "man", "plays", "the", "flute", "two", "dogs", "run", "over", "green", "grass", "near", "old", "water")
+
+
+def sentences(n, seed):
+    rng = np.random.default_rng(seed)
+    return tuple(" ".join(rng.choice(WORDS, rng.integers(2, 30))) for _ in range(n))
+
+
+def retrieval() -> Retrieval:
+    documents = sentences(80, 0)
+    asked = tuple(" ".join(text.split()[:3]) + f" {i}" for i, text in enumerate(documents[:40]))
+    judged = {f"q{i}": {f"d{i}": 2, f"d{(i + 41) % 80}": i % 2} for i in range(40)}
+    names = tuple(f"d{i}" for i in range(80))
+    return Retrieval("docs", "test", Texts(names, documents), Texts(tuple(judged), asked), judged)
+
+
+def tasks():
+    texts, labels = sentences(60, 1), tuple("ab"[i % 2] for i in range(60))
+    first, second = sentences(50, 2), sentences(50, 3)
+    gold = np.random.default_rng(4).uniform(0, 5, 50)
+    groups = [sentences(4, 100 + i) for i in range(12)]
+    return (
+        retrieval(),
+        Similarity("sts", "test", first, second, gold),
+        PairClassification("pairs", "test", first, second, (gold > 2).astype(np.int64)),
+        Classification("news", "test", texts, labels, texts[:40], labels[:40]),
+        Clustering("news", "test", texts, labels),
+        SummaryEvaluation(
+            "summ", "test", tuple(f"a{i}" for i in range(12)), tuple((g[0],) for g in groups),
+            tuple(tuple(g[1:]) for g in groups), tuple((1.0, 2.0 + i % 2, 3.0) for i in range(12)),
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return load(str(save_tiny(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture(scope="module")
+def result(encoder, tmp_path_factory):
+    return evaluate(encoder, tasks(), FIXES, plan=PLAN, cache=tmp_path_factory.mktemp("cache"))
+
+
+def test_every_task_has_its_main_score_for_every_setting_and_a_gain_for_every_fix(result):
+    for task in tasks():
+        keys = {"dataset": label(task), "view": "overall"}
+        assert {row.fix for row in result.select(measure=task.main, **keys)} == {"none", *map(str, FIXES)}
+        assert {row.fix for row in result.select(measure=f"{task.main}_gain", **keys)} == set(map(str, FIXES))
+
+
+def test_every_number_has_n_and_an_interval_or_says_why_not(result):
+    assert len(result.rows) > 200
+    for row in result.rows:
+        assert row.n > 0 or row.note, row
+        assert row.note or (row.low is not None and row.low <= row.value <= row.high), row
+        assert row.dataset
+        assert row.model
+
+
+def test_a_gain_is_the_difference_of_the_two_scores(result):
+    for row in result.rows:
+        metric = row.measure.removesuffix("_gain")
+        if metric in METRICS and metric != row.measure:
+            keys = {"measure": metric, "dataset": row.dataset, "view": row.view, "bin": row.bin}
+            (before,), (after,) = (result.select(**keys, fix=fix) for fix in ("none", row.fix))
+            assert row.value == pytest.approx(after.value - before.value, abs=1e-12)
+
+
+def test_p_values_are_corrected_within_their_family(result):
+    for dataset, metric in (("docs/test", "ndcg@10"), ("sts/test", "spearman")):
+        for view in ("overall", "by_document_length", "by_query_length"):
+            family = [row for row in result.select(measure=f"{metric}_gain", dataset=dataset, view=view) if row.p]
+            assert len(family) >= 2
+            np.testing.assert_allclose([row.p_holm for row in family], holm([row.p for row in family]))
+
+
+def test_truncation_stands_beside_every_score(result):
+    for task in tasks():
+        rows = result.select(measure="share_truncated", dataset=label(task))
+        assert rows
+        assert all(0 <= row.value <= 1 for row in rows)
+
+
+def test_length_bias_is_given_for_rankings_with_its_change(result):
+    names = {row.measure for row in result.select(dataset="docs/test")}
+    assert {"length_ratio@10", "length_ratio@10_change"} <= names
+    assert {"beaten_by_shorter", "length_slope", "share_of_top10"} <= names
+    assert "length_ratio@10" not in {row.measure for row in result.select(dataset="sts/test")}
+
+
+def test_the_result_survives_json(result):
+    assert Result.from_json(result.to_json()) == replace(result, about=json.loads(json.dumps(result.about)))
+
+
+def test_items_hold_each_query_under_every_setting(result):
+    items = [item for item in result.items if item.dataset == "docs/test"]
+    assert len(items) == 40
+    by_query = {item.id: item.values for item in items}
+    scores = {fix: np.mean([values[fix] for values in by_query.values()]) for fix in ("none", *map(str, FIXES))}
+    for fix, mean in scores.items():
+        (row,) = result.select(measure="ndcg@10", dataset="docs/test", view="overall", fix=fix)
+        assert row.value == pytest.approx(mean)
+
+
+def test_the_second_run_encodes_nothing_and_finds_the_same(encoder, tmp_path):
+    first, again = (evaluate(encoder, [retrieval()], FIXES[:1], plan=PLAN, cache=tmp_path) for _ in range(2))
+    assert first.about["vectors"]["encoded"] > 0
+    assert again.about["vectors"]["encoded"] == 0
+    assert first.rows == again.rows
+
+
+def test_the_model_is_left_bit_for_bit(encoder):
+    before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+    evaluate(encoder, [retrieval()], FIXES, plan=PLAN)
+    assert all((tensor == before[name]).all() for name, tensor in encoder.model.state_dict().items())
+
+
+def test_a_temperature_of_one_changes_nothing_and_is_told(encoder):
+    found = evaluate(encoder, [retrieval()], [parse("temperature(1)")], plan=PLAN)
+    (row,) = found.select(measure="ndcg@10_gain", view="overall")
+    assert (row.value, row.low, row.high) == (0, 0, 0)
+    assert "changes nothing" in found.verdict[0].title
+
+
+def test_a_fix_given_twice_and_no_task_are_refused(encoder):
+    with pytest.raises(UncollapseError, match="given twice"):
+        evaluate(encoder, [retrieval()], [FIXES[0], FIXES[0]])
+    with pytest.raises(UncollapseError, match="got 0 tasks"):
+        evaluate(encoder, [])
+    with pytest.raises(UncollapseError, match="'docs/test' twice"):
+        evaluate(encoder, [retrieval(), retrieval()])
+
+
+def test_a_fix_the_model_cannot_take_is_refused_before_anything_is_encoded(encoder, monkeypatch):
+    monkeypatch.setattr(type(encoder), "vectors", lambda *_: pytest.fail("encoded"))
+    with pytest.raises(ArchitectureError):
+        evaluate(encoder, [retrieval()], [parse("temperature([0.9, 0.8, 0.7, 0.6, 0.5])")])
+
+
+def test_with_few_queries_it_says_that_nothing_can_be_told(encoder):
+    one = retrieval()
+    few = {query: one.judgements[query] for query in one.queries.ids[:5]}
+    small = replace(one, queries=Texts(one.queries.ids[:5], one.queries.texts[:5]), judgements=few)
+    found = evaluate(encoder, [small], FIXES[:1], plan=PLAN)
+    (row,) = found.select(measure="ndcg@10_gain", view="overall")
+    assert (row.low, row.high, row.p, row.p_holm) == (None, None, None, None)
+    assert "fewer than 10" in row.note or "too few" in row.note
+    assert found.verdict[0].kind == "unknown"
+    assert "Too little data" in found.verdict[0].title
+
+
+def test_a_run_of_the_same_ranking_scores_the_same_without_a_model(encoder, result):
+    one = retrieval()
+    scored = score_task(one, CachedEncoder(encoder))
+    lengths = dict(zip(one.documents.ids, scored.ranked.lengths.tolist(), strict=True))
+    run = as_run(scored.ranking, "mine")
+    found = evaluate_runs([run], judgements_of(scored.ranking), lengths, name="docs", plan=PLAN)
+    for measure in ("ndcg@10", "rr@10", "ap", "found@10", "length_ratio@10", "share_of_top10"):
+        mine = result.select(measure=measure, dataset="docs/test", fix="none")
+        theirs = found.select(measure=measure, fix="none")
+        wanted = [row for row in mine if row.view in ("overall", "by_document_length")]
+        assert [(row.value, row.low, row.high, row.n) for row in theirs] == [
+            (row.value, row.low, row.high, row.n) for row in wanted
+        ]
+
+
+def test_two_runs_are_compared_in_pairs():
+    rng = np.random.default_rng(0)
+    names = tuple(f"d{i}" for i in range(50))
+    judged = {f"q{i}": {names[i]: 1} for i in range(30)}
+    lengths = {name: 10 + i for i, name in enumerate(names)}
+
+    def run(name, boost):
+        scores = {q: rng.standard_normal(50) + boost * np.eye(50)[i] for i, q in enumerate(judged)}
+        return Run.from_scores(name, {q: dict(zip(names, s.tolist(), strict=True)) for q, s in scores.items()})
+
+    found = evaluate_runs([run("weak", 0.0), run("strong", 9.0)], judged, lengths, name="x", plan=PLAN)
+    (row,) = found.select(measure="ndcg@10_gain", view="overall")
+    assert row.fix == "strong"
+    assert row.low > 0.5
+    assert row.p_holm < 0.05
+    assert found.verdict[0].title == "strong helps on x"
+
+
+@pytest.mark.parametrize(
+    ("runs", "judged", "message"),
+    [
+        ([], {"q": {"a": 1}}, "got 0 runs"),
+        (["a"], {"q": {"a": 0}}, "0 such queries among 1"),
+        (["a", "b", "b"], {"q": {"a": 1}}, "'b' is the tag of two of 3 runs"),
+    ],
+)
+def test_runs_that_cannot_be_scored_are_refused(runs, judged, message):
+    made = [Run(name, {"q": Ranking(("a",), np.array([1.0]))}) for name in runs]
+    with pytest.raises(CorpusError, match=message):
+        evaluate_runs(made, judged, {"a": 3}, name="x")
+
+
+def test_item_rows_hold_every_score_of_every_item(encoder, tmp_path):
+    with ItemTable(tmp_path / "items.parquet", runs=tmp_path / "runs") as table:
+        found = evaluate(encoder, tasks(), FIXES[:1], plan=PLAN, sink=table)
+    rows = pq.read_table(tmp_path / "items.parquet").to_pandas()
+    for task in tasks():
+        part = rows[(rows.dataset == label(task)) & (rows.fix == "none")]
+        assert len(part)
+    ndcg = rows[(rows.measure == "ndcg@10") & (rows.fix == "none")]
+    (row,) = found.select(measure="ndcg@10", view="overall", fix="none")
+    assert ndcg.value.mean() == pytest.approx(row.value)
+    assert rows[rows.measure == "correct"].experiment.nunique() == 10
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["docs-test.none.trec", "docs-test.qrels", "docs-test.temperature-0.7.trec"]

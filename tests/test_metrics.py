@@ -1,0 +1,400 @@
+"""Every metric under weights is the library's on repeated rows; gains are paired; what is not defined says so."""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from tolerances import assert_close
+from uncollapse.errors import UncollapseError
+from uncollapse.evaluation.metrics import METRICS, Metric, find_metric, gain, score
+from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.significance import (
+    bootstrap_p,
+    detectable,
+    effect_size,
+    randomisation_test,
+    standard_error,
+    swap_test,
+)
+from uncollapse.evaluation.weighted import weighted_ranks
+
+Columns = dict[str, np.ndarray]
+
+
+def by_experiment(value: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    return lambda columns, label: float(np.mean([value(label, column) for column in columns.T]))
+
+
+def macro_f1(label: np.ndarray, prediction: np.ndarray) -> float:
+    return float(sklearn_metrics.f1_score(label, prediction, average="macro"))
+
+
+LIBRARY: dict[str, Callable[..., float]] = {
+    "f1": by_experiment(macro_f1),
+    "v_measure": by_experiment(sklearn_metrics.v_measure_score),
+    "average_precision": lambda cosine, label: sklearn_metrics.average_precision_score(label, cosine),
+    "spearman": lambda cosine, gold: stats.spearmanr(cosine, gold).statistic,
+}
+
+
+def columns_of(metric: Metric, generator: np.random.Generator, n: int) -> Columns:
+    """Columns with ties, rare labels, labels never predicted and predictions that are no label."""
+    label = generator.choice([0.0, 1.0, 1.0, 4.0], n)
+    experiments = np.where(generator.random((n, 3)) < 0.6, label[:, None], generator.choice([0.0, 4.0, 7.0], (n, 3)))
+    known = {
+        "correct": (experiments == label[:, None]).astype(float),
+        "prediction": experiments,
+        "cluster": np.where(generator.random((n, 3)) < 0.5, label[:, None] + 3, generator.integers(0, 4, (n, 3))),
+        "label": label if metric.name != "average_precision" else (label == 1).astype(float),
+        "cosine": generator.integers(-3, 4, n) / 7,
+        "gold": generator.integers(0, 6, n).astype(float),
+    }
+    return {name: known[name] if name in known else generator.integers(0, 5, n) / 4 for name in metric.columns}
+
+
+def sheet(columns: Columns, groups: tuple[str, ...] = (), items: str = "pairs") -> Sheet:
+    n = len(next(iter(columns.values())))
+    ids = tuple(f"i{i}" for i in range(n))
+    return Sheet(items, ids, groups or ids, np.full(n, 9), None, columns)
+
+
+def example(metric: Metric, seed: int = 0, n: int = 60) -> Sheet:
+    return sheet(columns_of(metric, np.random.default_rng(seed), n))
+
+
+# --- the table
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_metric_says_what_it_is(metric: Metric) -> None:
+    assert METRICS[metric.name] is metric
+    assert metric.range == {0.0: "0 to 1", -1.0: "-1 to 1"}[metric.bounds[0]]
+    assert metric.better == "higher"
+    assert metric.reading.endswith((".", "n."))
+    assert metric.title
+    assert metric.formula
+    assert metric.columns
+    assert (metric.test == "sign") == (len(metric.columns) == 1)
+
+
+def test_the_gain_of_ndcg_is_said() -> None:
+    assert "linear gain" in METRICS["ndcg@10"].formula
+    assert "linear gain" in METRICS["ndcg@1"].formula
+
+
+def test_an_unknown_metric_is_named_with_its_neighbours() -> None:
+    with pytest.raises(
+        UncollapseError, match=r"No metric is called 'ndcg'. Did you mean 'ndcg@1.*Metrics: .*spearman"
+    ):
+        find_metric("ndcg")
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_weights_repeat_rows(metric: Metric, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    columns = list(columns_of(metric, generator, 30).values())
+    weights = generator.poisson(generator.choice([0.3, 1.0]), (30, 6))
+    weights[:, :2] = 1, 0
+    values = metric.value(*columns, weights.astype(float))
+    for weight, value in zip(weights.T, values, strict=True):
+        repeated = [np.repeat(column, weight, axis=0) for column in columns]
+        if is_defined(metric, repeated):
+            assert_close(value, LIBRARY.get(metric.name, np.mean)(*repeated))
+        else:
+            assert np.isnan(value)
+
+
+def is_defined(metric: Metric, columns: list[np.ndarray]) -> bool:
+    if not len(columns[0]):
+        return False
+    if metric.name == "spearman":
+        return all(np.ptp(column) > 0 for column in columns)
+    return metric.name != "average_precision" or columns[1].any()
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_fractions_scale_and_order_of_weights(metric: Metric) -> None:
+    generator = np.random.default_rng(1)
+    columns = list(columns_of(metric, generator, 40).values())
+    weights = generator.random((40, 5)) * (generator.random((40, 5)) < 0.7)
+    values = metric.value(*columns, weights)
+    order = generator.permutation(40)
+    if metric.name != "v_measure":
+        assert_close(metric.value(*[column[order] for column in columns], weights[order]), values)
+    assert_close(metric.value(*columns, weights * 8), values)
+    assert ((values >= metric.bounds[0] - 1e-12) & (values <= metric.bounds[1] + 1e-12)).all()
+
+
+@pytest.mark.parametrize("name", ["f1", "v_measure"])
+def test_names_of_labels_do_not_matter(name: str) -> None:
+    found, label = columns_of(METRICS[name], np.random.default_rng(2), 50).values()
+    weights = np.random.default_rng(3).poisson(1, (50, 8)).astype(float)
+    value = METRICS[name].value
+    assert_close(value(found * 3 + 1, label * 3 + 1, weights), value(found, label, weights))
+    if name == "v_measure":
+        assert_close(value(-found, label + 100, weights), value(found, label, weights))
+
+
+def test_one_experiment_may_be_flat() -> None:
+    for name in ("f1", "v_measure", "accuracy"):
+        columns = columns_of(METRICS[name], np.random.default_rng(4), 50)
+        (first, flat), *rest = columns.items()
+        one = sheet({first: flat[:, :1], **dict(rest)})
+        assert score(one, name).value == score(sheet({first: flat[:, 0], **dict(rest)}), name).value
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "value"),
+    [
+        ("v_measure", {"cluster": [3, 3, 3], "label": [1, 1, 1]}, 1),
+        ("v_measure", {"cluster": [3, 3, 3], "label": [1, 1, 2]}, 0),
+        ("v_measure", {"cluster": [3, 4, 5], "label": [1, 1, 1]}, 0),
+        ("f1", {"prediction": [0, 0, 0, 0], "label": [0, 0, 0, 1]}, (6 / 7 + 0) / 2),
+        ("average_precision", {"cosine": [0.5, 0.5, 0.5, 0.5], "label": [0, 1, 0, 0]}, 1 / 4),
+        ("average_precision", {"cosine": [0.9, 0.8, 0.7, 0.6], "label": [0, 1, 0, 1]}, 1 / 2),
+        ("spearman", {"cosine": [0.1, 0.2, 0.9, 0.3], "gold": [1, 2, 4, 3]}, 1),
+    ],
+)
+def test_values_by_hand(name: str, columns: dict[str, list[float]], value: float) -> None:
+    lines = [np.array(column, float) for column in columns.values()]
+    assert_close(METRICS[name].value(*lines, np.ones((len(lines[0]), 1))), [value])
+
+
+def test_what_is_independent_shares_no_information_and_not_less_than_none() -> None:
+    for rows, columns in itertools.product(range(2, 12), repeat=2):
+        label, clusters = np.divmod(np.arange(rows * columns), columns)
+        [value] = METRICS["v_measure"].value(clusters / 1, label / 1, np.ones((len(label), 1)))
+        assert 0 <= value < 1e-12
+
+
+def test_ranks_are_midranks() -> None:
+    values = np.random.default_rng(5).integers(0, 9, 50).astype(float)
+    assert_close(weighted_ranks(values, np.ones((50, 1)))[:, 0], stats.rankdata(values) - 51 / 2)
+
+
+# --- scores
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_score_is_the_library_s_with_an_interval_around_it(metric: Metric) -> None:
+    lines = example(metric)
+    found = score(lines, metric.name, replicates=400)
+    assert_close(found.value, LIBRARY.get(metric.name, np.mean)(*(lines.columns[name] for name in metric.columns)))
+    assert metric.bounds[0] <= found.low < found.value < found.high <= metric.bounds[1]
+    assert score(lines, metric, replicates=400).low == found.low
+    assert score(lines, metric, replicates=400, seed=1).high != found.high
+
+
+def test_n_counts_groups() -> None:
+    lines = example(METRICS["ap"])
+    grouped = sheet(dict(lines.columns), tuple(f"g{i % 20}" for i in range(60)))
+    assert score(grouped, "ap").n == 20
+    assert score(lines, "ap").n == 60
+
+
+def test_average_precision_rests_on_the_rarer_kind() -> None:
+    cosine = np.random.default_rng(6).random(200)
+    for label in (np.arange(200) < 9, np.arange(200) >= 9):
+        found = score(sheet({"cosine": cosine, "label": label.astype(float)}), "average_precision")
+        assert found.n == 9
+        assert found.low is None
+    assert score(sheet({"cosine": cosine, "label": (np.arange(200) < 12).astype(float)}), "average_precision").n == 12
+
+
+def test_the_interval_stays_within_the_range() -> None:
+    label = np.repeat([0.0, 1.0, 2.0, 3.0], 10)
+    clusters = np.array([*label[:-1], 0.0])
+    found = score(sheet({"cluster": clusters, "label": label}), "v_measure")
+    assert found.low < found.value < found.high <= 1
+    generator = np.random.default_rng(11)
+    found = score(
+        sheet({"cluster": generator.integers(0, 3, 90) / 1, "label": generator.integers(0, 3, 90) / 1}), "v_measure"
+    )
+    assert found.low == 0 < found.value < found.high
+
+
+def test_the_interval_of_a_biased_metric_holds_its_value() -> None:
+    """Resamples repeat texts, and repeated texts raise a V-measure."""
+    generator = np.random.default_rng(12)
+    label = generator.integers(0, 8, 100).astype(float)
+    clusters = np.where(generator.random((100, 2)) < 0.5, label[:, None], generator.integers(0, 8, (100, 2)))
+    found = score(sheet({"cluster": clusters, "label": label}), "v_measure")
+    assert_close(found.replicates.mean(), found.value)
+    assert found.low < found.value < found.high
+
+
+def test_perfect_and_equal_scores_have_honest_intervals() -> None:
+    perfect = score(sheet({"ndcg@10": np.ones(50)}), "ndcg@10")
+    assert (perfect.value, perfect.high) == (1, 1)
+    assert 0.9 < perfect.low < 1
+    assert perfect.note.startswith("all items score 1;")
+    rank = np.arange(30.0)
+    assert "every resample gives 1" in score(sheet({"cosine": rank, "gold": rank}), "spearman").note
+
+
+def test_few_items_have_a_value_and_no_more() -> None:
+    found = score(example(METRICS["spearman"], n=9), "spearman")
+    assert np.isfinite(found.value)
+    assert (found.low, found.n) == (None, 9)
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "note"),
+    [
+        ({"cosine": np.ones(20), "gold": np.arange(20.0)}, "spearman", "all cosines or all human scores are equal"),
+        ({"cosine": np.arange(20.0), "gold": np.ones(20)}, "spearman", "all cosines or all human scores are equal"),
+        ({"cosine": np.arange(20.0), "label": np.zeros(20)}, "average_precision", "no pair belongs together"),
+        ({"ap": np.empty(0)}, "ap", "no queries"),
+        ({"cosine": np.empty(0), "gold": np.empty(0)}, "spearman", "no queries"),
+        ({"prediction": np.empty((0, 3)), "label": np.empty(0)}, "f1", "no queries"),
+    ],
+)
+def test_what_is_not_defined_says_why(columns: Columns, name: str, note: str) -> None:
+    lines = sheet(columns, items="queries")
+    found = score(lines, name)
+    assert np.isnan(found.value)
+    assert (found.low, found.high, found.note) == (None, None, f"undefined: {note}")
+    change = gain(lines, lines, name)
+    assert np.isnan(change.estimate.value)
+    assert (change.estimate.low, change.p, change.effect, change.detectable) == (None, None, None, None)
+    assert change.estimate.note == f"undefined: {note}"
+
+
+def test_articles_without_a_correlation_are_left_out_and_counted() -> None:
+    values = np.random.default_rng(7).uniform(-1, 1, 30)
+    values[[2, 5]] = np.nan
+    lines = sheet({"summary_spearman": values}, items="articles")
+    found = score(lines, "summary_spearman")
+    assert_close(found.value, np.nanmean(values))
+    assert found.n == 28
+    assert found.note == "2 of 30 articles left out: all their ratings or all their cosines are equal"
+    after = np.append(np.zeros(6), values[6:] + 0.1)
+    after[[5, 7]] = 0.1, np.nan
+    after[:5] = values[:5] + 0.1
+    change = gain(lines, sheet({"summary_spearman": after}, items="articles"), "summary_spearman").estimate
+    assert_close(change.value, 0.1)
+    assert change.n == 27
+    assert "3 of 30 articles left out" in change.note
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["ndcg@10", "spearman", "f1"])
+def test_numbers_that_are_not_finite_are_refused(name: str, bad: float) -> None:
+    lines = example(METRICS[name])
+    column = METRICS[name].columns[0]
+    broken = lines.columns[column].copy()
+    broken[[3, 8]] = bad
+    with pytest.raises(
+        UncollapseError,
+        match=rf"finite numbers, but column '{column}' is NaN or infinite for 2 of 60 pairs; the first is 'i3'. Check",
+    ):
+        score(sheet({**lines.columns, column: broken}), name)
+
+
+def test_a_sheet_without_the_column_is_refused() -> None:
+    with pytest.raises(
+        UncollapseError,
+        match=r"Spearman needs the column 'gold', but this sheet of pairs has none\. .*Columns: cosine",
+    ):
+        score(sheet({"cosine": np.arange(20.0)}), "spearman")
+
+
+# --- gains
+
+
+def worse(metric: Metric, lines: Sheet) -> Sheet:
+    """The same lines, the first 25 of them scored at random."""
+    other = columns_of(metric, np.random.default_rng(99), len(lines))
+    name = metric.columns[0]
+    return sheet({**lines.columns, name: np.concatenate([other[name][:25], lines.columns[name][25:]])})
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_gain_is_the_difference_of_scores_and_turns_round(metric: Metric) -> None:
+    before = example(metric)
+    after = worse(metric, before)
+    there, back = (
+        gain(*pair, metric.name, replicates=400, resamples=999) for pair in ((before, after), (after, before))
+    )
+    assert_close(there.estimate.value, score(after, metric).value - score(before, metric).value)
+    assert there.estimate.low < there.estimate.value < there.estimate.high
+    assert_close([-there.estimate.high, -there.estimate.low], [back.estimate.low, back.estimate.high])
+    assert there.p == pytest.approx(back.p)
+    assert 0 < there.p <= 1
+    assert there.detectable == pytest.approx(back.detectable)
+    assert (there.effect is None) == (metric.test != "sign")
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_sheet_gains_nothing_over_itself(metric: Metric) -> None:
+    lines = example(metric)
+    found = gain(lines, lines, metric, replicates=100, resamples=99)
+    assert (found.estimate.value, found.estimate.low, found.estimate.high) == (0, 0, 0)
+    assert found.estimate.note == "nothing changed"
+    assert (found.p, found.effect, found.detectable) == (1, None, None)
+
+
+def test_gains_are_paired() -> None:
+    """What both sheets share cancels: the interval of the gain is far narrower than that of either score."""
+    values = np.random.default_rng(8).random(100) * 0.9
+    after = values + 0.05 + 0.01 * np.random.default_rng(9).standard_normal(100)
+    found = gain(sheet({"ap": values}), sheet({"ap": after}), "ap").estimate
+    alone = score(sheet({"ap": values}), "ap")
+    assert found.high - found.low < (alone.high - alone.low) / 10
+    assert found.low > 0
+
+
+def test_each_metric_has_its_own_test() -> None:
+    means, ranks, other = (example(METRICS[name]) for name in ("accuracy", "spearman", "f1"))
+    after = worse(METRICS["accuracy"], means)
+    differences = after.columns["correct"].mean(axis=1) - means.columns["correct"].mean(axis=1)
+    found = gain(means, after, "accuracy", resamples=999, seed=3)
+    assert found.p == randomisation_test(differences, means.groups, resamples=999, seed=3)[0]
+    assert found.effect == effect_size(differences, means.groups)
+    assert found.detectable == detectable(standard_error(differences, means.groups), n=60)
+    after = worse(METRICS["spearman"], ranks)
+    found = gain(ranks, after, "spearman", resamples=999, seed=3)
+    cosines = (ranks.columns["cosine"], after.columns["cosine"])
+    assert found.p == swap_test(*cosines, gold=ranks.columns["gold"], groups=ranks.groups, resamples=999, seed=3)
+    found = gain(other, worse(METRICS["f1"], other), "f1")
+    assert found.p == bootstrap_p(found.estimate)
+    assert found.detectable == detectable(found.estimate.replicates.std(), n=60)
+
+
+def test_few_items_gain_nothing_that_can_be_told() -> None:
+    before, after = (example(METRICS["ap"], seed=seed, n=9) for seed in (0, 1))
+    found = gain(before, after, "ap")
+    assert np.isfinite(found.estimate.value)
+    assert (found.estimate.low, found.p, found.effect, found.detectable) == (None, None, None, None)
+    assert "9 independent items are too few to tell" in found.estimate.note
+
+
+def test_an_equal_gain_everywhere_has_a_small_p_and_no_interval() -> None:
+    values = np.random.default_rng(10).integers(0, 5, 40) / 8
+    found = gain(sheet({"ap": values}), sheet({"ap": values + 0.25}), "ap")
+    assert (found.estimate.low, found.p, found.effect) == (None, 1 / 10_001, None)
+    assert "every resample gives 0.25" in found.estimate.note
+
+
+def test_gains_of_different_items_are_refused() -> None:
+    lines = example(METRICS["ap"])
+    with pytest.raises(UncollapseError, match=r"got 60 and 60; .* \('i0', 'i0'\) and \('i59', 'i59'\) in line 0"):
+        gain(lines, lines.take(np.arange(60)[::-1]), "ap")
+    with pytest.raises(UncollapseError, match=r"\('i0', 'i0'\) and \('i0', 'g'\) in line 0"):
+        gain(lines, sheet(dict(lines.columns), ("g",) * 60), "ap")
+    with pytest.raises(
+        UncollapseError,
+        match=r"paired: .* the same pairs and groups in the same order, got 60 and 59; the first that differ are "
+        r"\('i4', 'i4'\) and \('i5', 'i5'\) in line 4 .* Score both",
+    ):
+        gain(lines, lines.take(np.arange(60) != 4), "ap")
+    with pytest.raises(UncollapseError, match=r"got 60 and 59; .* \('i59', 'i59'\) and None in line 59"):
+        gain(lines, lines.take(np.arange(59)), "ap")

@@ -1,0 +1,104 @@
+"""What the verdict says follows from the rows, and claims no more than they show."""
+
+from dataclasses import replace
+
+import pytest
+
+from uncollapse.evaluation.verdicts import judge
+from uncollapse.records import Row
+
+TASK = {"dataset": "set/test", "main": "ndcg@10", "limit_tokens": 256}
+FIX = "temperature(0.9)"
+SCORE = Row("ndcg@10", 0.5, 0.45, 0.55, 300, view="overall", dataset="set/test")
+
+
+def gain(value, low, high, p, **keys) -> Row:
+    row = Row("ndcg@10_gain", value, low, high, 300, view="overall", dataset="set/test", fix=FIX, p=p, p_holm=p)
+    return replace(row, **keys)
+
+
+def said(*rows, tasks=(TASK,)):
+    return judge([SCORE, *rows], tasks, ["none", FIX], "minilm")
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "title"),
+    [
+        (gain(0.02, 0.01, 0.03, 0.001), "good", f"{FIX} helps on set/test"),
+        (gain(-0.02, -0.03, -0.01, 0.001), "bad", f"{FIX} hurts on set/test"),
+        (gain(0.02, -0.01, 0.05, 0.2), "unknown", f"No sure difference by {FIX} on set/test"),
+        (gain(0.02, 0.001, 0.04, 0.06), "unknown", f"No sure difference by {FIX} on set/test"),
+        (gain(0.02, -0.001, 0.04, 0.04), "unknown", f"No sure difference by {FIX} on set/test"),
+        (gain(0.001, -0.002, 0.004, 0.5), "neutral", f"{FIX} makes no difference that matters on set/test"),
+        (gain(0.0, 0.0, 0.0, 1.0), "neutral", f"{FIX} changes nothing on set/test"),
+        (gain(0.02, None, None, None, n=7), "unknown", f"Too little data to tell whether {FIX} helps on set/test"),
+    ],
+)
+def test_helps_and_hurts_need_both_the_test_and_the_interval(row, kind, title):
+    first = said(row)[0]
+    assert (first.kind, first.title) == (kind, title)
+
+
+def test_a_raw_p_value_never_decides():
+    row = replace(gain(0.02, 0.001, 0.04, 0.04), p_holm=0.3)
+    assert said(row)[0].kind == "unknown"
+
+
+def test_where_nothing_is_sure_it_says_what_would_have_been_seen():
+    power = Row("ndcg@10_detectable", 0.03, None, None, 300, view="overall", dataset="set/test", fix=FIX)
+    assert (
+        "a true difference of 0.030 is seen four times in five"
+        in said(gain(0.02, -0.01, 0.05, 0.2), power)[0].sentence
+    )
+
+
+def test_bins_are_named_only_where_they_survive_correction():
+    helped = gain(0.05, 0.02, 0.08, 0.01, view="by_document_length", bin="100-200")
+    other = gain(0.05, 0.02, 0.08, 0.2, view="by_document_length", bin="300-400")
+    (found,) = [finding for finding in said(gain(0.0, -0.1, 0.1, 1.0), helped, other) if "Where" in finding.title]
+    assert "100-200" in found.sentence
+    assert "300-400" not in found.sentence
+    assert found.kind == "good"
+
+
+def test_several_tasks_are_counted_first_and_unsure_ones_only_counted():
+    second = {**TASK, "dataset": "other/test"}
+    rows = (
+        gain(0.02, 0.01, 0.03, 0.001),
+        replace(SCORE, dataset="other/test"),
+        gain(0.02, -0.01, 0.05, 0.2, dataset="other/test"),
+    )
+    findings = said(*rows, tasks=(TASK, second))
+    assert findings[0].title == f"{FIX}: better on 1, worse on 0 of 2 tasks"
+    assert not any("No sure difference" in finding.title for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "title"),
+    [
+        (0.02, 0.1, 0.2, "Short documents push longer answers down on set/test"),
+        (-0.2, -0.1, -0.02, "Long documents push shorter answers down on set/test"),
+        (-0.02, 0.1, 0.2, "No sure length bias on set/test"),
+    ],
+)
+def test_length_bias_is_claimed_only_where_the_interval_leaves_zero(low, value, high, title):
+    row = Row("beaten_by_shorter", value, low, high, 200, view="overall", dataset="set/test")
+    assert title in [finding.title for finding in said(row)]
+
+
+def test_a_wrong_length_of_the_results_alone_is_no_bias():
+    """Where answers are long, every ranking shows shorter texts than they are."""
+    row = Row("length_ratio@10", 0.3, 0.2, 0.4, 200, view="overall", dataset="set/test")
+    assert not any("documents push" in finding.title for finding in said(row))
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.5, True), (0.051, True), (0.04, False), (0.0, False)])
+def test_truncation_is_told_where_it_is_common(share, told):
+    row = Row("share_truncated", share, 0.0, 1.0, 1000, view="overall", bin="documents", dataset="set/test")
+    assert any("are cut off" in finding.title for finding in said(row)) == told
+
+
+def test_a_score_that_is_not_defined_is_told():
+    (found,) = judge([], [{**TASK, "main": "spearman"}], ["none"], "minilm")
+    assert found.kind == "unknown"
+    assert "all cosines or all human scores are equal" in found.sentence
