@@ -20,7 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from uncollapse.encoders import load
 from uncollapse.evaluation.mteb import as_mteb_task, run_mteb
-from uncollapse.evaluation.reading import open_tasks
+from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.tasks import Retrieval, Texts
 from uncollapse.evaluation.trial import evaluate
 

@@ -17,8 +17,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from uncollapse.attention.temperature import Temperature
 from uncollapse.encoders import load
 from uncollapse.encoders.cache import default_folder
-from uncollapse.evaluation.reading import open_tasks
-from uncollapse.evaluation.significance import holm
+from uncollapse.evaluation.reading.layouts import open_tasks
+from uncollapse.evaluation.statistics.significance import holm
 from uncollapse.evaluation.tasks import Task
 from uncollapse.evaluation.trial import evaluate, label
 from uncollapse.progress import Bars

@@ -5,8 +5,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from uncollapse.evaluation.bias import BIAS, LengthBias
-from uncollapse.evaluation.ranked import Background, Judged, Ranked, draw_background, find_ranks
+from uncollapse.evaluation.bias.figures import BIAS, LengthBias
+from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background, find_ranks
 
 NEUTRAL = {name.replace("@k", "@10"): figure.neutral for name, figure in BIAS.items() if figure.neutral is not None}
 

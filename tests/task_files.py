@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from corpus_files import json_lines, write
-from uncollapse.evaluation.reading import open_tasks
+from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.tasks import Retrieval, Task
 
 DOCUMENTS = {"d1": "one two three", "d2": "four five", "d3": "six"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from uncollapse.errors import MissingExtraError
-from uncollapse.evaluation.approximate import search_index
-from uncollapse.evaluation.search import search
+from uncollapse.evaluation.rankings.approximate import search_index
+from uncollapse.evaluation.rankings.search import search
 from uncollapse.measures import unit
 
 

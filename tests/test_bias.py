@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from rankings import NEUTRAL, make, make_grades, make_lengths, naive, rank, values
 from tolerances import assert_close
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.bias import BIAS, LengthBias, bias_rows, describe, length_bias
-from uncollapse.evaluation.ranked import Background, Judged, Ranked, draw_background
-from uncollapse.evaluation.significance import MIN_GROUPS
-from uncollapse.evaluation.tallies import count_pairs, tail
+from uncollapse.evaluation.bias.figures import BIAS, LengthBias, bias_rows, describe, length_bias
+from uncollapse.evaluation.bias.tallies import count_pairs, tail
+from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background
+from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.records import LengthBins, Result
 from uncollapse.resampling import difference
 

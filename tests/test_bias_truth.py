@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rankings import NEUTRAL, make, make_lengths, rank, values
-from uncollapse.evaluation.bias import length_bias
+from uncollapse.evaluation.bias.figures import length_bias
 from uncollapse.resampling import difference
 
 

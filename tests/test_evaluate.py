@@ -11,10 +11,11 @@ from tiny import save_tiny
 from uncollapse.encoders import CachedEncoder, load
 from uncollapse.errors import ArchitectureError, CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import Plan
-from uncollapse.evaluation.metrics import METRICS
-from uncollapse.evaluation.retrieval import as_run, judgements_of
+from uncollapse.evaluation.rankings.retrieval import as_run, judgements_of
+from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.scoring import score_task
-from uncollapse.evaluation.significance import holm
+from uncollapse.evaluation.statistics.metrics import METRICS
+from uncollapse.evaluation.statistics.significance import holm
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,
@@ -24,7 +25,6 @@ from uncollapse.evaluation.tasks import (
     SummaryEvaluation,
     Texts,
 )
-from uncollapse.evaluation.trec import Ranking, Run
 from uncollapse.evaluation.trial import evaluate, evaluate_runs, label
 from uncollapse.fixes import parse
 from uncollapse.records import Result

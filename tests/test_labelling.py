@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from tolerances import assert_close
 from uncollapse.errors import CorpusError, ModelError
-from uncollapse.evaluation.labelling import classify, cluster, summary_correlations
+from uncollapse.evaluation.statistics.labelling import classify, cluster, summary_correlations
 
 CENTRES = np.random.default_rng(0).standard_normal((4, 8))
 

@@ -12,9 +12,9 @@ from sklearn import metrics as sklearn_metrics
 
 from tolerances import assert_close
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.metrics import METRICS, Metric, find_metric, gain, score
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.significance import (
+from uncollapse.evaluation.statistics.metrics import METRICS, Metric, find_metric, gain, score
+from uncollapse.evaluation.statistics.significance import (
     bootstrap_p,
     detectable,
     effect_size,
@@ -22,7 +22,7 @@ from uncollapse.evaluation.significance import (
     standard_error,
     swap_test,
 )
-from uncollapse.evaluation.weighted import weighted_ranks
+from uncollapse.evaluation.statistics.weighted import weighted_ranks
 
 Columns = dict[str, np.ndarray]
 

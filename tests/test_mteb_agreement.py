@@ -10,11 +10,11 @@ import pytest
 from mteb_examples import classification, clustering, labelled_pairs, retrieval, similarity, summaries
 from tiny import save_tiny
 from uncollapse.encoders import CachedEncoder, SentenceEncoder, load
-from uncollapse.evaluation.metrics import METRICS
 from uncollapse.evaluation.mteb import as_mteb_task, run_mteb
 from uncollapse.evaluation.mteb.tasks import SCORES
-from uncollapse.evaluation.reading import open_tasks
+from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.scoring import score_task
+from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.tasks import Classification, Retrieval, Similarity, Task, Texts
 from uncollapse.fixes import Fix, parse
 

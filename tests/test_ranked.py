@@ -7,8 +7,8 @@ import pytest
 
 from rankings import make
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation import ranked as module
-from uncollapse.evaluation.ranked import Background, find_ranks
+from uncollapse.evaluation.rankings import ranked as module
+from uncollapse.evaluation.rankings.ranked import Background, find_ranks
 
 RANKED = make(queries=5, documents=30)
 
@@ -88,7 +88,7 @@ def test_ranks_are_found_in_any_portions(monkeypatch):
 
 
 def test_portions_change_no_figure(monkeypatch):
-    from uncollapse.evaluation.bias import length_bias
+    from uncollapse.evaluation.bias.figures import length_bias
 
     whole = length_bias(RANKED, replicates=4).estimates
     monkeypatch.setattr(module, "CELLS", 50)

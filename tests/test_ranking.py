@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tolerances import assert_close
 from uncollapse.errors import CorpusError, UncollapseError
-from uncollapse.evaluation.metrics import METRICS
-from uncollapse.evaluation.ranking import RANKING_METRICS, score_rankings
+from uncollapse.evaluation.rankings.trec_eval import RANKING_METRICS, score_rankings
+from uncollapse.evaluation.statistics.metrics import METRICS
 
 Rankings = dict[str, list[str]]
 Judgements = dict[str, dict[str, int]]

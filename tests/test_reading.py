@@ -17,7 +17,7 @@ from task_files import (
     write_beir,
 )
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation.reading import KINDS, LAYOUTS, open_tasks
+from uncollapse.evaluation.reading.layouts import KINDS, LAYOUTS, open_tasks
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,

@@ -22,7 +22,7 @@ from task_files import (
     write_long_embed,
 )
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation.reading import open_tasks
+from uncollapse.evaluation.reading.layouts import open_tasks
 
 IDS = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["C", "Z"]), min_size=1, max_size=4)
 TEXTS = st.text(min_size=1, max_size=8).filter(str.strip)

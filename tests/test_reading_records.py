@@ -17,8 +17,8 @@ from task_files import (
     tsv,
 )
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation import files
-from uncollapse.evaluation.reading import open_tasks
+from uncollapse.evaluation.reading import files
+from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,

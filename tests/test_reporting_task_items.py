@@ -7,8 +7,8 @@ import pytest
 
 import task_examples as examples
 from task_examples import charts_of, drawn, table_of
-from uncollapse.evaluation.bias_table import BIAS
-from uncollapse.evaluation.metrics import METRICS
+from uncollapse.evaluation.bias.table import BIAS
+from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.records import Item, Row
 from uncollapse.reporting import glossary
 from uncollapse.reporting.drawing import COLOURS, plain

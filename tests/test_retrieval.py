@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation.retrieval import as_run, judgements_of, rank_documents, ranking_sheets, read_ranking
+from uncollapse.evaluation.rankings.retrieval import (
+    as_run,
+    judgements_of,
+    rank_documents,
+    ranking_sheets,
+    read_ranking,
+)
+from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.tasks import Retrieval, Texts
-from uncollapse.evaluation.trec import Ranking, Run
 from uncollapse.measures import unit
 
 DOCUMENTS, QUERIES = 60, 12

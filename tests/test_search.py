@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation import search as module
-from uncollapse.evaluation.search import search
+from uncollapse.evaluation.rankings import search as module
+from uncollapse.evaluation.rankings.search import search
 
 FEW_VALUES = st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0])  # so that many scores are equal
 

@@ -12,8 +12,8 @@ from scipy import stats
 
 from tolerances import assert_close
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.intervals import interval
-from uncollapse.evaluation.significance import (
+from uncollapse.evaluation.statistics.intervals import interval
+from uncollapse.evaluation.statistics.significance import (
     bootstrap_p,
     detectable,
     effect_size,
@@ -171,7 +171,7 @@ def test_blocks_change_nothing_but_the_draw(
 ) -> None:
     differences = np.random.default_rng(8).normal(0.1, 1, n)
     whole = randomisation_test(differences, names(n), resamples=resamples)
-    monkeypatch.setattr("uncollapse.evaluation.significance._HELD", 64 * n + 1)
+    monkeypatch.setattr("uncollapse.evaluation.statistics.significance._HELD", 64 * n + 1)
     assert abs(randomisation_test(differences, names(n), resamples=resamples) - whole) <= tolerance
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from corpus_files import write
 from task_files import pack
 from uncollapse.errors import CorpusError, OutputError
-from uncollapse.evaluation.judgements import read_lengths, read_qrels, write_qrels
-from uncollapse.evaluation.trec import BLANKS, Ranking, Run, read_run, write_run
+from uncollapse.evaluation.reading.judgements import read_lengths, read_qrels, write_qrels
+from uncollapse.evaluation.reading.trec import BLANKS, Ranking, Run, read_run, write_run
 
 IDS = st.text(min_size=1, max_size=5).filter(lambda name: not BLANKS.search(name) and not name.startswith("\ufeff"))
 SCORES = st.floats(allow_nan=False, allow_infinity=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uncollapse.diagnosis import Settings as Settings
     from uncollapse.encoders import load as load
     from uncollapse.errors import UncollapseError as UncollapseError
-    from uncollapse.evaluation.reading import open_tasks as open_tasks
+    from uncollapse.evaluation.reading.layouts import open_tasks as open_tasks
     from uncollapse.evaluation.trial import evaluate as evaluate
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from uncollapse.diagnosis import TextColumns
 from uncollapse.errors import OutputError
-from uncollapse.evaluation.judgements import write_qrels
-from uncollapse.evaluation.retrieval import Retrieved, as_run, judgements_of
+from uncollapse.evaluation.rankings.retrieval import Retrieved, as_run, judgements_of
+from uncollapse.evaluation.reading.judgements import write_qrels
+from uncollapse.evaluation.reading.trec import write_run
 from uncollapse.evaluation.scoring import Scored
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.trec import write_run
 from uncollapse.records import FloatArray
 from uncollapse.writing import whole_file
 

@@ -219,8 +219,8 @@ def _evaluate_runs(
     plan: "Plan",
     sink: "ItemTable",
 ) -> "Result":
-    from uncollapse.evaluation.judgements import read_lengths, read_qrels
-    from uncollapse.evaluation.trec import read_run
+    from uncollapse.evaluation.reading.judgements import read_lengths, read_qrels
+    from uncollapse.evaluation.reading.trec import read_run
     from uncollapse.evaluation.trial import evaluate_runs
 
     assert qrels is not None

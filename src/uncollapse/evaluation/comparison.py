@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from uncollapse.evaluation.bias import LengthBias, bias_rows, length_bias
-from uncollapse.evaluation.metrics import METRICS, gain, score
+from uncollapse.evaluation.bias.figures import LengthBias, bias_rows, length_bias
 from uncollapse.evaluation.scoring import Scored
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.significance import REPLICATES, RESAMPLES, holm
+from uncollapse.evaluation.statistics.metrics import METRICS, gain, score
+from uncollapse.evaluation.statistics.significance import REPLICATES, RESAMPLES, holm
 from uncollapse.evaluation.strata import Stratum, cut_by_length
 from uncollapse.records import Item, Row
 from uncollapse.resampling import Estimate, difference, document_keys, sampling_order

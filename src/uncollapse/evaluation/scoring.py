@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.encoders import CachedEncoder, Role
-from uncollapse.evaluation.labelling import classify, cluster, summary_correlations
-from uncollapse.evaluation.ranked import Ranked
-from uncollapse.evaluation.retrieval import Retrieved, rank_documents, ranking_sheets
+from uncollapse.evaluation.rankings.ranked import Ranked
+from uncollapse.evaluation.rankings.retrieval import Retrieved, rank_documents, ranking_sheets
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.significance import grouped
+from uncollapse.evaluation.statistics.labelling import classify, cluster, summary_correlations
+from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,

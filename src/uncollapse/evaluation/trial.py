@@ -10,10 +10,10 @@ from uncollapse.attention.patching import patch
 from uncollapse.encoders import CachedEncoder, SentenceEncoder
 from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
-from uncollapse.evaluation.retrieval import Retrieved, ranking_sheets, read_ranking
+from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
+from uncollapse.evaluation.reading.trec import Run
 from uncollapse.evaluation.scoring import Scored, score_task, texts_of
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
-from uncollapse.evaluation.trec import Run
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Fix
 from uncollapse.progress import Reporter, Silent

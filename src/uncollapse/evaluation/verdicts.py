@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from uncollapse.evaluation.metrics import METRICS
+from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.records import Finding, Row
 
 LEVEL = 0.05

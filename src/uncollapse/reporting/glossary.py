@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uncollapse.evaluation.bias_table import BIAS
-from uncollapse.evaluation.metrics import METRICS
+from uncollapse.evaluation.bias.table import BIAS
+from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.measures import MEASURES
 from uncollapse.records import Row
 

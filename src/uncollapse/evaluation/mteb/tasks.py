@@ -9,7 +9,7 @@ import numpy as np
 
 from uncollapse.errors import CorpusError
 from uncollapse.evaluation.mteb.library import aside, require_mteb
-from uncollapse.evaluation.retrieval import own_documents
+from uncollapse.evaluation.rankings.retrieval import own_documents
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,

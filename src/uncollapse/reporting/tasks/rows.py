@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uncollapse.evaluation.metrics import METRICS
+from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.records import Item, Result, Row
 from uncollapse.reporting import words
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from uncollapse.evaluation.metrics import METRICS
+from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.records import Item, Row
 from uncollapse.reporting import glossary, words
 from uncollapse.reporting.charts import Cell, Chart, Section, Table, closed, gaps

@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation.approximate import search_index
-from uncollapse.evaluation.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
-from uncollapse.evaluation.ranking import DEPTH, score_rankings
-from uncollapse.evaluation.search import Hits, search
+from uncollapse.evaluation.rankings.approximate import search_index
+from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
+from uncollapse.evaluation.rankings.search import Hits, search
+from uncollapse.evaluation.rankings.trec_eval import DEPTH, score_rankings
+from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.significance import grouped
+from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import Judgements, Retrieval
-from uncollapse.evaluation.trec import Ranking, Run
 
 FOUND_AT = 10
 """How many documents a user looks at."""

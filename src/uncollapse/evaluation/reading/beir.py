@@ -9,8 +9,8 @@ from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.sources import BEIR_FILES
 from uncollapse.corpora.texts import Bad, Text, excerpt
 from uncollapse.errors import CorpusError, nearest
-from uncollapse.evaluation.files import Asked, Sieve, UnusableError, data_file, item_at, load_records, many
-from uncollapse.evaluation.judgements import Judgement, collect, judgements_in
+from uncollapse.evaluation.reading.files import Asked, Sieve, UnusableError, data_file, item_at, load_records, many
+from uncollapse.evaluation.reading.judgements import Judgement, collect, judgements_in
 from uncollapse.evaluation.tasks import Judgements, Retrieval, Texts
 
 CONTEXT_LENGTH = "context_length"

@@ -8,8 +8,8 @@ from pathlib import Path
 from uncollapse.corpora.lines import DataFile, read_lines
 from uncollapse.corpora.texts import TOO_LONG, excerpt
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation.files import as_number
-from uncollapse.evaluation.trec import BLANKS, MAX_LINE_BYTES, check_ids, trec_file, writing, wrong_columns
+from uncollapse.evaluation.reading.files import as_number
+from uncollapse.evaluation.reading.trec import BLANKS, MAX_LINE_BYTES, check_ids, trec_file, writing, wrong_columns
 
 QRELS_COLUMNS = "query 0 document grade (TREC) or query document grade (BEIR)"
 

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtri, stdtr, stdtrit
 
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.weighted import Floats, as_table, sums_by_code, weighted_ranks
+from uncollapse.evaluation.statistics.weighted import Floats, as_table, sums_by_code, weighted_ranks
 from uncollapse.resampling import Estimate
 
 MIN_GROUPS = 10

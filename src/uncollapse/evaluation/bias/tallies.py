@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.evaluation.ranked import Ints, Ranked, portions
+from uncollapse.evaluation.rankings.ranked import Ints, Ranked, portions
 from uncollapse.records import FloatArray, LengthBins
 from uncollapse.resampling import sampling_order
 

@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.bias_table import BIAS, Bias, describe
-from uncollapse.evaluation.intervals import interval
-from uncollapse.evaluation.ranked import Ranked
-from uncollapse.evaluation.significance import REPLICATES, numbered_groups
-from uncollapse.evaluation.tallies import (
+from uncollapse.evaluation.bias.table import BIAS, Bias, describe
+from uncollapse.evaluation.bias.tallies import (
     Floats,
     Pairs,
     Profile,
@@ -24,6 +21,9 @@ from uncollapse.evaluation.tallies import (
     shorter_above,
     slope_sums,
 )
+from uncollapse.evaluation.rankings.ranked import Ranked
+from uncollapse.evaluation.statistics.intervals import interval
+from uncollapse.evaluation.statistics.significance import REPLICATES, numbered_groups
 from uncollapse.records import LengthBins, Row
 from uncollapse.resampling import Estimate, check_replicates, document_keys, poisson_weights
 
@@ -72,7 +72,7 @@ def length_bias(
         UncollapseError: `k` or `bins` below 1, or a number of replicates that is no multiple of 4.
 
     Example:
-        >>> from uncollapse.evaluation.ranked import Judged
+        >>> from uncollapse.evaluation.rankings.ranked import Judged
         >>> judged = Judged(*np.array([[0], [1], [1], [2]]), score=np.array([0.6]))
         >>> bias = length_bias(Ranked(("q",), ("q",), np.array([50, 100]), np.array([[0, 1]]), judged), k=1)
         >>> bias.estimates["length_ratio@1", ""]

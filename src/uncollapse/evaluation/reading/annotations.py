@@ -9,7 +9,7 @@ from uncollapse.corpora.formats import ID_FIELDS, Record
 from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.texts import Bad, excerpt, readable_id
 from uncollapse.errors import CorpusError, nearest
-from uncollapse.evaluation.files import (
+from uncollapse.evaluation.reading.files import (
     Asked,
     Sieve,
     UnusableError,

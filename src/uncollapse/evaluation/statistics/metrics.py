@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.errors import UncollapseError, nearest
-from uncollapse.evaluation.intervals import estimate, estimate_mean, interval
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.significance import (
+from uncollapse.evaluation.statistics.intervals import estimate, estimate_mean, interval
+from uncollapse.evaluation.statistics.significance import (
     MIN_GROUPS,
     REPLICATES,
     RESAMPLES,
@@ -23,7 +23,7 @@ from uncollapse.evaluation.significance import (
     standard_error,
     swap_test,
 )
-from uncollapse.evaluation.weighted import (
+from uncollapse.evaluation.statistics.weighted import (
     Floats,
     as_table,
     weighted_average_precision,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.errors import CorpusError, ModelError
-from uncollapse.evaluation.weighted import weighted_spearman
+from uncollapse.evaluation.statistics.weighted import weighted_spearman
 from uncollapse.records import FloatArray, IntArray
 
 MAX_ITERATIONS = 100

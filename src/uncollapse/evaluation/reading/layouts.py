@@ -7,7 +7,7 @@ from pathlib import Path
 from uncollapse.corpora.formats import Record
 from uncollapse.corpora.lines import DataFile
 from uncollapse.errors import CorpusError, nearest
-from uncollapse.evaluation.annotations import (
+from uncollapse.evaluation.reading.annotations import (
     LABEL_FIELDS,
     Source,
     read_labelled_pairs,
@@ -16,8 +16,8 @@ from uncollapse.evaluation.annotations import (
     read_scored_pairs,
     read_summaries,
 )
-from uncollapse.evaluation.beir import is_beir, read_beir
-from uncollapse.evaluation.files import SUFFIXES, Asked, data_file, find, load_records
+from uncollapse.evaluation.reading.beir import is_beir, read_beir
+from uncollapse.evaluation.reading.files import SUFFIXES, Asked, data_file, find, load_records
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-from uncollapse.evaluation.significance import MIN_GROUPS, REPLICATES, numbered_groups
-from uncollapse.evaluation.weighted import Floats, weighted_mean
+from uncollapse.evaluation.statistics.significance import MIN_GROUPS, REPLICATES, numbered_groups
+from uncollapse.evaluation.statistics.weighted import Floats, weighted_mean
 from uncollapse.records import FloatArray
 from uncollapse.resampling import Estimate, document_keys, poisson_weights
 
@@ -55,7 +55,7 @@ def estimate(
         n is the number of groups.
 
     Example:
-        >>> from uncollapse.evaluation.weighted import weighted_mean
+        >>> from uncollapse.evaluation.statistics.weighted import weighted_mean
         >>> estimate(weighted_mean, [np.arange(20.0)], groups=[str(i) for i in range(20)])
         Estimate(9.5 [6.636, 12.34], n=20)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from uncollapse.corpora.lines import BOM, READ_ERRORS, DataFile, invalid_utf8, unreadable
 from uncollapse.corpora.texts import excerpt, is_unicode
 from uncollapse.errors import CorpusError
-from uncollapse.evaluation.files import find
+from uncollapse.evaluation.reading.files import find
 from uncollapse.writing import whole_file
 
 MAX_LINE_BYTES = 65_536

@@ -1,0 +1,1 @@
+"""Whether a ranking prefers short or long texts; needs no model."""

@@ -1,0 +1,1 @@
+"""From vectors or a run file to ranked documents, and from these to scores."""

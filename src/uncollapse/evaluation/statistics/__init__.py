@@ -1,0 +1,1 @@
+"""What a sheet scores, how sure that is, and whether a difference is more than chance."""
