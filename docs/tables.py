@@ -91,8 +91,8 @@ def _patch(spec: Spec) -> str:
 def metrics_page() -> str:
     """One section a metric, from the table of metrics."""
     head = (
-        "# Metrics\n\nGenerated from `METRICS` of `uncollapse.evaluation.statistics.metrics` by `python docs/tables.py`: the "
-        "scores of `uncollapse evaluate`. Higher is better for all of them.\n"
+        "# Metrics\n\nGenerated from `METRICS` of `uncollapse.evaluation.statistics.metrics` by "
+        "`python docs/tables.py`: the scores of `uncollapse evaluate`. Higher is better for all of them.\n"
     )
     return head + "".join(_metric(metric) for metric in METRICS.values())
 

@@ -13,7 +13,7 @@ from uncollapse.errors import ArchitectureError, CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import Plan
 from uncollapse.evaluation.rankings.retrieval import as_run, judgements_of
 from uncollapse.evaluation.reading.trec import Ranking, Run
-from uncollapse.evaluation.scoring import score_task
+from uncollapse.evaluation.scoring import score_task, texts_of
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.significance import holm
 from uncollapse.evaluation.tasks import (
@@ -61,7 +61,8 @@ def tasks():
         Clustering("news", "test", texts, labels),
         SummaryEvaluation(
             "summ", "test", tuple(f"a{i}" for i in range(12)), tuple((g[0],) for g in groups),
-            tuple(tuple(g[1:]) for g in groups), tuple((1.0, 2.0 + i % 2, 3.0) for i in range(12)),
+            tuple(tuple(g[1:]) for g in groups),
+            tuple((1.0, 1.0, 1.0) if i == 0 else (1.0, 2.0 + i % 2, 3.0) for i in range(12)),  # one says nothing
         ),
     )  # fmt: skip
 
@@ -109,11 +110,14 @@ def test_p_values_are_corrected_within_their_family(result):
             np.testing.assert_allclose([row.p_holm for row in family], holm([row.p for row in family]))
 
 
-def test_truncation_stands_beside_every_score(result):
+def test_truncation_stands_beside_every_score(result, encoder):
     for task in tasks():
         rows = result.select(measure="share_truncated", dataset=label(task))
         assert rows
-        assert all(0 <= row.value <= 1 for row in rows)
+        counted = [encoder.as_role(role).prepare(texts) for role, texts in texts_of(task)]
+        cut = sum(int((one.n_tokens_full > one.n_tokens).sum()) for one in counted)
+        assert sum(round(row.value * row.n) for row in rows) == cut
+        assert sum(row.n for row in rows) == sum(len(one.texts) for one in counted)
 
 
 def test_length_bias_is_given_for_rankings_with_its_change(result):

@@ -398,3 +398,20 @@ def test_gains_of_different_items_are_refused() -> None:
         gain(lines, lines.take(np.arange(60) != 4), "ap")
     with pytest.raises(UncollapseError, match=r"got 60 and 59; .* \('i59', 'i59'\) and None in line 59"):
         gain(lines, lines.take(np.arange(59)), "ap")
+
+
+def test_what_is_detectable_grows_with_the_number_of_comparisons() -> None:
+    rng = np.random.default_rng(0)
+    before = sheet({"ap": rng.uniform(size=60)})
+    after = sheet({"ap": rng.uniform(size=60)})
+    alone, among = (gain(before, after, "ap", comparisons=number).detectable for number in (1, 6))
+    assert 1.1 < among / alone < 1.5
+
+
+def test_a_gain_from_known_scores_is_the_gain() -> None:
+    rng = np.random.default_rng(0)
+    before, after = (sheet({"ap": rng.uniform(size=60)}) for _ in range(2))
+    known = (score(before, "ap"), score(after, "ap"))
+    one, other = gain(before, after, "ap"), gain(before, after, "ap", scores=known)
+    assert repr(one.estimate) == repr(other.estimate)
+    assert (one.p, one.effect, one.detectable) == (other.p, other.effect, other.detectable)

@@ -1,5 +1,7 @@
 """Exact search: the float64 ranking, whatever the blocks, with ties broken by place."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,3 +101,28 @@ def test_progress_counts_every_block():
 def test_what_cannot_be_searched_is_refused(queries, documents, k, message):
     with pytest.raises(UncollapseError, match=message):
         search(queries.astype(np.float32), documents.astype(np.float32), k)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_memory_is_bounded_also_where_all_documents_are_alike(alike):
+    rng = np.random.default_rng(0)
+    documents = rng.standard_normal((1 if alike else 4000, 64)).astype(np.float32)
+    documents = np.ascontiguousarray(np.broadcast_to(documents, (4000, 64)))
+    queries = rng.standard_normal((1000, 64)).astype(np.float32)
+    tracemalloc.start()
+    hits = search(queries, documents, 10 if alike else 1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300e6  # all pairs of vectors would take 1 GB in float32 alone
+    if alike:
+        np.testing.assert_array_equal(hits.documents, np.tile(np.arange(10), (1000, 1)))
+
+
+def test_candidates_in_small_portions_change_nothing(monkeypatch, close_vectors):
+    queries, documents = close_vectors
+    whole = search(queries, documents, 20)
+    monkeypatch.setattr(module, "_CANDIDATES", 1)
+    monkeypatch.setattr(module, "_HELD", 1)
+    parts = search(queries, documents, 20)
+    np.testing.assert_array_equal(whole.documents, parts.documents)
+    np.testing.assert_array_equal(whole.scores, parts.scores)

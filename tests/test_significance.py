@@ -365,3 +365,18 @@ def test_the_detectable_difference_is_seen_four_times_in_five(n: int) -> None:
     draws = np.random.default_rng(n).standard_normal((4000, n)) + true
     assert np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
     assert true * np.sqrt(n) == pytest.approx(2.8, abs=0.4)
+
+
+def test_a_bootstrap_p_value_can_survive_a_correction_for_many() -> None:
+    """A floor of 2 / (replicates + 1) would say "nothing is sure" of any data once enough is compared."""
+    draws = np.random.default_rng(0).normal(1.0, 0.1, 1000)
+    p = bootstrap_p(Estimate.of(1.0, draws, n=500))
+    assert 0 < p < 1e-10
+    assert holm([p] + [0.5] * 34)[0] < 0.05
+
+
+def test_beyond_the_replicates_a_larger_difference_never_has_a_larger_p_value() -> None:
+    draws = np.random.default_rng(1).normal(0.0, 0.1, 1000)
+    ps = [bootstrap_p(Estimate.of(shift, draws + shift, n=200)) for shift in np.linspace(0.2, 6.0, 30)]
+    assert all(b <= a * (1 + 1e-9) for a, b in zip(ps, ps[1:], strict=False))
+    assert ps[-1] > 0

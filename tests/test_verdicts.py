@@ -7,7 +7,7 @@ import pytest
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.records import Row
 
-TASK = {"dataset": "set/test", "main": "ndcg@10", "limit_tokens": 256}
+TASK = {"dataset": "set/test", "kind": "retrieval", "main": "ndcg@10", "limit_tokens": 256}
 FIX = "temperature(0.9)"
 SCORE = Row("ndcg@10", 0.5, 0.45, 0.55, 300, view="overall", dataset="set/test")
 
@@ -30,6 +30,7 @@ def said(*rows, tasks=(TASK,)):
         (gain(0.02, 0.001, 0.04, 0.06), "unknown", f"No sure difference by {FIX} on set/test"),
         (gain(0.02, -0.001, 0.04, 0.04), "unknown", f"No sure difference by {FIX} on set/test"),
         (gain(0.001, -0.002, 0.004, 0.5), "neutral", f"{FIX} makes no difference that matters on set/test"),
+        (gain(0.0005, 0.0002, 0.0008, 0.001), "neutral", f"{FIX} makes no difference that matters on set/test"),
         (gain(0.0, 0.0, 0.0, 1.0), "neutral", f"{FIX} changes nothing on set/test"),
         (gain(0.02, None, None, None, n=7), "unknown", f"Too little data to tell whether {FIX} helps on set/test"),
     ],
@@ -47,7 +48,7 @@ def test_a_raw_p_value_never_decides():
 def test_where_nothing_is_sure_it_says_what_would_have_been_seen():
     power = Row("ndcg@10_detectable", 0.03, None, None, 300, view="overall", dataset="set/test", fix=FIX)
     assert (
-        "a true difference of 0.030 is seen four times in five"
+        "A true difference of 0.030 would be seen four times in five"
         in said(gain(0.02, -0.01, 0.05, 0.2), power)[0].sentence
     )
 
@@ -84,6 +85,20 @@ def test_several_tasks_are_counted_first_and_unsure_ones_only_counted():
 def test_length_bias_is_claimed_only_where_the_interval_leaves_zero(low, value, high, title):
     row = Row("beaten_by_shorter", value, low, high, 200, view="overall", dataset="set/test")
     assert title in [finding.title for finding in said(row)]
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.1, "more are shorter"), (-0.1, "fewer are shorter")])
+def test_the_sentence_on_length_bias_follows_its_sign(value, word):
+    row = Row("beaten_by_shorter", value, value - 0.01, value + 0.01, 200, view="overall", dataset="set/test")
+    (found,) = [finding for finding in said(row) if "push" in finding.title]
+    assert f"{word} than it than of the corpus, by {value:+.3f}" in found.sentence
+
+
+@pytest.mark.parametrize(("kind", "said_of"), [("similarity", "pairs with a shorter text"), ("retrieval", "queries")])
+def test_bins_are_named_after_what_is_in_them(kind, said_of):
+    helped = gain(0.05, 0.02, 0.08, 0.01, view="by_query_length", bin="10-20")
+    found = said(gain(0.0, -0.1, 0.1, 1.0), helped, tasks=({**TASK, "kind": kind},))
+    assert any(f"{said_of} of 10-20 tokens" in finding.sentence for finding in found)
 
 
 def test_a_wrong_length_of_the_results_alone_is_no_bias():

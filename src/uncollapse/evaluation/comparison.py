@@ -83,12 +83,14 @@ def items_of(dataset: str, main: str, scored: Mapping[str, Scored], *, most: int
     first, column = next(iter(sheets.values())), METRICS[main].columns[0]
     if METRICS[main].test != "sign":
         return ()
-    chosen = np.sort(np.argsort(sampling_order(document_keys(first.ids), seed=seed), kind="stable")[:most])
     values = {fix: _by_item(sheet, column) for fix, sheet in sheets.items()}
+    scored_by_all = np.flatnonzero(np.isfinite(np.stack(list(values.values()))).all(axis=0))
+    places = sampling_order(document_keys([first.ids[i] for i in scored_by_all.tolist()]), seed=seed)
+    chosen = np.sort(scored_by_all[np.argsort(places, kind="stable")[:most]])
     return tuple(
         Item(
             id=first.ids[i],
-            snippet=first.snippets[i][:SNIPPET] if first.snippets else "",
+            snippet=first.snippets[i] if first.snippets else "",
             n_tokens=int(first.n_tokens[i]),
             n_query_tokens=None if first.n_query_tokens is None else int(first.n_query_tokens[i]),
             measure=main,
@@ -97,10 +99,6 @@ def items_of(dataset: str, main: str, scored: Mapping[str, Scored], *, most: int
         )
         for i in chosen.tolist()
     )
-
-
-SNIPPET = 300
-"""Characters of a text that go into a result."""
 
 
 def _by_item(sheet: Sheet, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -134,17 +132,30 @@ def _metric_rows(metric: str, sheets: Mapping[str, Sheet], strata: Sequence[Stra
         gains = []
         for stratum in (stratum for stratum in strata if stratum.view == view):
             parts = {fix: sheet.take(stratum.lines) for fix, sheet in sheets.items()}
-            for fix, part in parts.items():
-                estimate = score(part, metric, replicates=plan.replicates, seed=plan.seed)
+            scores = {
+                fix: score(part, metric, replicates=plan.replicates, seed=plan.seed) for fix, part in parts.items()
+            }
+            for fix, estimate in scores.items():
                 yield from _rows(metric, estimate, stratum, fix)
-            gains += list(_gains(metric, parts, stratum, plan))
+            gains += list(_gains(metric, parts, scores, stratum, plan))
         yield from _corrected(gains)
 
 
-def _gains(metric: str, parts: Mapping[str, Sheet], stratum: Stratum, plan: Plan) -> Iterator[Row]:
-    (_, before), *others = parts.items()
+def _gains(
+    metric: str, parts: Mapping[str, Sheet], scores: Mapping[str, Estimate], stratum: Stratum, plan: Plan
+) -> Iterator[Row]:
+    (stock, before), *others = parts.items()
     for fix, after in others:
-        found = gain(before, after, metric, replicates=plan.replicates, resamples=plan.resamples, seed=plan.seed)
+        found = gain(
+            before,
+            after,
+            metric,
+            scores=(scores[stock], scores[fix]),
+            comparisons=len(others),
+            replicates=plan.replicates,
+            resamples=plan.resamples,
+            seed=plan.seed,
+        )
         for row in _rows(f"{metric}_gain", found.estimate, stratum, fix):
             yield replace(row, p=found.p, effect=found.effect)
         if found.detectable is not None and stratum.view == "overall":

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from uncollapse.encoders import CachedEncoder, Role
 from uncollapse.evaluation.rankings.ranked import Ranked
 from uncollapse.evaluation.rankings.retrieval import Retrieved, rank_documents, ranking_sheets
-from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.labelling import classify, cluster, summary_correlations
 from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import (
@@ -131,7 +131,7 @@ def _score_pairs(task: Similarity | PairClassification, first: Embeddings, secon
         n_tokens=np.maximum(first.n_tokens_full, second.n_tokens_full),
         n_query_tokens=np.minimum(first.n_tokens_full, second.n_tokens_full),
         columns={"cosine": cosine, **truth},
-        snippets=tuple(f"{a} | {b}" for a, b in zip(task.first, task.second, strict=True)),
+        snippets=beginnings(f"{a} | {b}" for a, b in zip(task.first, task.second, strict=True)),
         notes=(said,) if said else (),
     )
     return Scored((sheet,), cut={"texts": _cut(first, second)}, notes=sheet.notes)
@@ -145,14 +145,18 @@ def _score_classification(task: Classification, train: Embeddings, test: Embeddi
         "prediction": predicted.codes.astype(np.float64),
         "label": truth.astype(np.float64),
     }
-    return Scored((_text_sheet(task.texts, test, columns),), cut={"texts": _cut(train, test)}, notes=predicted.notes)
+    given = f"intervals and tests are over test texts, given {predicted.codes.shape[1]} draws of texts to learn from"
+    notes = (given, *predicted.notes)
+    return Scored((_text_sheet(task.texts, test, columns),), cut={"texts": _cut(train, test)}, notes=notes)
 
 
 def _score_clustering(task: Clustering, texts: Embeddings) -> Scored:
     (truth,) = _codes(task.labels)
     clusters = cluster(texts.vectors, len(set(task.labels)))
     columns = {"cluster": clusters.codes.astype(np.float64), "label": truth.astype(np.float64)}
-    return Scored((_text_sheet(task.texts, texts, columns),), cut={"texts": _cut(texts)}, notes=clusters.notes)
+    given = f"intervals are over texts, given these {clusters.codes.shape[1]} clusterings"
+    notes = (given, *clusters.notes)
+    return Scored((_text_sheet(task.texts, texts, columns),), cut={"texts": _cut(texts)}, notes=notes)
 
 
 def _score_summaries(task: SummaryEvaluation, references: Embeddings, summaries: Embeddings) -> Scored:
@@ -167,7 +171,7 @@ def _score_summaries(task: SummaryEvaluation, references: Embeddings, summaries:
         n_tokens=np.array(lengths, np.int64),
         n_query_tokens=None,
         columns={"summary_spearman": values},
-        snippets=tuple(texts[0] for texts in task.references),
+        snippets=beginnings(texts[0] for texts in task.references),
     )
     return Scored((sheet,), cut={"texts": _cut(references, summaries)})
 
@@ -180,7 +184,7 @@ def _text_sheet(texts: Sequence[str], found: Embeddings, columns: dict[str, npt.
         n_tokens=found.n_tokens_full,
         n_query_tokens=None,
         columns=columns,
-        snippets=tuple(texts),
+        snippets=beginnings(texts),
     )
 
 

@@ -1,6 +1,6 @@
 """One line an item: what was scored, how long it is, what was found. Means are taken last."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -8,6 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.errors import UncollapseError
+
+SNIPPET = 300
+"""Characters of a text that a line keeps of it."""
+
+
+def beginnings(texts: Iterable[str]) -> tuple[str, ...]:
+    """The first characters of each text, for people.
+
+    >>> [len(text) for text in beginnings(["short", "long" * 1000])]
+    [5, 300]
+    """
+    return tuple(text[:SNIPPET] for text in texts)
 
 
 @dataclass(frozen=True, eq=False)

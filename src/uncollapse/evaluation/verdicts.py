@@ -59,18 +59,18 @@ def _gain(rows: Rows, task: Mapping[str, Any], fix: str) -> Finding | None:
     if row.low is None or row.high is None or row.p_holm is None:
         title = f"Too little data to tell whether {fix} helps on {dataset}"
         return Finding(title, f"{moved} {row.note[:1].upper()}{row.note[1:]}.", "unknown")
-    if row.p_holm < LEVEL and row.low > 0:
-        return Finding(f"{fix} helps on {dataset}", moved, "good")
-    if row.p_holm < LEVEL and row.high < 0:
-        return Finding(f"{fix} hurts on {dataset}", moved, "bad")
     if row.low > -SMALL and row.high < SMALL:
         most = max(-row.low, row.high)
         return Finding(
             f"{fix} makes no difference that matters on {dataset}",
-            f"{moved} Whatever the true difference is, it is within {most:.3f} either way.",
+            f"{moved} The true difference is most likely within {most:.3f} either way.",
         )
+    if row.p_holm < LEVEL and row.low > 0:
+        return Finding(f"{fix} helps on {dataset}", moved, "good")
+    if row.p_holm < LEVEL and row.high < 0:
+        return Finding(f"{fix} hurts on {dataset}", moved, "bad")
     for power in _select(rows, task, f"{task['main']}_detectable", fix=fix):
-        moved += f" With {row.n} groups, a true difference of {power.value:.3f} is seen four times in five."
+        moved += f" A true difference of {power.value:.3f} would be seen four times in five."
     return Finding(f"No sure difference by {fix} on {dataset}", moved, "unknown")
 
 
@@ -78,7 +78,7 @@ def _signed(row: Row) -> str:
     if row.low is None or row.high is None:
         return f"{row.value:+z.3f} (no interval)"
     interval = f"95 % interval {row.low:+z.3f} to {row.high:+z.3f}"
-    return f"{row.value:+z.3f} ({interval}, n = {row.n} independent groups)"
+    return f"{row.value:+z.3f} ({interval}, n = {row.n})"
 
 
 def _test(row: Row) -> str:
@@ -112,16 +112,30 @@ def _by_bin(rows: Rows, task: Mapping[str, Any], fix: str) -> Finding | None:
     title = f"Where {fix} matters on {task['dataset']}"
     if not sure:
         return Finding(
-            title, f"In none of {len(gains)} length bins is there a difference that survives correction.", "unknown"
+            title,
+            f"In none of {len(gains)} length bins does a difference survive correction (each axis on its own).",
+            "unknown",
         )
     kind = "good" if all(row.value > 0 for row in sure) else "bad" if all(row.value < 0 for row in sure) else "neutral"
-    said = "; ".join(f"{_AXIS[row.view]} of {row.bin} tokens: {_signed(row)}" for row in sure)
+    axes = _AXES[task["kind"]]
+    said = "; ".join(f"{axes[row.view]} of {row.bin} tokens: {_signed(row)}" for row in sure)
     return Finding(
-        title, f"In {len(sure)} of {len(gains)} length bins the difference survives correction. {said}.", kind
+        title,
+        f"In {len(sure)} of {len(gains)} length bins a difference survives correction (each axis on its own): {said}.",
+        kind,
     )
 
 
-_AXIS = {"by_document_length": "documents", "by_query_length": "queries"}
+_PAIRS = {"by_document_length": "pairs with a longer text", "by_query_length": "pairs with a shorter text"}
+_AXES = {
+    "retrieval": {"by_document_length": "documents", "by_query_length": "queries"},
+    "similarity": _PAIRS,
+    "pair classification": _PAIRS,
+    "classification": {"by_document_length": "texts"},
+    "clustering": {"by_document_length": "texts"},
+    "summary evaluation": {"by_document_length": "summaries"},
+}
+"""What the bins of each kind of task are of."""
 
 
 def _of_stock(rows: Rows, task: Mapping[str, Any], stock: str, name: str) -> Iterator[Finding]:
@@ -129,7 +143,9 @@ def _of_stock(rows: Rows, task: Mapping[str, Any], stock: str, name: str) -> Ite
     overall = _select(rows, task, task["main"], view="overall", fix=stock)
     if not overall:
         yield Finding(
-            f"{metric.title} is not defined on {dataset}", f"There is nothing to rank: {metric.undefined}.", "unknown"
+            f"{metric.title} is not defined on {dataset}",
+            f"Reason: {metric.undefined or 'nothing could be scored'}.",
+            "unknown",
         )
         return
     yield Finding(
@@ -141,7 +157,7 @@ def _of_stock(rows: Rows, task: Mapping[str, Any], stock: str, name: str) -> Ite
 
 def _score_sentence(rows: Rows, task: Mapping[str, Any], stock: str) -> str:
     row = _select(rows, task, task["main"], view="overall", fix=stock)[0]
-    said = f"{_value(row)} over {row.n} independent groups of items."
+    said = f"{_value(row)}, n = {row.n}."
     bins = _select(rows, task, task["main"], view="by_document_length", fix=stock)
     if len(bins) > 1:
         first, last = bins[0], bins[-1]
@@ -164,8 +180,8 @@ def _bias(rows: Rows, task: Mapping[str, Any], stock: str) -> Iterator[Finding]:
     if beaten is None or beaten.low is None or beaten.high is None:
         return
     said = (
-        "Documents ranked above an answer are shorter than it more often than documents of the corpus are, by "
-        f"{_signed(beaten)}."
+        f"Of the documents that push an answer down within the first ten, {_share(beaten)} shorter than it than of "
+        f"the corpus, by {_signed(beaten)}."
     )
     if slope is not None and slope.low is not None and slope.high is not None:
         said += (
@@ -178,6 +194,10 @@ def _bias(rows: Rows, task: Mapping[str, Any], stock: str) -> Iterator[Finding]:
         return
     side, other = ("Short", "longer") if beaten.value > 0 else ("Long", "shorter")
     yield Finding(f"{side} documents push {other} answers down on {dataset}", said, "bad")
+
+
+def _share(beaten: Row) -> str:
+    return "more are" if beaten.value > 0 else "fewer are"
 
 
 def _overall(rows: Rows, task: Mapping[str, Any], measure: str, fix: str) -> Row | None:

@@ -14,6 +14,9 @@ BLOCK = 16_384
 QUERIES = 1_024
 """Queries scored at once; with BLOCK it bounds the scores held, 64 MB."""
 
+_CANDIDATES = 1 << 21  # scores looked through at once for candidates: about 100 MB if all of them are
+_HELD = 1 << 22  # numbers of the vectors scored again at once: 32 MB
+
 Vectors = npt.NDArray[np.float32]
 
 
@@ -44,8 +47,8 @@ def search(
 
     Blocks of documents are scored in float32; what could be among the best, the rounding error of float32 allowed
     for, is scored again in float64, one pair at a time. So the ranking is that of the float64 scores and depends on no
-    block size, thread or machine, and equal vectors have equal scores. Memory: two blocks of scores, whatever the
-    number of documents, which may be a memory map.
+    block size, thread or machine, and equal vectors have equal scores. Memory: two blocks of scores and
+    some 200 MB at most, whatever the number of documents, which may be a memory map.
 
     Args:
         queries: float32 [queries, dim], finite; give unit vectors for cosine.
@@ -110,11 +113,23 @@ def _search_portion(
         _check_finite(scores, norms * longest, start)
         slack = queries.shape[1] * np.finfo(np.float32).eps * norms * longest
         _leave_out(scores, excluded - start)
-        rows, columns = best.could_enter(scores, slack)
-        exact = np.einsum("ij,ij->i", queries[rows], portion[columns], dtype=np.float64)
-        best.enter(rows, columns + start, exact, places)
+        few = max(1, _CANDIDATES // len(portion))  # where all documents are alike, all are candidates of every query
+        for first in range(0, len(queries), few):
+            rows, columns = best.could_enter(scores[first : first + few], slack[first : first + few], first)
+            best.enter(rows, columns + start, _exact(queries, portion, rows, columns), places)
         advance(len(portion))
     return best.hits(k)
+
+
+def _exact(
+    queries: Vectors, portion: Vectors, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Inner products in float64, pair by pair, a bounded number at a time."""
+    scores, step = np.empty(len(rows)), max(1, _HELD // queries.shape[1])
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        scores[some] = np.einsum("ij,ij->i", queries[rows[some]], portion[columns[some]], dtype=np.float64)
+    return scores
 
 
 def _check_finite(scores: npt.NDArray[np.float32], largest: npt.NDArray[np.float64], start: int) -> None:
@@ -142,10 +157,13 @@ class _Best:
         self.scores = np.full((queries, k), -np.inf)
 
     def could_enter(
-        self, scores: npt.NDArray[np.float32], slack: npt.NDArray[np.float64]
+        self, scores: npt.NDArray[np.float32], slack: npt.NDArray[np.float64], first: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows and columns of scores that may be among the best k, judged by float32 scores and their error bound."""
-        floor = self.scores[:, -1]
+        """Rows and columns of scores that may be among the best k, judged by float32 scores and their error bound.
+
+        `scores` and `slack` are those of consecutive rows, `first` the number of the first.
+        """
+        floor = self.scores[first : first + len(scores), -1]
         k = self.scores.shape[1]
         if scores.shape[1] > k and not np.isfinite(floor).all():
             own = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k]
@@ -153,7 +171,7 @@ class _Best:
         lowest = np.nextafter((floor - slack).astype(np.float32), np.float32(-np.inf))
         lowest = np.maximum(lowest, np.finfo(np.float32).min)  # what is left out has a score of minus infinity
         places = np.flatnonzero(scores >= lowest[:, None])
-        return places // scores.shape[1], places % scores.shape[1]
+        return first + places // scores.shape[1], places % scores.shape[1]
 
     def enter(
         self,

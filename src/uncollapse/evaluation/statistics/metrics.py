@@ -269,6 +269,8 @@ def gain(
     after: Sheet,
     metric: Metric | str,
     *,
+    scores: tuple[Estimate, Estimate] | None = None,
+    comparisons: int = 1,
     replicates: int = REPLICATES,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -284,6 +286,8 @@ def gain(
     Args:
         before, after: sheets of the same items in the same order.
         metric: a row of METRICS or its name.
+        scores: what `score` gave for the two with the same replicates and seed, if it is known already.
+        comparisons: how many are made side by side; what is detectable allows for their correction (Bonferroni).
         replicates: of the bootstrap.
         resamples: of the randomisation test.
         seed: of both.
@@ -294,19 +298,25 @@ def gain(
     metric = find_metric(metric) if isinstance(metric, str) else metric
     _check_paired(before, after)
     (before, after), note = _defined([before, after], metric)
-    first, second = (score(sheet, metric, replicates=replicates, seed=seed) for sheet in (before, after))
-    found = _gap(first, second).noted(note)
+    if note or scores is None:
+        scores = (
+            score(before, metric, replicates=replicates, seed=seed),
+            score(after, metric, replicates=replicates, seed=seed),
+        )
+    level = 1 - 0.05 / comparisons
+    found = _gap(*scores).noted(note)
     if found.n < MIN_GROUPS or np.isnan(found.value):
         return Gain(found, None, None, None)
     if metric.test != "sign":
         finite = found.replicates[np.isfinite(found.replicates)]
         error = float(finite.std()) if len(finite) else 0.0
-        return Gain(found, _p(before, after, metric, found, resamples, seed), None, detectable(error, n=found.n))
+        p_value = _p(before, after, metric, found, resamples, seed)
+        return Gain(found, p_value, None, detectable(error, n=found.n, level=level))
     name = metric.columns[0]
     per_item = as_table(after.columns[name] - before.columns[name]).mean(axis=1)
     p = float(randomisation_test(per_item, before.groups, resamples=resamples, seed=seed)[0])
     error = standard_error(per_item, before.groups)
-    return Gain(found, p, effect_size(per_item, before.groups), detectable(error, n=found.n))
+    return Gain(found, p, effect_size(per_item, before.groups), detectable(error, n=found.n, level=level))
 
 
 def _estimate_other(metric: Metric, sheet: Sheet, *, replicates: int, seed: int) -> Estimate:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from uncollapse.errors import UncollapseError
 from uncollapse.evaluation.statistics.weighted import Floats, as_table, sums_by_code, weighted_ranks
@@ -165,7 +165,9 @@ def bootstrap_p(difference: Estimate) -> float | None:
     """The level at which the difference's bootstrap interval would just touch zero, for numbers no swap is made for.
 
     q = the smaller share of replicates on one side of zero, (1 + #) / (1 + replicates); p = 2 q, or at small n
-    2 P(t_{n-1} > sqrt((n - 1) / n) z_{1 - q}), the same expansion as that of the interval. At most 1, never 0.
+    2 P(t_{n-1} > sqrt((n - 1) / n) z_{1 - q}), the same expansion as that of the interval. Where all replicates lie on
+    one side, q is the normal tail beyond difference / standard error, if that is smaller: else no difference could
+    survive a correction for many comparisons. At most 1, never 0.
 
     Returns:
         None where the difference has no interval.
@@ -181,6 +183,8 @@ def bootstrap_p(difference: Estimate) -> float | None:
     drawn = difference.replicates[np.isfinite(difference.replicates)]
     share = (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (1 + len(drawn))
     n = difference.n
+    if share * (1 + len(drawn)) == 1 and drawn.std() > 0:
+        share = max(min(share, float(ndtr(-abs(difference.value) / drawn.std()))), np.finfo(np.float64).tiny)
     return min(1.0, 2 * float(stdtr(n - 1, math.sqrt((n - 1) / n) * ndtri(min(share, 0.5)))))
 
 
