@@ -3,8 +3,9 @@
     python benchmarks/temperatures.py FOLDER... [--tau 1.1 0.95 0.9 0.85 0.8 0.7] [--max-tokens model] [--out FOLDER]
 
 For every task found in the folders: the score of the stock model, and in points what each temperature adds to it, with
-95 % intervals over independent groups of items and p-values, Holm-corrected over all sets and temperatures of the
-table. The second table does the same by document length. Vectors are kept in the cache, so that a stopped run goes on.
+95 % intervals over independent groups of items. A star: p < 0.05 after Holm's correction within the set; bold: also
+over all sets of the table. The second table does the same by document length. Vectors are kept in the cache, so that a
+stopped run goes on.
 """
 
 import argparse
@@ -53,8 +54,9 @@ def spell(row: Row, corrected: float | None) -> str:
     value = f"{100 * row.value:+z.1f}"
     if row.low is None or row.high is None:
         return f"{value} (too few)"
-    star = "**" if corrected is not None and corrected < 0.05 else ""
-    return f"{star}{value}{star} [{100 * row.low:+z.1f}, {100 * row.high:+z.1f}]"
+    bold = "**" if corrected is not None and corrected < 0.05 else ""
+    star = "*" if row.p_holm is not None and row.p_holm < 0.05 else ""
+    return f"{bold}{value}{bold}{star} [{100 * row.low:+z.1f}, {100 * row.high:+z.1f}]"
 
 
 def print_table(results: Sequence[Result], fixes: Sequence[str], view: str) -> None:
@@ -62,9 +64,9 @@ def print_table(results: Sequence[Result], fixes: Sequence[str], view: str) -> N
     tested = [row for row in rows if row.p is not None]
     adjusted = dict(zip(map(id, tested), holm([row.p for row in tested if row.p is not None]).tolist(), strict=True))
     sure = sum(p < 0.05 for p in adjusted.values())
-    print(
-        f"\n{view}: {len(rows)} comparisons, {len(tested)} tested, {sure} survive correction over all of them (bold)\n"
-    )
+    own = sum(row.p_holm is not None and row.p_holm < 0.05 for row in tested)
+    print(f"\n{view}: {len(tested)} of {len(rows)} comparisons tested; {own} survive correction within their set (*),")
+    print(f"{sure} over all sets (bold)\n")
     print(f"| set | score | bin | n | stock | {' | '.join(fixes)} |")
     print(f"|---|---|---|---|---|{'---|' * len(fixes)}")
     for result in results:

@@ -378,5 +378,5 @@ def test_a_bootstrap_p_value_can_survive_a_correction_for_many() -> None:
 def test_beyond_the_replicates_a_larger_difference_never_has_a_larger_p_value() -> None:
     draws = np.random.default_rng(1).normal(0.0, 0.1, 1000)
     ps = [bootstrap_p(Estimate.of(shift, draws + shift, n=200)) for shift in np.linspace(0.2, 6.0, 30)]
-    assert all(b <= a * (1 + 1e-9) for a, b in zip(ps, ps[1:], strict=False))
+    assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(ps))
     assert ps[-1] > 0

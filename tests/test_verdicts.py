@@ -94,6 +94,15 @@ def test_the_sentence_on_length_bias_follows_its_sign(value, word):
     assert f"{word} than it than of the corpus, by {value:+.3f}" in found.sentence
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.9, True), (0.2, False)])
+def test_a_length_the_model_never_saw_is_not_held_against_it(share, told):
+    keys = {"view": "overall", "dataset": "set/test"}
+    row = Row("beaten_by_shorter", 0.1, 0.05, 0.15, 200, **keys)
+    cut = Row("share_truncated", share, 0.0, 1.0, 1000, bin="documents", **keys)
+    (found,) = [finding for finding in said(row, cut) if "push" in finding.title]
+    assert ("cannot have seen" in found.sentence) == told
+
+
 @pytest.mark.parametrize(("kind", "said_of"), [("similarity", "pairs with a shorter text"), ("retrieval", "queries")])
 def test_bins_are_named_after_what_is_in_them(kind, said_of):
     helped = gain(0.05, 0.02, 0.08, 0.01, view="by_query_length", bin="10-20")

@@ -15,6 +15,9 @@ SMALL = 0.005
 OFTEN_CUT = 0.05
 """Share of documents beyond the model's limit from which the reader is warned."""
 
+MOSTLY_CUT = 0.5
+"""Share of documents beyond the limit from which a bias by length is not the model's own doing."""
+
 Rows = Sequence[Row]
 
 
@@ -188,12 +191,20 @@ def _bias(rows: Rows, task: Mapping[str, Any], stock: str) -> Iterator[Finding]:
             f" At equal relevance a document twice as long scores {slope.value:+z.2f} standard deviations "
             f"[{slope.low:+z.2f}, {slope.high:+z.2f}]."
         )
-    dataset = task["dataset"]
+    dataset, unseen = task["dataset"], _cut_share(rows, task, stock)
+    if unseen > MOSTLY_CUT:
+        said += (
+            f" {unseen:.0%} of the documents are cut off, so the model itself cannot have seen most of this length."
+        )
     if beaten.low <= 0 <= beaten.high:
         yield Finding(f"No sure length bias on {dataset}", said, "unknown")
         return
     side, other = ("Short", "longer") if beaten.value > 0 else ("Long", "shorter")
     yield Finding(f"{side} documents push {other} answers down on {dataset}", said, "bad")
+
+
+def _cut_share(rows: Rows, task: Mapping[str, Any], fix: str) -> float:
+    return max((row.value for row in _select(rows, task, "share_truncated", fix=fix, bin="documents")), default=0.0)
 
 
 def _share(beaten: Row) -> str:
