@@ -141,3 +141,30 @@ def test_a_document_without_a_length_is_refused(lengths, message):
         read_ranking(run, {"q1": {"a": 1}}, lengths)
     with pytest.raises(CorpusError, match="Every judged document needs a length"):
         read_ranking(run, {"q1": {"c": 1}}, {"a": 5, "b": 6})
+
+
+def test_lengths_of_queries_must_be_of_all_judged_ones():
+    run = Run("lucene", {"q1": Ranking(("a",), np.array([2.0]))})
+    judged, lengths = {"q1": {"a": 1}, "q2": {"a": 1}}, {"a": 5}
+    with pytest.raises(CorpusError, match="Every judged query needs a length, but 1 have none; the first is 'q2'"):
+        read_ranking(run, judged, lengths, {"q1": 3})
+    assert read_ranking(run, judged, lengths, {"q2": 4, "q1": 3}).query_lengths.tolist() == [3, 4]
+
+
+def test_a_run_of_other_queries_is_refused_with_an_id_of_each_side():
+    run = Run("lucene", {"t1": Ranking(("a",), np.array([2.0]))})
+    with pytest.raises(CorpusError, match="'lucene' has, got none of the same id: its first query is 't1', .* 'q1'"):
+        read_ranking(run, {"q1": {"a": 1}}, {"a": 5})
+
+
+def test_queries_of_a_run_without_judgement_are_counted():
+    found = Ranking(("a",), np.array([2.0]))
+    retrieved = read_ranking(Run("lucene", {"q1": found, "q2": found, "q3": found}), {"q1": {"a": 1}}, {"a": 5})
+    (note,) = retrieved.notes
+    assert note.startswith("2 of 3 queries of the run have no relevant document")
+
+
+def test_of_a_long_query_the_beginning_is_kept(vectors):
+    one = task({"q0": {"d1": 1, "d2": 1}}, ("q0",), ("x" * 10_000,))
+    for sheet in ranking_sheets(ranked(one, (vectors[0][:1], vectors[1]))):
+        assert set(sheet.snippets) == {"x" * 300}

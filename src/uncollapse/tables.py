@@ -1,6 +1,6 @@
 """Rows of texts and of scored items as parquet files that appear whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +12,16 @@ import pyarrow.parquet as pq
 
 from uncollapse.diagnosis import TextColumns
 from uncollapse.errors import OutputError
+from uncollapse.evaluation.comparison import STOCK
 from uncollapse.evaluation.rankings.retrieval import Retrieved, as_run, judgements_of
 from uncollapse.evaluation.reading.judgements import write_qrels
-from uncollapse.evaluation.reading.trec import write_run
+from uncollapse.evaluation.reading.trec import check_ids, write_run
 from uncollapse.evaluation.scoring import Scored
 from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.tasks import Retrieval, Task
+from uncollapse.evaluation.trial import label
 from uncollapse.records import FloatArray
-from uncollapse.writing import whole_file
+from uncollapse.writing import file_name, whole_file
 
 SCHEMA = pa.schema(
     [
@@ -102,25 +105,51 @@ ITEMS = pa.schema(
 class ItemTable(_Table):
     """Writes the scores of every item of a trial, and, where asked, its rankings as TREC files.
 
+    What cannot be written is told when the `with` ends, not where it happens: hours of scoring are not lost to it.
+
     Args:
         path: of the parquet file.
         runs: folder for `DATASET.FIX.trec` and `DATASET.qrels`; None for no such files.
+        model: its name, which is the tag of the runs, with the fix behind it where there is one.
     """
 
     schema = ITEMS
 
-    def __init__(self, path: Path, runs: Path | None = None) -> None:
+    def __init__(self, path: Path, runs: Path | None = None, *, model: str = "model") -> None:
         super().__init__(path)
-        self.runs = runs
+        self.runs, self.model = runs, model
+        self._broken: Exception | None = None
+        self._runs_broken: Exception | None = None
 
     def write(self, dataset: str, fix: str, scored: Scored) -> None:
         """Append the rows of one task under one fix."""
-        for sheet in scored.sheets:
-            for measure, column in sheet.columns.items():
-                for experiment, values in _experiments(column):
-                    self._append(dataset, fix, sheet, measure, experiment, values)
-        if self.runs and scored.ranking:
-            _write_runs(self.runs, dataset, fix, scored.ranking)
+        try:
+            for sheet in () if self._broken else scored.sheets:
+                self._append_sheet(dataset, fix, sheet)
+        except Exception as error:  # raised when the `with` ends
+            self._broken = error
+        try:
+            if self.runs and scored.ranking and not self._runs_broken:
+                _write_runs(self.runs, dataset, fix, scored.ranking, tag=_tag(self.model, fix))
+        except Exception as error:  # raised when the `with` ends
+            self._runs_broken = error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        late = self._broken
+        if error is None and late:
+            super().__exit__(type(late), late, late.__traceback__)
+        else:
+            super().__exit__(kind, error, trace)
+        late = late or self._runs_broken
+        if error is None and late:
+            raise late
+
+    def _append_sheet(self, dataset: str, fix: str, sheet: Sheet) -> None:
+        for measure, column in sheet.columns.items():
+            for experiment, values in _experiments(column):
+                self._append(dataset, fix, sheet, measure, experiment, values)
 
     def _append(
         self, dataset: str, fix: str, sheet: Sheet, measure: str, experiment: int | None, values: FloatArray
@@ -149,15 +178,55 @@ def _experiments(column: FloatArray) -> Iterator[tuple[int | None, FloatArray]]:
         yield from enumerate(column.T)
 
 
-def _write_runs(folder: Path, dataset: str, fix: str, ranking: Retrieved) -> None:
+def check_runs(tasks: Sequence[Task], fixes: Sequence[str], *, model: str) -> None:
+    """Refuse before the work what could not be written as TREC files after it.
+
+    Args:
+        tasks: those that are no retrieval have no ranking and are passed over.
+        fixes: notations, without the stock model.
+        model: its name.
+
+    Raises:
+        CorpusError: an id of a query or document that a TREC file cannot hold.
+        OutputError: two rankings would have one file name.
+
+    >>> from uncollapse.evaluation.tasks import Texts
+    >>> one = Retrieval("docs", "test", Texts(("d 1",), ("a",)), Texts(("q1",), ("b",)), {"q1": {"d 1": 1}})
+    >>> check_runs([one], [], model="minilm")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    uncollapse.errors.CorpusError: TREC files part columns by white space, so document ids (docs/test) must ...
+    """
+    ranked = [task for task in tasks if isinstance(task, Retrieval)]
+    check_ids((_tag(model, fix) for fix in (STOCK, *fixes)), "the name of the model")
+    taken: dict[str, str] = {}
+    for task in ranked:
+        check_ids(task.queries.ids, f"query ids ({label(task)})")
+        check_ids(task.documents.ids, f"document ids ({label(task)})")
+        for fix in (STOCK, *fixes):
+            name, what = _run_file(label(task), fix), f"{label(task)} under {fix}"
+            other = taken.setdefault(name.casefold(), what)  # some file systems hold "A" and "a" to be one name
+            if other != what:
+                raise OutputError(
+                    f"Expected a file name of its own for every ranking, got {name!r} for both {other} and {what}. "
+                    "Evaluate them one by one, or rename a folder."
+                )
+
+
+def _write_runs(folder: Path, dataset: str, fix: str, ranking: Retrieved, *, tag: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"Could not make the folder {str(folder)!r}: {error}. Give another.") from error
-    name = _file_name(dataset)
-    write_run(folder / f"{name}.{_file_name(fix)}.trec", as_run(ranking, _file_name(fix)))
-    write_qrels(folder / f"{name}.qrels", judgements_of(ranking))
+    write_run(folder / _run_file(dataset, fix), as_run(ranking, tag))
+    write_qrels(folder / f"{file_name(dataset)}.qrels", judgements_of(ranking))
 
 
-def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text).strip("-.") or "run"
+def _run_file(dataset: str, fix: str) -> str:
+    return f"{file_name(dataset)}.{file_name(fix)}.trec"
+
+
+def _tag(model: str, fix: str) -> str:
+    """The name of a run: of the model, and of the fix behind it; a tag holds no blanks."""
+    name = "_".join(model.split())
+    return name if fix == STOCK else f"{name}+{''.join(fix.split())}"

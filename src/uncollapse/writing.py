@@ -1,6 +1,7 @@
 """Files and folders that appear whole under their name, or not at all."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,26 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from uncollapse.errors import OutputError
+
+LONGEST_NAME_BYTES = 96
+"""Two names, a dot, a suffix and what a temporary file adds stay below the 255 bytes that file systems allow."""
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file's name: letters, digits and -_. stay; a long one is cut and ends in a digest of it.
+
+    >>> file_name("docs/test"), file_name("temperature(0.9)"), file_name("???")
+    ('docs-test', 'temperature-0.9', 'unnamed')
+    >>> name = file_name("long " * 100)
+    >>> name[:12], len(name), name == file_name("long " * 101)
+    ('long-long-lo', 96, False)
+    """
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text).strip("-.") or "unnamed"
+    if len(name.encode()) <= LONGEST_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
+    kept = name.encode()[: LONGEST_NAME_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{kept}-{digest}"
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The command `diagnose`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,6 @@ from uncollapse.cli.options import (
     QuietOption,
     RemoteOption,
     SeedOption,
-    file_name,
     prepare_folder,
     read_bins,
     read_limit,
@@ -71,7 +69,7 @@ def diagnose(
 
     chosen = None if fix is None else parse(fix)
     texts = open_corpus(corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit)
-    folder = prepare_folder(out or Path(f"uncollapse-{file_name(texts.name)}"), force)
+    folder = prepare_folder(out, texts.name, force=force)
     encoder = load(
         model,
         max_tokens=read_limit(max_tokens),

@@ -1,13 +1,13 @@
 """The command `evaluate`."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import uncollapse
+from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     ForceOption,
     JsonOption,
@@ -16,7 +16,6 @@ from uncollapse.cli.options import (
     QuietOption,
     RemoteOption,
     SeedOption,
-    file_name,
     prepare_folder,
     read_limit,
 )
@@ -36,6 +35,7 @@ _RANKED = "Rankings of any engine, without a model"
 
 
 def evaluate(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -126,35 +126,29 @@ def evaluate(
     from uncollapse.evaluation.comparison import Plan
     from uncollapse.tables import ItemTable
 
-    _check_sources(paths, run, qrels, lengths)
+    check_options(context)
     plan = Plan(bins=bins, approximate=approximate, seed=seed)
     if run:
-        folder = prepare_folder(out or Path(f"uncollapse-{file_name(run[0].stem)}"), force)
+        folder = prepare_folder(out, run[0].stem, force=force)
         with ItemTable(folder / "items.parquet") as table:
             result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)
-        finish(result, folder, quiet=quiet, json=json)
+            finish(result, folder, quiet=quiet, json=json)
         return
 
     from uncollapse.encoders import load
     from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import parse
 
-    fixes = [parse(text) for text in fix or ()]
+    fixes, limit = [parse(text) for text in fix or ()], read_limit(max_tokens)
     choices = {"kind": kind, "queries": queries, "score_field": score_field, "lenient": lenient}
     tasks = [task for path in paths or () for task in _open(path, split=split, **choices)]
     say_notes(tuple(f"{task.name}/{task.split}: {note}" for task in tasks for note in task.notes), quiet)
-    folder = prepare_folder(out or Path(f"uncollapse-{file_name(tasks[0].name)}"), force)
+    _check_possible(tasks, fixes, model, approximate=approximate, save_runs=save_runs, mteb=mteb)
+    folder = prepare_folder(out, tasks[0].name, force=force)
     kept = None if no_cache else cache or default_folder()
-    encoder = load(
-        model,
-        max_tokens=read_limit(max_tokens),
-        device=device,
-        batch_size=batch_size,
-        trust_remote_code=trust_remote_code,
-    )
+    encoder = load(model, max_tokens=limit, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code)
     say_notes(encoder.notes, quiet)
-    with ExitStack() as stack:
-        table = stack.enter_context(ItemTable(folder / "items.parquet", runs=folder / "runs" if save_runs else None))
+    with ItemTable(folder / "items.parquet", runs=folder / "runs" if save_runs else None, model=model) as table:
         result = uncollapse.evaluate(
             encoder,
             tasks,
@@ -164,9 +158,36 @@ def evaluate(
             sink=table,
             progress=progress(quiet),
         )
+        finish(result, folder, quiet=quiet, json=json)
     if mteb:
         _run_mteb(encoder, tasks, fixes, folder / "mteb", kept, quiet)
-    finish(result, folder, quiet=quiet, json=json)
+
+
+def _check_possible(
+    tasks: "Sequence[Task]", fixes: "Sequence[Fix]", model: str, *, approximate: bool, save_runs: bool, mteb: bool
+) -> None:
+    """Tell before hours of encoding what could not be done after them."""
+    from uncollapse.evaluation.tasks import Retrieval
+
+    asked = [option for option, given in (("--approximate", approximate), ("--save-runs", save_runs)) if given]
+    if asked and not any(isinstance(task, Retrieval) for task in tasks):
+        kinds = ", ".join(sorted({task.kind for task in tasks}))
+        raise UncollapseError(
+            f"Only retrieval makes rankings, and what was given is {kinds}, so {' and '.join(asked)} would do "
+            "nothing. Leave out what does nothing."
+        )
+    if approximate:
+        from uncollapse.evaluation.rankings.approximate import require_usearch
+
+        require_usearch()
+    if save_runs:
+        from uncollapse.tables import check_runs
+
+        check_runs(tasks, [str(fix) for fix in fixes], model=model)
+    if mteb:
+        from uncollapse.evaluation.mteb.library import require_mteb
+
+        require_mteb()
 
 
 def _run_mteb(
@@ -185,20 +206,6 @@ def _run_mteb(
     theirs = [as_mteb_task(*splits) for splits in sets.values()]
     for fix in (None, *fixes):
         run_mteb(encoder, theirs, fix=fix, output=output, cache=cache, progress=progress(quiet))
-
-
-def _check_sources(paths: list[str] | None, run: list[Path] | None, qrels: Path | None, lengths: Path | None) -> None:
-    if bool(paths) == bool(run):
-        raise UncollapseError(
-            "Give either data to score a model on (uncollapse evaluate FOLDER), or rankings that are already there "
-            "(uncollapse evaluate --run RUN --qrels QRELS --lengths LENGTHS); "
-            + ("both were given." if paths else "neither was given.")
-        )
-    if run and (qrels is None or lengths is None):
-        missing = " and ".join(name for name, given in (("--qrels", qrels), ("--lengths", lengths)) if given is None)
-        raise UncollapseError(f"Rankings are scored against judgements and by length: {missing} must be given too.")
-    if paths and (qrels or lengths):
-        raise UncollapseError("--qrels and --lengths go with --run; a folder holds its own judgements.")
 
 
 def _open(path: str, *, split: list[str] | None, **choices: Any) -> "tuple[Task, ...]":

@@ -75,7 +75,7 @@ def demo(
     from uncollapse.tables import TextTable
 
     chosen = Temperature(temperature)
-    folder = prepare_folder(out or Path("uncollapse-demo"), force)
+    folder = prepare_folder(out, "demo", force=force)
     with progress(quiet).track("looking for texts of every length", None, "texts") as advance:
         corpus = Balanced(open_corpus("docstrings", limit=DEMO_READ), texts, advance=advance)
     with TextTable(folder / "texts.parquet") as table:

@@ -36,7 +36,13 @@ ModelOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Folder for the results; uncollapse-CORPUS if not given.", show_default=False),
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for the results; uncollapse-CORPUS if not given. One that holds anything, such as the results of "
+        "the same command before, is refused without --force.",
+        show_default=False,
+    ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, and no text but errors.")]
@@ -64,14 +70,17 @@ def read_limit(max_tokens: str) -> int | str:
     return int(max_tokens)
 
 
-def file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip("-.") or "corpus"
+def prepare_folder(out: Path | None, name: str, *, force: bool) -> Path:
+    """The output folder, made; one that holds anything is left alone unless the user says otherwise.
 
+    Args:
+        out: what the user gave; None for `uncollapse-NAME`.
+        name: of what is measured.
+        force: write into a folder that is not empty.
+    """
+    from uncollapse.writing import file_name, is_leftover
 
-def prepare_folder(folder: Path, force: bool) -> Path:
-    """The output folder, made; one that holds anything is left alone unless the user says otherwise."""
-    from uncollapse.writing import is_leftover
-
+    folder = out or Path(f"uncollapse-{file_name(name)}")
     if folder.is_file():
         raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
     try:

@@ -6,31 +6,40 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
-from uncollapse.encoders.cache import Entry, Shelf
+from uncollapse.encoders.cache import Block, Shelf
+from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import Role, SentenceEncoder
 from uncollapse.encoders.sources import fingerprint
 from uncollapse.records import Embeddings, chunks
 
+VECTORS = 1
+"""Grows when the way texts are cut or a fix is put on changes what a vector is; vectors of before are not found."""
+
 _KEPT_AT_ONCE = 256
 """Texts between two writes: what a kill may cost."""
 
-_LIBRARIES = ("sentence-transformers", "transformers")
+_EXCERPT = 60
+"""Characters of a text that an error shows."""
+
+_LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
 
 class CachedEncoder:
     """A model under one fix, with its vectors on disk.
 
     The model is patched only while it encodes, and is left as it came. Texts are encoded longest first, so that the
-    time left is never promised too short.
+    time left is never promised too short. What is on disk is found by the model in memory, not by its name: its
+    tensors and settings are looked at anew at every `encode`, so a model that was trained or folded has its own.
 
     Args:
         encoder: the model.
         fix: put on while encoding; None for the model as it is.
         folder: where vectors are kept; None keeps none.
+
+    Raises:
+        ModelError: a model that is patched already, or that a hook changes.
     """
 
     def __init__(
@@ -40,7 +49,8 @@ class CachedEncoder:
         self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, encoder.max_tokens
         self.encoded, self.reused = 0, 0
         self.notes: tuple[str, ...] = ()
-        self._weights = fingerprint(encoder.source) if folder else ""
+        refuse_hooks(encoder.model, kept=folder is not None)
+        self._files = fingerprint(encoder.source, weights=False) if folder else ""
 
     @property
     def inner_product(self) -> bool:
@@ -66,19 +76,31 @@ class CachedEncoder:
             ids: one a text.
             role: which prompt goes before them.
             advance: told about work done, in the units of `work`.
+
+        Raises:
+            ModelError: a model that was patched by hand, or a vector that is not finite.
+            OutputError: a cache that cannot be read or written.
         """
+        refuse_hooks(self.encoder.model, kept=self.folder is not None)
         encoder = self.encoder.as_role(role)
+        places = _first_places(texts)
+        block = Block.blank(len(texts), self.dim)
         with self._shelf(encoder) as shelf:
-            known = shelf.find(texts) if shelf else {}
-            self.reused += len(known)
-            missing = sorted({text for text in texts if text not in known}, key=lambda text: (-len(text), text))
+            missing = shelf.find(places, block) if shelf else list(places)
+            self.reused += len(places) - len(missing)
             advance(self.work(texts) - self.work(missing))
+            missing.sort(key=lambda text: (-len(text), text))
             with self._patched() if missing else nullcontext():
                 for few in chunks(missing, _KEPT_AT_ONCE):
-                    known.update(_encoded(encoder, few, shelf))
+                    made = _encoded(encoder, few)
+                    if shelf:
+                        shelf.put(few, made)
+                    block.fill([places[text] for text in few], made)
                     advance(self.work(few))
         self.encoded += len(missing)
-        return _gathered(texts, ids, known, self.dim)
+        block.repeat([places[text] for text in texts])
+        names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
+        return Embeddings(block.vectors, names, block.n_tokens, block.n_tokens_full)
 
     def _work(self, text: str) -> int:
         return min(len(text), 8 * self.max_tokens)
@@ -98,7 +120,14 @@ class CachedEncoder:
 
     def _description(self, encoder: SentenceEncoder) -> dict[str, object]:
         return {
-            "weights": self._weights,
+            "vectors": VECTORS,
+            "files": self._files,
+            "tensors": tensor_digest(encoder.model),
+            "settings": settings_digest(encoder.model),
+            "tokenizer": [
+                getattr(encoder.model.tokenizer, side, None) for side in ("truncation_side", "padding_side")
+            ],
+            "dim": encoder.dim,
             "fix": str(self.fix or "none"),
             "tower": encoder.tower,
             "prompt": encoder.prompt,
@@ -107,22 +136,18 @@ class CachedEncoder:
         }
 
 
-def _encoded(encoder: SentenceEncoder, texts: Sequence[str], shelf: Shelf | None) -> dict[str, Entry]:
+def _first_places(texts: Sequence[str]) -> dict[str, int]:
+    """Where each text is first."""
+    places: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text, place)
+    return places
+
+
+def _encoded(encoder: SentenceEncoder, texts: Sequence[str]) -> Block:
     prepared = encoder.prepare(texts)
-    vectors = encoder.vectors(prepared.texts)
-    counts = zip(prepared.n_tokens.tolist(), prepared.n_tokens_full.tolist(), strict=True)
-    entries = [Entry(vector, seen, full) for vector, (seen, full) in zip(vectors, counts, strict=True)]
-    Embeddings(vectors, tuple(texts), prepared.n_tokens, prepared.n_tokens_full)  # nothing that is not finite is kept
-    if shelf:
-        shelf.put(texts, entries)
-    return dict(zip(texts, entries, strict=True))
-
-
-def _gathered(texts: Sequence[str], ids: Sequence[str] | None, known: dict[str, Entry], dim: int) -> Embeddings:
-    entries = [known[text] for text in texts]
-    return Embeddings(
-        np.stack([entry.vector for entry in entries]) if entries else np.empty((0, dim), np.float32),
-        tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts))),
-        np.array([entry.n_tokens for entry in entries], dtype=np.int64),
-        np.array([entry.n_tokens_full for entry in entries], dtype=np.int64),
-    )
+    block = Block(encoder.vectors(prepared.texts), prepared.n_tokens, prepared.n_tokens_full)
+    Embeddings(
+        block.vectors, tuple(text[:_EXCERPT] for text in texts), block.n_tokens, block.n_tokens_full
+    )  # nothing that is not finite is kept
+    return block

@@ -71,13 +71,18 @@ def refuse_pickles(source: Path) -> None:
             )
 
 
-def fingerprint(source: Path) -> str:
+def fingerprint(source: Path, *, weights: bool = True) -> str:
     """A digest of everything in a model's folder that decides its vectors: configs, tokenizer, weights, code.
 
     Another copy of the same files has the same fingerprint, wherever it lies.
+
+    Args:
+        source: the folder.
+        weights: False leaves the weights out, for a model whose weights are read from memory.
     """
     digest = hashlib.blake2b(digest_size=16)
-    files = {file for pattern in _DECIDING for file in source.rglob(pattern) if file.is_file()}
+    patterns = (*_DECIDING, *(["*.safetensors"] if weights else []))
+    files = {file for pattern in patterns for file in source.rglob(pattern) if file.is_file()}
     for name, file in sorted((file.relative_to(source).as_posix(), file) for file in files):
         digest.update(name.encode())
         with file.open("rb") as stream:
@@ -85,4 +90,4 @@ def fingerprint(source: Path) -> str:
     return digest.hexdigest()
 
 
-_DECIDING = ("*.json", "*.txt", "*.model", "*.safetensors", "*.py")
+_DECIDING = ("*.json", "*.txt", "*.model", "*.py")

@@ -130,7 +130,8 @@ def evaluate_runs(
         sink: gets the scores of every item.
 
     Raises:
-        CorpusError: no relevant document, or one without a length.
+        CorpusError: no relevant document, a document or judged query without a length, a run without any judged
+            query, or two runs of one name.
     """
     plan = plan or Plan()
     judged = {query: grades for query, grades in judgements.items() if max(grades.values(), default=0) > 0}
@@ -151,15 +152,17 @@ def evaluate_runs(
     }
     for fix, one in scored.items():
         (sink or Nowhere()).write(name, fix, one)
+    rows = tuple(replace(row, model=runs[0].name) for row in compared.rows)
     left_out = len(judgements) - len(judged)
     notes = [f"{left_out} queries without a relevant document were left out"] if left_out else []
     return Result(
-        rows=compared.rows,
-        verdict=judge(compared.rows, [about], list(scored), runs[0].name),
+        rows=rows,
+        verdict=judge(rows, [about], list(scored), runs[0].name),
         items=items_of(name, Retrieval.main, scored, most=MOST_ITEMS, seed=plan.seed),
         about={
             "title": _title(runs[0].name, list(scored)),
-            "tasks": [{**about, "notes": list(dict.fromkeys(n for one in rankings.values() for n in one.notes))}],
+            "runs": [run.name for run in runs],
+            "tasks": [{**about, "notes": _notes_of_runs(runs, list(rankings.values()))}],
             "fixes": list(scored),
             **_describe_plan(plan),
             "notes": notes,
@@ -252,6 +255,18 @@ def _check_names(runs: Sequence[Run]) -> None:
             f"Runs are told apart by their tag, the last column, but {twice!r} is the tag of two of {len(runs)} runs. "
             "Give each run its own."
         )
+    if STOCK in names[1:]:
+        raise CorpusError(
+            f"Results call the first run {STOCK!r}, so no further run may have that tag, but run "
+            f"{names.index(STOCK, 1) + 1} of {len(runs)} does. Give it first, or change its tag, the last column."
+        )
+
+
+def _notes_of_runs(runs: Sequence[Run], rankings: Sequence[Retrieved]) -> list[str]:
+    """What a reader must know, with the run where it is not so of all."""
+    notes = dict.fromkeys(note for ranking in rankings for note in ranking.notes)
+    said = {note: [run.name for run, one in zip(runs, rankings, strict=True) if note in one.notes] for note in notes}
+    return [note if len(names) == len(runs) else f"{', '.join(names)}: {note}" for note, names in said.items()]
 
 
 def _title(name: str, settings: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Approximate search with an index, for corpora beyond exact search; only this file knows usearch."""
 
+import importlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,18 @@ class Approximate:
     checked: int
 
 
+def require_usearch() -> None:
+    """Say how to install usearch where it is not.
+
+    Raises:
+        MissingExtraError: usearch is not installed.
+    """
+    try:
+        importlib.import_module("usearch.index")
+    except ImportError as error:
+        raise MissingExtraError("usearch", "index", "Approximate search") from error
+
+
 def search_index(
     queries: Vectors,
     documents: Vectors,
@@ -51,10 +64,9 @@ def search_index(
     Reference:
         Malkov & Yashunin (2020), Efficient and robust approximate nearest neighbor search using HNSW graphs, TPAMI 42.
     """
-    try:
-        from usearch.index import Index
-    except ImportError as error:
-        raise MissingExtraError("usearch", "index", "Approximate search") from error
+    require_usearch()
+    from usearch.index import Index
+
     index = Index(ndim=documents.shape[1], metric="ip", dtype="f32", expansion_search=max(expansion, k + 1))
     index.add(np.arange(len(documents)), np.ascontiguousarray(documents, np.float32))
     wanted = min(k + (excluded is not None), len(documents))

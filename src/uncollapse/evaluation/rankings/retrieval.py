@@ -1,6 +1,6 @@
 """Rankings of a retrieval task, made by a model or read from a run file, and the sheets that come of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, dr
 from uncollapse.evaluation.rankings.search import Hits, search
 from uncollapse.evaluation.rankings.trec_eval import DEPTH, score_rankings
 from uncollapse.evaluation.reading.trec import Ranking, Run
-from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import Judgements, Retrieval
 
@@ -31,7 +31,7 @@ class Retrieved:
         ranked: queries, documents and judgements as numbers.
         document_ids: one a document.
         query_lengths: tokens of each query; None where they are not known.
-        snippets: the text of each query; empty where it is not known.
+        snippets: the beginning of each query's text; empty where it is not known.
         notes: what a reader must know.
     """
 
@@ -51,7 +51,6 @@ def rank_documents(
     document_lengths: Ints,
     approximate: bool = False,
     seed: int = 0,
-    advance: Callable[[float], None] = lambda _: None,
 ) -> Retrieved:
     """Rank the documents of a task by inner product with each query.
 
@@ -64,10 +63,9 @@ def rank_documents(
         query_lengths, document_lengths: tokens before truncation.
         approximate: search with an index instead of exactly; a note says how much it finds.
         seed: of the random documents that length is held against.
-        advance: told the number of documents scored.
     """
     ids, own = task.documents.ids, own_documents(task)
-    hits, notes = _search(queries, documents, ids, own, approximate=approximate, advance=advance)
+    hits, notes = _search(queries, documents, ids, own, approximate=approximate)
     query, document, grade = _triples(task.judgements, task.queries.ids, ids, own)
     drawn = draw_background(len(task.queries), len(ids), seed=seed)
     groups, said = _groups(task.judgements, task.queries.ids)
@@ -86,7 +84,7 @@ def rank_documents(
     notes += [said] if said else []
     if copies := int((own >= 0).sum()):
         notes.append(f"{copies} queries are documents themselves and were not allowed to find themselves")
-    return Retrieved(ranked, ids, query_lengths, task.queries.texts, tuple(notes))
+    return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes))
 
 
 def _search(
@@ -96,13 +94,12 @@ def _search(
     own: Ints,
     *,
     approximate: bool,
-    advance: Callable[[float], None],
 ) -> tuple[Hits, list[str]]:
     places = np.empty(len(ids), np.int64)
     places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
     depth = min(DEPTH, len(ids))
     if not approximate:
-        return search(queries, documents, depth, order=places, excluded=own, advance=advance), []
+        return search(queries, documents, depth, order=places, excluded=own), []
     found = search_index(queries, documents, depth, order=places, excluded=own)
     share = f"{found.recall:.1%} of the exact first ten over {found.checked} queries"
     return found.hits, [f"searched with an index, which finds {share}"]
@@ -115,20 +112,25 @@ def read_ranking(
 
     Args:
         run: what was retrieved, best first.
-        judgements: queries that the run does not have count as queries that found nothing.
+        judgements: of the queries that count, each with a relevant document; those that the run does not have count
+            as queries that found nothing.
         lengths: of every document of the corpus, in any unit.
         query_lengths: of every judged query, if known.
 
     Raises:
-        CorpusError: a retrieved or judged document without a length.
+        CorpusError: no query of the run is judged, or a retrieved document, a judged document or, where lengths of
+            queries are given, a judged query has no length.
     """
     ids = tuple(lengths)
     number = {name: i for i, name in enumerate(ids)}
     queries = tuple(judgements)
     nothing = Ranking((), np.empty(0))
     lists = [run.rankings.get(query, nothing) for query in queries]
-    _check_lengths(number, [name for found in lists for name in found.documents], "retrieved")
-    _check_lengths(number, [name for grades in judgements.values() for name in grades], "judged")
+    _check_shared(run, judgements)
+    _check_lengths(number, (name for found in lists for name in found.documents), "retrieved document")
+    _check_lengths(number, (name for grades in judgements.values() for name in grades), "judged document")
+    if query_lengths is not None:
+        _check_lengths(query_lengths, queries, "judged query")
     width = max((len(found.documents) for found in lists), default=0)
     top, scores = np.full((len(lists), width), -1, np.int64), np.full((len(lists), width), np.nan)
     for row, found in enumerate(lists):
@@ -142,12 +144,9 @@ def read_ranking(
         queries, groups, np.array(list(lengths.values()), np.int64), top,
         Judged(query, document, grade, ranks, score), None, scores,
     )  # fmt: skip
-    absent = sum(not found.documents for found in lists)
-    notes = [*run.notes, said] if said else [*run.notes]
-    if absent:
-        notes.append(f"{absent} of {len(queries)} judged queries are not in the run and count as having found nothing")
+    notes = (*run.notes, *([said] if said else []), *_coverage(run, judgements))
     known = None if query_lengths is None else np.array([query_lengths[name] for name in queries], np.int64)
-    return Retrieved(ranked, ids, known, (), tuple(notes))
+    return Retrieved(ranked, ids, known, (), notes)
 
 
 def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
@@ -254,13 +253,38 @@ def _scores_of(queries: Vectors, documents: Vectors, drawn: Ints, own: Ints) -> 
     return scores
 
 
-def _check_lengths(number: Mapping[str, int], names: Sequence[str], what: str) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in number]
-    if unknown:
+def _check_shared(run: Run, judgements: Judgements) -> None:
+    if run.rankings.keys().isdisjoint(judgements):
         raise CorpusError(
-            f"Every {what} document needs a length, but {len(unknown)} have none; the first is {unknown[0]!r}. Give "
-            "the lengths of the whole corpus, one line a document: id, tab, number of tokens or words."
+            f"Expected judgements of the queries that run {run.name!r} has, got none of the same id: its first query "
+            f"is {next(iter(run.rankings), None)!r}, the first judged one with a relevant document is "
+            f"{next(iter(judgements), None)!r}. Give the run and the judgements of one set of queries."
         )
+
+
+def _check_lengths(lengths: Mapping[str, int], names: Iterable[str], what: str) -> None:
+    unknown = [name for name in dict.fromkeys(names) if name not in lengths]
+    if unknown:
+        whole = "of all judged queries, one line a query" if "query" in what else "of the whole corpus, one a document"
+        raise CorpusError(
+            f"Every {what} needs a length, but {len(unknown)} have none; the first is {unknown[0]!r}. Give the "
+            f"lengths {whole}: id, tab, number of tokens or words."
+        )
+
+
+def _coverage(run: Run, judgements: Judgements) -> list[str]:
+    """Which queries only the run has, and which only the judgements have."""
+    notes = []
+    found = {query for query, ranking in run.rankings.items() if ranking.documents}
+    if unjudged := len(run.rankings.keys() - judgements.keys()):
+        notes.append(
+            f"{unjudged} of {len(run.rankings)} queries of the run have no relevant document in the judgements and "
+            "are left out"
+        )
+    if absent := len(judgements.keys() - found):
+        of = f"{absent} of {len(judgements)} judged queries"
+        notes.append(f"{of} are not in the run and count as having found nothing")
+    return notes
 
 
 def as_run(retrieved: Retrieved, name: str) -> Run:
