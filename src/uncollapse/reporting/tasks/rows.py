@@ -214,5 +214,8 @@ def _fixes(about: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str, ..
 
 
 def _before(about: Mapping[str, Any]) -> str:
-    """Without a model it is rankings that are compared."""
-    return words.STOCK if about.get("model") else "first run"
+    """Without a model it is rankings that are compared, each by its name."""
+    if about.get("model"):
+        return words.STOCK
+    runs = about.get("runs")
+    return str(runs[0]) if isinstance(runs, list | tuple) and runs else "first run"
