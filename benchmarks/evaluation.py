@@ -18,8 +18,10 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import mteb
+
 from uncollapse.encoders import load
-from uncollapse.evaluation.mteb import as_mteb_task, run_mteb
+from uncollapse.evaluation.mteb import as_mteb_task
 from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.tasks import Retrieval, Texts
 from uncollapse.evaluation.trial import evaluate
@@ -47,7 +49,8 @@ def ours(task: Retrieval, cache: Path) -> float:
 
 
 def theirs(task: Retrieval, output: Path) -> float:
-    found = run_mteb(load("minilm"), [as_mteb_task(task)], output=output)
+    model = load("minilm").model  # the plain SentenceTransformer, in mteb's own wrapper
+    found = mteb.evaluate(model, [as_mteb_task(task)], cache=mteb.ResultCache(output), show_progress_bar=False)
     return float(found.task_results[0].get_score())
 
 

@@ -119,9 +119,9 @@ def evaluate(
 ) -> None:
     """Score a model on your own data by length, and compare fixes with paired tests.
 
-    Retrieval, similarity, classification, clustering, summaries: the kind is found from the files. Prints what was
-    found, and writes report.html (for your browser), result.json and items.parquet (one row per item and score).
-    Vectors are kept, so that a second run takes seconds and a stopped one goes on.
+    The kind of task (retrieval, similarity, classification, clustering, summaries) is found from the files.
+    Writes report.html (for your browser), result.json and items.parquet (one row per item and score).
+    Vectors are kept: a second run takes seconds, and a stopped one goes on.
     """
     from uncollapse.evaluation.comparison import Plan
     from uncollapse.tables import ItemTable
