@@ -34,7 +34,7 @@ class PlantedEncoder:
         full = self.count(texts)
         return Prepared(tuple(texts), np.minimum(full, self.max_tokens), full)
 
-    def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def vectors(self, texts: Sequence[str], n_tokens: object = None) -> npt.NDArray[np.float32]:  # noqa: ARG002
         self.encoded += len(texts)
         return np.stack([self._vector(text) for text in texts]).astype(np.float32)
 

@@ -114,14 +114,14 @@ def test_the_batch_size_that_mteb_asks_for_is_used_on_our_own_copy(
     sizes = []
     vectors = SentenceEncoder.vectors
 
-    def watched(self: SentenceEncoder, texts: Any) -> Any:
+    def watched(self: SentenceEncoder, texts: Any, n_tokens: Any = None) -> Any:
         sizes.append(self.batch_size)
-        return vectors(self, texts)
+        return vectors(self, texts, n_tokens)
 
     monkeypatch.setattr(SentenceEncoder, "vectors", watched)
     encode(as_mteb_model(encoder), batch_size=3)
     encode(as_mteb_model(encoder))
-    assert (sizes, encoder.batch_size) == ([3, 32], 32)
+    assert (sizes, encoder.batch_size) == ([3, None], None)
 
 
 def test_progress_is_told_what_and_how_far(encoder: SentenceEncoder) -> None:

@@ -146,7 +146,7 @@ def _first_places(texts: Sequence[str]) -> dict[str, int]:
 
 def _encoded(encoder: SentenceEncoder, texts: Sequence[str]) -> Block:
     prepared = encoder.prepare(texts)
-    block = Block(encoder.vectors(prepared.texts), prepared.n_tokens, prepared.n_tokens_full)
+    block = Block(encoder.vectors(prepared.texts, prepared.n_tokens), prepared.n_tokens, prepared.n_tokens_full)
     Embeddings(
         block.vectors, tuple(text[:_EXCERPT] for text in texts), block.n_tokens, block.n_tokens_full
     )  # nothing that is not finite is kept

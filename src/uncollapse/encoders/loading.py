@@ -21,7 +21,7 @@ def load(
     *,
     max_tokens: MaxTokens = "model",
     device: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceEncoder:
     """Load a model by name, in float32.
@@ -31,7 +31,7 @@ def load(
         max_tokens: "model" keeps the limit of the model's folder; "table" raises it to what the position table holds,
             which a study of length needs; a number sets it.
         device: such as "cpu" or "cuda"; the best there is by default.
-        batch_size: texts a forward pass.
+        batch_size: texts a forward pass; as many as are fast at their length by default.
         trust_remote_code: run code that comes with the model. Only if you have read it.
 
     Raises:

@@ -1,7 +1,8 @@
 """A sentence-transformers model that says how many tokens of a text it saw."""
 
 import copy
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from sentence_transformers.base.modules import Router
 
 from uncollapse.attention.stamps import STAMP
 from uncollapse.attention.temperature import Temperature
+from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches
 from uncollapse.errors import ModelError
 from uncollapse.records import Embeddings
 
@@ -51,7 +53,7 @@ class SentenceEncoder:
         name: what the user called it.
         source: the folder it came from.
         folder_max_tokens: the limit its folder sets, None for no limit.
-        batch_size: texts a forward pass.
+        batch_size: texts a forward pass; None for as many as are fast at their length.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class SentenceEncoder:
         *,
         source: Path,
         folder_max_tokens: int | None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
         self.model, self.name, self.source = model, name, source
         self.folder_max_tokens, self.batch_size = folder_max_tokens, batch_size
@@ -141,12 +143,42 @@ class SentenceEncoder:
         keep = self.max_tokens + _SPARE_TOKENS
         return text if len(offsets) <= keep else text[: max(0, offsets[keep][1] - len(self.prompt))]
 
-    def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """One vector a text, float32 [texts, dim], as the model gives it."""
+    def spans(self, text: str) -> npt.NDArray[np.int64]:
+        """Where each token of a text begins and ends, in characters: int64 [tokens, 2], without special tokens.
+
+        Words, where the tokenizer does not tell.
+        """
+        encoded = self._tokenize([text], offsets=True)
+        found = np.array(encoded.get("offset_mapping", [[]])[0], np.int64).reshape(-1, 2) - len(self.prompt)
+        found = found[(found[:, 0] >= 0) & (found[:, 1] > found[:, 0])]
+        return found if len(found) else word_spans(text)
+
+    def vectors(self, texts: Sequence[str], n_tokens: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.float32]:
+        """One vector a text, float32 [texts, dim], as the model gives it.
+
+        Args:
+            texts: encoded longest first, in batches of like length.
+            n_tokens: their tokens, where they are known already.
+        """
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        for rows in self._batches(texts, n_tokens):
+            vectors[rows] = self._forward([texts[row] for row in rows], len(rows))
+        return vectors
+
+    def _batches(
+        self, texts: Sequence[str], n_tokens: npt.NDArray[np.int64] | None
+    ) -> Iterable[npt.NDArray[np.int64]]:
+        counts = self.prepare(texts).n_tokens if n_tokens is None else n_tokens
+        if self.batch_size is not None:
+            order = np.argsort(-counts, kind="stable")
+            return (order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size))
+        return batches(counts, TOKENS_ON_CPU if self.model.device.type == "cpu" else TOKENS_ELSEWHERE)
+
+    def _forward(self, texts: list[str], batch_size: int) -> npt.NDArray[np.float32]:
         encoded: npt.NDArray[Any] = self.model.encode(
-            list(texts),
+            texts,
             prompt=self.prompt,
-            batch_size=self.batch_size,
+            batch_size=batch_size,
             show_progress_bar=False,
             convert_to_numpy=True,
             task=self.tower or None,
@@ -157,7 +189,9 @@ class SentenceEncoder:
         """Vectors with ids (their numbers, if none are given) and token counts."""
         prepared = self.prepare(texts)
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
-        return Embeddings(self.vectors(prepared.texts), names, prepared.n_tokens, prepared.n_tokens_full)
+        return Embeddings(
+            self.vectors(prepared.texts, prepared.n_tokens), names, prepared.n_tokens, prepared.n_tokens_full
+        )
 
     @contextmanager
     def window(self, n_tokens: int) -> Iterator[None]:
@@ -212,6 +246,15 @@ def _prompt(model: SentenceTransformer, role: Role) -> str:
         if name in model.prompts:
             return model.prompts[name] or ""
     return model.prompts.get(model.default_prompt_name) or ""
+
+
+def word_spans(text: str) -> npt.NDArray[np.int64]:
+    """Where each word of a text begins and ends, in characters: int64 [words, 2].
+
+    >>> word_spans("two  words").tolist()
+    [[0, 3], [5, 10]]
+    """
+    return np.array([word.span() for word in re.finditer(r"\S+", text)], np.int64).reshape(-1, 2)
 
 
 def _by_characters(texts: Sequence[str], most: int) -> Iterator[list[str]]:

@@ -219,7 +219,8 @@ def _run(model: MtebModel, task: Any, results: Any, overwrite: str) -> Any:
 
     filed = results.load_task_result(task.metadata.name, model.mteb_model_meta)
     is_stale = filed is not None and filed.dataset_revision != task.metadata.revision  # which mteb does not look at
-    encode_kwargs = {"batch_size": model.encoder.encoder.batch_size, "show_progress_bar": False}
+    size = model.encoder.encoder.batch_size
+    encode_kwargs = {"show_progress_bar": False, **({} if size is None else {"batch_size": size})}
     with aside(), loading(task):
         return evaluate(
             model,

@@ -1,0 +1,32 @@
+"""Which texts go through a model together."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+TOKENS_ON_CPU, TOKENS_ELSEWHERE = 2048, 32768
+"""Tokens of one forward pass, padding in. A processor is fastest while the states of a pass stay in its cache, a
+graphics card while it is full."""
+
+
+def batches(n_tokens: npt.NDArray[np.int64], most: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows of texts that fit into one forward pass together, the longest texts first, at least one text each.
+
+    Texts of like length go together, so that little of a pass is padding; rows times the longest of them is at most
+    `most` tokens.
+
+    Args:
+        n_tokens: tokens of each text, int [texts].
+        most: tokens of a pass, padding in.
+
+    >>> [rows.tolist() for rows in batches(np.array([4, 100, 3, 5]), 12)]
+    [[1], [3, 0], [2]]
+    """
+    order = np.argsort(-n_tokens, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(int(n_tokens[order[start]]), 1)
+        stop = start + max(1, most // longest)
+        yield order[start:stop]
+        start = stop
