@@ -14,13 +14,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora import open_corpus
-from uncollapse.diagnosis import Settings, View, profile_windows
+from uncollapse.diagnosis.profiling import Settings, View, profile_windows
+from uncollapse.diagnosis.verdict import recovered, trends
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.progress import Bars
 from uncollapse.records import chunks
 from uncollapse.resampling import Estimate, document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
-from uncollapse.verdict import recovered, trends
 
 
 def long_documents(encoder: SentenceEncoder, corpus: str, count: int) -> tuple[Kept, ...]:

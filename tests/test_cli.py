@@ -182,7 +182,7 @@ def test_interrupting_leaves_with_130_and_nothing_half_written(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uncollapse.studies.profile", interrupt)
+    monkeypatch.setattr("uncollapse.diagnosis.study.profile", interrupt)
     assert run(["diagnose", str(corpus), "-m", model, "-o", "out"]) == 130
     assert "Traceback" not in capsys.readouterr().err
     assert list(Path("out").iterdir()) == []

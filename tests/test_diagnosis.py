@@ -9,12 +9,12 @@ import pytest
 
 from synthetic import DIM, ListCorpus, PlantedEncoder, corpus
 from uncollapse.corpora import Text, portioning
-from uncollapse.diagnosis import Profile, Settings, TextColumns, profile, survey, window_lengths
+from uncollapse.diagnosis.profiling import Profile, Settings, TextColumns, profile, survey, window_lengths
+from uncollapse.diagnosis.study import diagnose, labelled, profile_rows
+from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovered, trends
 from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.records import Result
 from uncollapse.reservoir import Kept, Reservoir
-from uncollapse.studies import diagnose, labelled, profile_rows
-from uncollapse.verdict import judge, judge_fix, main_view, recovered, trends
 
 FAST = Settings(replicates=64)
 
@@ -228,8 +228,8 @@ def test_every_text_is_encoded_once_as_it_is() -> None:
 
 def test_a_vector_that_is_not_finite_names_its_text() -> None:
     class Broken(PlantedEncoder):
-        def vectors(self, texts: Any) -> Any:
-            out = super().vectors(texts)
+        def vectors(self, texts: Any, n_tokens: Any = None) -> Any:
+            out = super().vectors(texts, n_tokens)
             out[[text.startswith("t7 ") for text in texts]] = np.nan
             return out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uncollapse.diagnosis import TextColumns
+from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.tables import TextTable
 from uncollapse.writing import is_leftover, whole_file, whole_folder
@@ -71,7 +71,7 @@ TABLE = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
-from uncollapse.diagnosis import TextColumns
+from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.tables import TextTable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from uncollapse.attention.verification import verify as verify
     from uncollapse.checkpoints import fix as fix
     from uncollapse.corpora import open_corpus as open_corpus
-    from uncollapse.diagnosis import Settings as Settings
+    from uncollapse.diagnosis.profiling import Settings as Settings
+    from uncollapse.diagnosis.study import diagnose as diagnose
     from uncollapse.encoders import load as load
     from uncollapse.errors import UncollapseError as UncollapseError
     from uncollapse.evaluation.reading.layouts import open_tasks as open_tasks
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
-    from uncollapse.studies import diagnose as diagnose
 
 _HOMES = {
     "MEASURES": "measures",
     "Result": "records",
-    "Settings": "diagnosis",
+    "Settings": "diagnosis.profiling",
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
-    "diagnose": "studies",
+    "diagnose": "diagnosis.study",
     "evaluate": "evaluation.trial",
     "fix": "checkpoints",
     "fold": "attention.folding",

@@ -9,7 +9,7 @@ import numpy as np
 from uncollapse.attention.patching import patch
 from uncollapse.checkpoints import FixReport, check_target, fix
 from uncollapse.corpora import Balanced
-from uncollapse.diagnosis import (
+from uncollapse.diagnosis.profiling import (
     Profile,
     Settings,
     TextSink,
@@ -19,6 +19,8 @@ from uncollapse.diagnosis import (
     profile_windows,
     survey,
 )
+from uncollapse.diagnosis.study import describe, labelled, profile_rows, project_all
+from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_rows, row_of, rows_of
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.fixes import Fix
 from uncollapse.measures import MINIMUM, unit
@@ -27,8 +29,6 @@ from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Finding, Result, Row, chunks
 from uncollapse.resampling import Estimate, difference, document_keys
 from uncollapse.reservoir import Kept
-from uncollapse.studies import describe, labelled, profile_rows, project_all
-from uncollapse.verdict import judge, judge_fix, main_view, recovery_rows, row_of, rows_of
 
 SMALL_CHANGE = 0.01
 """Change of the mean reciprocal rank within which a whole interval counts as no change. Judgement."""

@@ -213,6 +213,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one room of a diagnosis adds to its result.
+
+    Args:
+        rows: every number.
+        verdict: the findings in plain words, most important first.
+        about: what a reader needs to judge them, under the room's name.
+    """
+
+    rows: tuple[Row, ...] = ()
+    verdict: tuple[Finding, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Result:
     """One long table of rows, and what a reader needs beside it to judge them.
 

@@ -9,12 +9,25 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Kept:
-    """A sampled document, its text cut to what the model can see."""
+    """A sampled document.
+
+    Args:
+        id: unique in the corpus.
+        text: cut to what the model can see.
+        n_tokens: tokens the model sees, special tokens and prompt in.
+        vector: unit vector [dim], where it was kept.
+        full: the text beyond the model's limit too, but not without end; "" where it was not kept.
+        source: file or package it comes from.
+        query: a natural query for it, where the corpus has one.
+    """
 
     id: str
     text: str
     n_tokens: int
     vector: npt.NDArray[np.float32] | None = None
+    full: str = ""
+    source: str = ""
+    query: str | None = None
 
 
 class Reservoir:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uncollapse.diagnosis import TextColumns
+from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.evaluation.comparison import STOCK
 from uncollapse.evaluation.rankings.retrieval import Retrieved, as_run, judgements_of

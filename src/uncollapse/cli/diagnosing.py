@@ -6,6 +6,8 @@ import typer
 
 import uncollapse
 from uncollapse.cli.options import (
+    BatchOption,
+    DeviceOption,
     ForceOption,
     JsonOption,
     ModelOption,
@@ -13,6 +15,7 @@ from uncollapse.cli.options import (
     QuietOption,
     RemoteOption,
     SeedOption,
+    TokensOption,
     prepare_folder,
     read_bins,
     read_limit,
@@ -31,13 +34,7 @@ def diagnose(
     model: ModelOption = "minilm",
     fix: Annotated[str | None, typer.Option(help='Measure with this fix on, e.g. "temperature(0.8)".')] = None,
     out: OutOption = None,
-    max_tokens: Annotated[
-        str,
-        typer.Option(
-            help="Token limit: `table` raises it to what the model's position table reaches, `model` keeps its "
-            "folder's, or a number."
-        ),
-    ] = "table",
+    max_tokens: TokensOption = "table",
     bins: Annotated[
         str, typer.Option(help="Length bins: `powers` of two, or `equal:8` for 8 of equal counts.")
     ] = "powers",
@@ -49,8 +46,8 @@ def diagnose(
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no vectors: memory does not grow with the corpus.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts per forward pass.")] = 32,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; the best there is by default.")] = None,
+    batch_size: BatchOption = None,
+    device: DeviceOption = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -62,7 +59,7 @@ def diagnose(
     Prints the verdict, and writes report.html (for your browser), result.json and texts.parquet (one row per text).
     """
     from uncollapse.corpora import open_corpus
-    from uncollapse.diagnosis import Settings
+    from uncollapse.diagnosis.profiling import Settings
     from uncollapse.encoders import load
     from uncollapse.fixes import parse
     from uncollapse.tables import TextTable

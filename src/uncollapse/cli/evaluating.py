@@ -9,6 +9,8 @@ import typer
 import uncollapse
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
+    BatchOption,
+    DeviceOption,
     ForceOption,
     JsonOption,
     ModelOption,
@@ -16,6 +18,7 @@ from uncollapse.cli.options import (
     QuietOption,
     RemoteOption,
     SeedOption,
+    TokensOption,
     prepare_folder,
     read_limit,
 )
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from uncollapse.records import Result
     from uncollapse.tables import ItemTable
 
-_SCORED = "Model and data"
 _RANKED = "Rankings of any engine, without a model"
 
 
@@ -62,13 +64,7 @@ def evaluate(
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Drop judgements of unknown queries and documents, and count them.")
     ] = False,
-    max_tokens: Annotated[
-        str,
-        typer.Option(
-            help="Token limit: `model` keeps its folder's, `table` raises it to what the model's position table "
-            "reaches, or a number."
-        ),
-    ] = "model",
+    max_tokens: TokensOption = "model",
     bins: Annotated[int, typer.Option(min=2, max=64, help="Length bins of about equally many items.")] = 5,
     cache: Annotated[
         Path | None,
@@ -78,8 +74,8 @@ def evaluate(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search with an index (usearch), for corpora of many millions.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts per forward pass.")] = 32,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; the best there is by default.")] = None,
+    batch_size: BatchOption = None,
+    device: DeviceOption = None,
     run: Annotated[
         list[Path] | None,
         typer.Option(
@@ -128,7 +124,7 @@ def evaluate(
 
     check_options(context)
     plan = Plan(bins=bins, approximate=approximate, seed=seed)
-    if run:
+    if run and qrels and lengths:  # the last two are there, or check_options would have refused
         folder = prepare_folder(out, run[0].stem, force=force)
         with ItemTable(folder / "items.parquet") as table:
             result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)
@@ -219,8 +215,8 @@ def _open(path: str, *, split: list[str] | None, **choices: Any) -> "tuple[Task,
 
 def _evaluate_runs(
     runs: list[Path],
-    qrels: Path | None,
-    lengths: Path | None,
+    qrels: Path,
+    lengths: Path,
     query_lengths: Path | None,
     *,
     plan: "Plan",
@@ -230,8 +226,6 @@ def _evaluate_runs(
     from uncollapse.evaluation.reading.trec import read_run
     from uncollapse.evaluation.trial import evaluate_runs
 
-    assert qrels is not None
-    assert lengths is not None
     known: Mapping[str, int] | None = None if query_lengths is None else read_lengths(query_lengths)
     return evaluate_runs(
         [read_run(run) for run in runs],

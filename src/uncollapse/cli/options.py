@@ -44,6 +44,22 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
+TokensOption = Annotated[
+    str,
+    typer.Option(
+        help="Token limit: `model` keeps its folder's, `table` raises it to what the model's position table reaches, "
+        "or a number."
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Texts per forward pass; as many as are fast at their length if not given.", show_default=False
+    ),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Such as cpu or cuda; the best there is if not given.", show_default=False)
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, and no text but errors.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON on standard output.")]

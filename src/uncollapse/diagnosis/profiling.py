@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +21,11 @@ from uncollapse.reservoir import Kept, Reservoir
 WINDOW_MINIMUM = 50
 """Fewest documents that nested windows rest on; a longer window that fewer documents reach is left out."""
 
+READ_ON = 4
+"""How far beyond the model's limit sampled texts are kept, in limits, to tell what truncation hides."""
+
 _EDGE_SAMPLE = 4096
+_HELD_TOKENS = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,11 @@ def _work(encoder: SentenceEncoder, text: str) -> int:
     return min(len(text), 8 * encoder.max_tokens)
 
 
+def _most_characters(encoder: SentenceEncoder) -> int:
+    """Characters kept of a sampled text: memory must not grow with the longest text of a corpus."""
+    return READ_ON * 8 * min(encoder.max_tokens, _HELD_TOKENS)
+
+
 def profile(
     encoder: SentenceEncoder,
     corpus: Iterable[Text],
@@ -261,7 +270,7 @@ class _Reading:
         order = np.argsort(-prepared.n_tokens, kind="stable")
         vectors = np.empty((len(batch), self.encoder.dim), np.float32)
         for rows in np.array_split(order, max(1, len(order) // 128)):
-            vectors[rows] = self.encoder.vectors([prepared.texts[row] for row in rows])
+            vectors[rows] = self.encoder.vectors([prepared.texts[row] for row in rows], prepared.n_tokens[rows])
             advance(sum(_work(self.encoder, batch[row].text) for row in rows))
         return vectors
 
@@ -272,12 +281,16 @@ class _Reading:
         units: npt.NDArray[np.float32],
         places: npt.NDArray[np.uint64],
     ) -> None:
+        most = _most_characters(self.encoder)
         for row, text in enumerate(batch):
             place, n_tokens = int(places[row]), int(prepared.n_tokens[row])
-            self.points.offer(place, Kept(text.id, prepared.texts[row], n_tokens, units[row].copy()))
+            kept = Kept(
+                text.id, prepared.texts[row], n_tokens, full=text.text[:most], source=text.source, query=text.query
+            )
+            self.points.offer(place, replace(kept, vector=units[row].copy()))
             for level, reservoir in self.levels.items():
                 if n_tokens >= level:
-                    reservoir.offer(place, Kept(text.id, prepared.texts[row], n_tokens))
+                    reservoir.offer(place, kept)
 
     def _count_lengths(self, embeddings: Embeddings) -> None:
         """Histogram over half powers of two, of lengths before truncation."""
@@ -360,12 +373,16 @@ def profile_windows(
     with (progress or Silent()).track(f"nested windows{label}", len(texts) * sum(lengths), "tokens") as advance:
         for n in lengths:
             with encoder.window(n):
-                vectors = np.concatenate([_advance_after(encoder.vectors(b), n, advance) for b in chunks(texts, 64)])
+                vectors = np.concatenate([_advance_after(_cut(encoder, b, n), n, advance) for b in chunks(texts, 64)])
             state = BinState(encoder.dim, settings.replicates, settings.seed)
             tokens = np.full(len(texts), n)
             state.update(unit(vectors), keys=keys, n_tokens=tokens, truncated=np.zeros(len(texts), dtype=bool))
             states.append(state)
     return _view("windows", states, [str(n) for n in lengths])
+
+
+def _cut(encoder: SentenceEncoder, texts: Sequence[str], n: int) -> npt.NDArray[np.float32]:
+    return encoder.vectors(texts, np.full(len(texts), n))
 
 
 def _advance_after(vectors: npt.NDArray[np.float32], n: int, advance: Advance) -> npt.NDArray[np.float32]:

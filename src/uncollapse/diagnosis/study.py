@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from uncollapse.attention.patching import patch
-from uncollapse.diagnosis import (
+from uncollapse.diagnosis.profiling import (
     Profile,
     Settings,
     Survey,
@@ -17,13 +17,13 @@ from uncollapse.diagnosis import (
     profile,
     survey,
 )
+from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.fixes import Fix
 from uncollapse.progress import Reporter
 from uncollapse.projection import principal_axes, project
 from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Point, Result, Row
-from uncollapse.verdict import judge, reference_rows, rows_of
 
 
 def diagnose(

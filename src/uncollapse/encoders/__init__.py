@@ -5,6 +5,7 @@ from uncollapse.encoders.limits import MaxTokens as MaxTokens
 from uncollapse.encoders.limits import position_reach as position_reach
 from uncollapse.encoders.loading import load as load
 from uncollapse.encoders.loading import quiet as quiet
+from uncollapse.encoders.protocol import TextEncoder as TextEncoder
 from uncollapse.encoders.sentence import Prepared as Prepared
 from uncollapse.encoders.sentence import Role as Role
 from uncollapse.encoders.sentence import SentenceEncoder as SentenceEncoder
