@@ -14,8 +14,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora import open_corpus
-from uncollapse.diagnosis.profiling import Settings, View, profile_windows
+from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.verdict import recovered, trends
+from uncollapse.diagnosis.views import View
+from uncollapse.diagnosis.windows import profile_windows
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.progress import Bars
 from uncollapse.records import chunks

@@ -27,7 +27,8 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.checkpoints import fix
 from uncollapse.corpora import Balanced, Text, open_corpus
-from uncollapse.diagnosis.profiling import Settings, profile, survey
+from uncollapse.diagnosis.profiling import profile, survey
+from uncollapse.diagnosis.settings import Settings
 from uncollapse.encoders import Prepared, find_source, load
 from uncollapse.tables import TextTable
 

@@ -9,9 +9,11 @@ import pytest
 
 from synthetic import DIM, ListCorpus, PlantedEncoder, corpus
 from uncollapse.corpora import Text, portioning
-from uncollapse.diagnosis.profiling import Profile, Settings, TextColumns, profile, survey, window_lengths
+from uncollapse.diagnosis.profiling import Profile, TextColumns, profile, survey
+from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.study import diagnose, labelled, profile_rows
 from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovered, trends
+from uncollapse.diagnosis.windows import window_lengths
 from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.records import Result
 from uncollapse.reservoir import Kept, Reservoir

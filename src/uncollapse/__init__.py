@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uncollapse.attention.verification import verify as verify
     from uncollapse.checkpoints import fix as fix
     from uncollapse.corpora import open_corpus as open_corpus
-    from uncollapse.diagnosis.profiling import Settings as Settings
+    from uncollapse.diagnosis.settings import Settings as Settings
     from uncollapse.diagnosis.study import diagnose as diagnose
     from uncollapse.encoders import load as load
     from uncollapse.errors import UncollapseError as UncollapseError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "MEASURES": "measures",
     "Result": "records",
-    "Settings": "diagnosis.profiling",
+    "Settings": "diagnosis.settings",
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
     "diagnose": "diagnosis.study",

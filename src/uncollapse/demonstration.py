@@ -9,18 +9,12 @@ import numpy as np
 from uncollapse.attention.patching import patch
 from uncollapse.checkpoints import FixReport, check_target, fix
 from uncollapse.corpora import Balanced
-from uncollapse.diagnosis.profiling import (
-    Profile,
-    Settings,
-    TextSink,
-    TextSource,
-    View,
-    profile,
-    profile_windows,
-    survey,
-)
+from uncollapse.diagnosis.profiling import Profile, TextSink, TextSource, profile, survey
+from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.study import describe, labelled, profile_rows, project_all
 from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_rows, row_of, rows_of
+from uncollapse.diagnosis.views import View
+from uncollapse.diagnosis.windows import profile_windows
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.fixes import Fix
 from uncollapse.measures import MINIMUM, unit

@@ -59,7 +59,7 @@ def diagnose(
     Prints the verdict, and writes report.html (for your browser), result.json and texts.parquet (one row per text).
     """
     from uncollapse.corpora import open_corpus
-    from uncollapse.diagnosis.profiling import Settings
+    from uncollapse.diagnosis.settings import Settings
     from uncollapse.encoders import load
     from uncollapse.fixes import parse
     from uncollapse.tables import TextTable

@@ -71,7 +71,7 @@ def demo(
     from uncollapse.attention.temperature import Temperature
     from uncollapse.corpora import Balanced, open_corpus
     from uncollapse.demonstration import demonstrate
-    from uncollapse.diagnosis.profiling import Settings
+    from uncollapse.diagnosis.settings import Settings
     from uncollapse.tables import TextTable
 
     chosen = Temperature(temperature)

@@ -9,53 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.corpora import Skipped, Text, portions
-from uncollapse.encoders import Prepared, SentenceEncoder
-from uncollapse.errors import UncollapseError
-from uncollapse.measures import MINIMUM, measure_bins, unit
+from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
+from uncollapse.diagnosis.views import View, make_view
+from uncollapse.diagnosis.windows import profile_windows, window_lengths
+from uncollapse.encoders import Prepared, TextEncoder
+from uncollapse.measures import unit
 from uncollapse.moments import BinState, update_bins
 from uncollapse.progress import Advance, Reporter, Silent
-from uncollapse.records import Embeddings, LengthBins, LengthCount, chunks
-from uncollapse.resampling import REPLICATES, Estimate, document_keys, sampling_order
+from uncollapse.records import Embeddings, LengthBins, LengthCount
+from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
-
-WINDOW_MINIMUM = 50
-"""Fewest documents that nested windows rest on; a longer window that fewer documents reach is left out."""
 
 READ_ON = 4
 """How far beyond the model's limit sampled texts are kept, in limits, to tell what truncation hides."""
 
 _EDGE_SAMPLE = 4096
 _HELD_TOKENS = 1 << 13
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to measure.
-
-    Args:
-        equal_bins: number of equal-count length bins; 0 for powers of two.
-        windows: documents for the nested windows; 0 for none.
-        points: texts in the two-dimensional projection.
-        replicates: bootstrap replicates, a multiple of 4.
-        seed: of every random choice.
-        stream: keep no vectors, so that memory does not grow with the corpus.
-    """
-
-    equal_bins: int = 0
-    windows: int = 200
-    points: int = 600
-    replicates: int = REPLICATES
-    seed: int = 0
-    stream: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("equal_bins", "windows", "points", "seed"):
-            if getattr(self, name) < 0:
-                raise UncollapseError(f"{name} must be 0 or more, got {getattr(self, name)}.")
-        if 0 < self.windows < WINDOW_MINIMUM:
-            raise UncollapseError(
-                f"Nested windows need at least {WINDOW_MINIMUM} documents, got {self.windows}. Use 0 for none."
-            )
 
 
 @dataclass(frozen=True)
@@ -102,21 +71,6 @@ class TextSink(Protocol):
 
 
 @dataclass(frozen=True)
-class View:
-    """One way to look at length: measured numbers by bin.
-
-    Args:
-        name: "as_is" or "windows".
-        estimates: by bin label, by measure.
-        n_tokens: mean token count by bin label.
-    """
-
-    name: str
-    estimates: dict[str, dict[str, Estimate]]
-    n_tokens: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Profile:
     """What one model does with one corpus.
 
@@ -140,7 +94,7 @@ class Profile:
 
 
 def survey(
-    encoder: SentenceEncoder, corpus: Iterable[Text], settings: Settings, *, progress: Reporter | None = None
+    encoder: TextEncoder, corpus: Iterable[Text], settings: Settings, *, progress: Reporter | None = None
 ) -> Survey:
     """Read a corpus once without encoding it."""
     digest = hashlib.blake2b(digest_size=16)
@@ -156,7 +110,7 @@ def survey(
     return Survey(count, work, _bins(encoder, settings, lengths), digest.hexdigest())
 
 
-def _bins(encoder: SentenceEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
+def _bins(encoder: TextEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
     if not settings.equal_bins:
         return LengthBins.powers_of_two(min(encoder.max_tokens, 2**20))
     counts = np.array([document.n_tokens for document in lengths.documents()])
@@ -164,18 +118,18 @@ def _bins(encoder: SentenceEncoder, settings: Settings, lengths: Reservoir) -> L
     return LengthBins((1, *inner, encoder.max_tokens + 1))
 
 
-def _work(encoder: SentenceEncoder, text: str) -> int:
+def _work(encoder: TextEncoder, text: str) -> int:
     """About how much a text costs to encode: characters up to where truncation is sure."""
     return min(len(text), 8 * encoder.max_tokens)
 
 
-def _most_characters(encoder: SentenceEncoder) -> int:
+def _most_characters(encoder: TextEncoder) -> int:
     """Characters kept of a sampled text: memory must not grow with the longest text of a corpus."""
     return READ_ON * 8 * min(encoder.max_tokens, _HELD_TOKENS)
 
 
 def profile(
-    encoder: SentenceEncoder,
+    encoder: TextEncoder,
     corpus: Iterable[Text],
     settings: Settings,
     *,
@@ -206,7 +160,7 @@ def profile(
         for columns in reading.finished_columns():
             sink.write(columns)
     documents = reading.window_documents()
-    views = {"as_is": _view("as_is", reading.states, surveyed.bins.labels)}
+    views = {"as_is": make_view("as_is", reading.states, surveyed.bins.labels)}
     if documents:
         views["windows"] = profile_windows(encoder, documents, settings, label=label, progress=reporter)
     return Profile(
@@ -224,7 +178,7 @@ def profile(
 class _Reading:
     """What grows during the pass over a corpus."""
 
-    encoder: SentenceEncoder
+    encoder: TextEncoder
     settings: Settings
     bins: LengthBins
     keep: bool
@@ -333,72 +287,6 @@ class _Reading:
         reached = [level for level, reservoir in self.levels.items() if len(reservoir) >= WINDOW_MINIMUM]
         # One window is no curve: the shortest of two must be reached at least.
         return self.levels[max(reached)].documents() if len(reached) > 1 else ()
-
-
-def window_lengths(encoder: SentenceEncoder) -> tuple[int, ...]:
-    """Powers of two from 8 tokens (or what leaves room for 4 tokens of text), and what the model sees at most.
-
-    None for a model whose token limit cannot be set.
-    """
-    if not encoder.can_cut:
-        return ()
-    shortest, longest = max(8, encoder.n_special_tokens + 4), min(encoder.max_tokens, 2**20)
-    powers = [2**k for k in range(3, 21) if shortest <= 2**k <= longest]
-    return tuple(powers if longest in powers or longest < shortest else [*powers, longest])
-
-
-def profile_windows(
-    encoder: SentenceEncoder,
-    documents: Sequence[Kept],
-    settings: Settings,
-    *,
-    label: str = "",
-    progress: Reporter | None = None,
-) -> View:
-    """Cut the same documents to exactly n tokens, n = 8, 16, ..., and measure at each n.
-
-    What differs between bins is then the length alone and never which texts are in the bin.
-
-    Args:
-        encoder: the model; patch it first to measure a fix.
-        documents: from `Profile.documents`; all at least as long as the longest window.
-        settings: as for `profile`.
-        label: of the progress bar.
-        progress: told about every batch.
-    """
-    shortest = min(document.n_tokens for document in documents)
-    lengths = [n for n in window_lengths(encoder) if n <= shortest]
-    texts, keys = [d.text for d in documents], document_keys([d.id for d in documents])
-    states = []
-    with (progress or Silent()).track(f"nested windows{label}", len(texts) * sum(lengths), "tokens") as advance:
-        for n in lengths:
-            with encoder.window(n):
-                vectors = np.concatenate([_advance_after(_cut(encoder, b, n), n, advance) for b in chunks(texts, 64)])
-            state = BinState(encoder.dim, settings.replicates, settings.seed)
-            tokens = np.full(len(texts), n)
-            state.update(unit(vectors), keys=keys, n_tokens=tokens, truncated=np.zeros(len(texts), dtype=bool))
-            states.append(state)
-    return _view("windows", states, [str(n) for n in lengths])
-
-
-def _cut(encoder: SentenceEncoder, texts: Sequence[str], n: int) -> npt.NDArray[np.float32]:
-    return encoder.vectors(texts, np.full(len(texts), n))
-
-
-def _advance_after(vectors: npt.NDArray[np.float32], n: int, advance: Advance) -> npt.NDArray[np.float32]:
-    advance(n * len(vectors))
-    return vectors
-
-
-def _view(name: str, states: Sequence[BinState], labels: Sequence[str]) -> View:
-    filled = {label: state for label, state in zip(labels, states, strict=True) if state.count}
-    measured = measure_bins(filled, minimum=MINIMUM)
-    if name == "windows":
-        measured = {
-            label: {key: value for key, value in row.items() if key != "share_truncated"}
-            for label, row in measured.items()
-        }
-    return View(name, measured, {label: state.mean_tokens for label, state in filled.items()})
 
 
 def _offer_all(reservoir: Reservoir, batch: Sequence[Text], prepared: Prepared, seed: int) -> None:

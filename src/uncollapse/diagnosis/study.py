@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 
 from uncollapse.attention.patching import patch
-from uncollapse.diagnosis.profiling import (
-    Profile,
-    Settings,
-    Survey,
-    TextSink,
-    TextSource,
-    profile,
-    survey,
-)
+from uncollapse.diagnosis.profiling import Profile, Survey, TextSink, TextSource, profile, survey
+from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.fixes import Fix

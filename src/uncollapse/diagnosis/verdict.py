@@ -5,7 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from uncollapse.diagnosis.profiling import Profile, View
+from uncollapse.diagnosis.profiling import Profile
+from uncollapse.diagnosis.views import View
 from uncollapse.measures import MINIMUM, isotropic_effective_rank
 from uncollapse.records import Finding, Row
 from uncollapse.resampling import Estimate, difference, ratio

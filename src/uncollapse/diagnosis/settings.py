@@ -1,0 +1,39 @@
+"""How a diagnosis measures."""
+
+from dataclasses import dataclass
+
+from uncollapse.errors import UncollapseError
+from uncollapse.resampling import REPLICATES
+
+WINDOW_MINIMUM = 50
+"""Fewest documents that nested windows rest on; a longer window that fewer documents reach is left out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Args:
+        equal_bins: number of equal-count length bins; 0 for powers of two.
+        windows: documents for the nested windows; 0 for none.
+        points: texts in the two-dimensional projection.
+        replicates: bootstrap replicates, a multiple of 4.
+        seed: of every random choice.
+        stream: keep no vectors, so that memory does not grow with the corpus.
+    """
+
+    equal_bins: int = 0
+    windows: int = 200
+    points: int = 600
+    replicates: int = REPLICATES
+    seed: int = 0
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("equal_bins", "windows", "points", "seed"):
+            if getattr(self, name) < 0:
+                raise UncollapseError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if 0 < self.windows < WINDOW_MINIMUM:
+            raise UncollapseError(
+                f"Nested windows need at least {WINDOW_MINIMUM} documents, got {self.windows}. Use 0 for none."
+            )
