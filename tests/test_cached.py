@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny import save_tiny
 from uncollapse.attention.folding import fold
 from uncollapse.attention.patching import patch
 from uncollapse.encoders import CachedEncoder, cached, fingerprint, identity, load
-from uncollapse.errors import ModelError
+from uncollapse.errors import ArchitectureError, ModelError
 from uncollapse.fixes import parse
 
 TEXTS = [f"text number {i} " + "about many things " * (i % 7) for i in range(40)]
@@ -38,7 +39,9 @@ def test_cached_vectors_are_the_encoders_own(encoder, tmp_path):
 def test_equal_texts_are_encoded_once(encoder, monkeypatch):
     seen = []
     vectors = type(encoder).vectors
-    monkeypatch.setattr(type(encoder), "vectors", lambda self, texts: seen.extend(texts) or vectors(self, texts))
+    monkeypatch.setattr(
+        type(encoder), "vectors", lambda self, texts, n=None: seen.extend(texts) or vectors(self, texts, n)
+    )
     found = CachedEncoder(encoder).encode(["a b", "c", "a b"])
     assert sorted(seen) == ["a b", "c"]
     np.testing.assert_array_equal(found.vectors[0], found.vectors[2])
@@ -93,7 +96,7 @@ def test_progress_sums_to_the_work(encoder, tmp_path):
 def test_vectors_that_are_not_finite_are_never_kept(encoder, tmp_path, monkeypatch):
     broken = CachedEncoder(encoder, folder=tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(type(encoder), "vectors", lambda self, texts: np.full((len(texts), self.dim), np.nan, "f4"))
+        patched.setattr(type(encoder), "vectors", lambda self, texts, _: np.full((len(texts), self.dim), np.nan, "f4"))
         with pytest.raises(ModelError, match="must be finite"):
             broken.encode(TEXTS)
     assert np.isfinite(broken.encode(TEXTS).vectors).all()
@@ -228,6 +231,62 @@ def test_a_model_patched_by_hand_is_refused(encoder, tmp_path, kept):
     assert before.encoded == 1
 
 
+def attributes(encoder):
+    return {name: dict(vars(module)) for name, module in encoder.model.named_modules()}
+
+
+@pytest.mark.parametrize("architecture", ["bloom", "mpt", "llama4-normed", "xlnet"])
+def test_a_patch_of_numbers_and_parameters_is_refused_while_it_is_on(tmp_path, architecture):
+    encoder = load(str(save_tiny(tmp_path / "model", architecture)))
+    before, fix = attributes(encoder), parse("temperature(0.5)")
+    stock, fixed = CachedEncoder(encoder), CachedEncoder(encoder, fix)
+    vectors = stock.encode(TEXTS[:3]).vectors
+    with patch(encoder.model, fix):
+        by_hand = encoder.encode(TEXTS[:3]).vectors
+        for act in (lambda: CachedEncoder(encoder), lambda: stock.encode(["a"]), lambda: fixed.encode(["a"])):
+            with pytest.raises(ModelError, match=r"got one with a patch on its module .*pass the fix instead"):
+                act()
+    for _ in range(2):  # its own patch is none that it refuses
+        np.testing.assert_allclose(fixed.encode(TEXTS[:3]).vectors, by_hand, atol=1e-6)
+    assert np.abs(by_hand - vectors).max() > 1e-3
+    assert attributes(encoder) == before
+    assert stock.encode(TEXTS[:3]).vectors.tobytes() == vectors.tobytes()
+
+
+def test_a_model_is_refused_until_the_last_of_several_patches_is_off(encoder):
+    before = attributes(encoder)
+    stacks = [ExitStack() for _ in range(3)]
+    for stack, fix in zip(stacks, ("temperature(0.5)", "temperature(0.7)", "temperature(0.5)"), strict=True):
+        stack.enter_context(patch(encoder.model, parse(fix)))
+    for stack in stacks:
+        with pytest.raises(ModelError, match="got one with a patch"):
+            CachedEncoder(encoder)
+        stack.close()
+    assert attributes(encoder) == before
+    assert CachedEncoder(encoder).encode(["a"]).vectors.shape == (1, encoder.dim)
+
+
+def test_a_copy_made_inside_a_patch_is_refused_for_good(encoder):
+    with patch(encoder.model, parse("temperature(0.5)")):
+        own = own_copy(encoder)
+    with pytest.raises(ModelError, match="got one with a patch"):
+        CachedEncoder(own)
+    assert CachedEncoder(encoder).encode(["a"]).vectors.shape == (1, encoder.dim)
+
+
+def test_a_temperature_of_one_is_no_patch_and_an_error_leaves_no_mark(encoder):
+    with patch(encoder.model, parse("temperature(1)")):
+        found = CachedEncoder(encoder).encode(TEXTS[:3]).vectors
+    np.testing.assert_allclose(found, encoder.encode(TEXTS[:3]).vectors, atol=1e-6)
+    before = attributes(encoder)
+    for wrong in ("temperature([0.5, 0.5])", "temperature([[0.5], [0.5], [0.5]])"):
+        with pytest.raises(ArchitectureError), patch(encoder.model, parse(wrong)):
+            pass
+    with pytest.raises(KeyError), patch(encoder.model, parse("temperature(0.5)")):
+        raise KeyError
+    assert attributes(encoder) == before
+
+
 def test_a_hook_of_unknown_effect_is_refused_only_where_vectors_are_kept(encoder, tmp_path):
     own = own_copy(encoder)
     handle = inner(own).register_forward_hook(lambda *_: None)
@@ -240,12 +299,16 @@ def test_a_hook_of_unknown_effect_is_refused_only_where_vectors_are_kept(encoder
         CachedEncoder(own, folder=tmp_path)
 
 
-def test_hooks_of_the_libraries_themselves_are_let_through(encoder, tmp_path):
-    own = own_copy(encoder)
-    hook = lambda *_: None  # noqa: E731
-    hook.__module__ = "transformers.utils.output_capturing"
-    inner(own).register_forward_hook(hook)
-    CachedEncoder(own, folder=tmp_path).encode(["a"])
+@pytest.mark.parametrize("owner", ["torch.nn", "transformers.utils", "sentence_transformers", "accelerate.hooks"])
+def test_hooks_of_the_libraries_themselves_are_let_through(encoder, tmp_path, owner):
+    own, calls = own_copy(encoder), []
+    hook = lambda *_: calls.append(1)  # noqa: E731
+    hook.__module__ = owner
+    inner(own).embeddings.register_forward_hook(hook)
+    hooked = CachedEncoder(own, folder=tmp_path)
+    np.testing.assert_allclose(hooked.encode(TEXTS).vectors, encoder.encode(TEXTS).vectors, atol=1e-6)
+    assert (hooked.encoded, hooked.reused) == (len(set(TEXTS)), 0)
+    assert calls, "the hook was on"
 
 
 def test_equal_texts_get_equal_rows_in_their_order(encoder, tmp_path):
@@ -263,7 +326,7 @@ def test_no_text_gives_no_vector(encoder, tmp_path):
 
 
 def test_a_long_text_is_not_shown_whole(encoder, monkeypatch):
-    monkeypatch.setattr(type(encoder), "vectors", lambda self, texts: np.full((len(texts), self.dim), np.nan, "f4"))
+    monkeypatch.setattr(type(encoder), "vectors", lambda self, texts, _: np.full((len(texts), self.dim), np.nan, "f4"))
     with pytest.raises(ModelError, match="text 'my own words my own") as caught:
         CachedEncoder(encoder).encode(["my own words " * 10_000])
     assert len(str(caught.value)) < 400

@@ -120,6 +120,62 @@ def test_truncation_stands_beside_every_score(result, encoder):
         assert sum(row.n for row in rows) == sum(len(one.texts) for one in counted)
 
 
+SINGLY = "n counts {} taken singly, though most are linked through what they share"
+
+
+def linked(kind):
+    """A task of 40 items, most of which share a text."""
+    if kind == "pairs":
+        first, second = sentences(40, 2), sentences(40, 3)
+        return Similarity("sts", "test", ("a man",) * 30 + first[30:], second, np.arange(40.0) % 7)
+    one = retrieval()
+    return replace(one, judgements={query: {**grades, "d79": 1} for query, grades in one.judgements.items()})
+
+
+@pytest.mark.parametrize("kind", ["queries", "pairs"])
+def test_rows_say_where_linked_items_are_taken_singly(encoder, kind):
+    found = evaluate(encoder, [linked(kind)], FIXES[:1], plan=PLAN)
+    (task,) = found.about["tasks"]
+    assert any("cannot be grouped" in note for note in task["notes"])
+    assert "n_groups" not in task
+    of_groups = [row for row in found.rows if row.measure not in ("share_truncated", "share_of_corpus")]
+    assert len(of_groups) > 10
+    assert all(row.note.split("; ")[-1] == SINGLY.format(kind) for row in of_groups)
+    assert {row.n for row in of_groups if row.view == "overall" and row.measure.endswith("_gain")} == {40}
+    others = [row for row in found.rows if row not in of_groups]
+    assert others
+    assert not any("singly" in row.note for row in others)
+
+
+def test_rows_of_runs_say_it_too_and_rows_of_groups_do_not(result):
+    one = linked("queries")
+    lengths = {name: len(text) for name, text in zip(one.documents.ids, one.documents.texts, strict=True)}
+    scores = {query: {name: 1.0 / n for n, name in enumerate(grades, 1)} for query, grades in one.judgements.items()}
+    run = Run.from_scores("a", scores)
+    found = evaluate_runs([run], one.judgements, lengths, name="x", plan=PLAN)
+    (row,) = found.select(measure="ndcg@10", view="overall")
+    assert row.note.endswith(SINGLY.format("queries"))
+    assert not any("singly" in row.note for row in result.rows)
+
+
+@pytest.mark.parametrize("named", ["euclidean", "manhattan"])
+def test_a_model_that_compares_distances_is_told_to_be_ranked_by_cosine(encoder, monkeypatch, named):
+    said = f"the model names {named} as its similarity; here documents are ranked by cosine"
+    plain = score_task(retrieval(), CachedEncoder(encoder))
+    monkeypatch.setattr(encoder.model, "similarity_fn_name", named)
+    found = score_task(retrieval(), CachedEncoder(encoder))
+    assert [note for note in found.notes if note.startswith(said)]
+    np.testing.assert_array_equal(found.ranked.top, plain.ranked.top)
+    task = evaluate(encoder, [retrieval()], plan=PLAN).about["tasks"][0]
+    assert [note for note in task["notes"] if note.startswith(said)]
+
+
+@pytest.mark.parametrize("named", ["cosine", "dot"])
+def test_nothing_is_said_of_a_similarity_that_is_used(encoder, monkeypatch, named):
+    monkeypatch.setattr(encoder.model, "similarity_fn_name", named)
+    assert not [note for note in score_task(retrieval(), CachedEncoder(encoder)).notes if "similarity" in note]
+
+
 def test_length_bias_is_given_for_rankings_with_its_change(result):
     names = {row.measure for row in result.select(dataset="docs/test")}
     assert {"length_ratio@10", "length_ratio@10_change"} <= names

@@ -36,7 +36,7 @@ def test_the_value_is_that_of_the_items_as_they_are() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     values, groups = np.random.default_rng(2).random(50), [f"g{i // 3}" for i in range(50)]
     whole = resampled(weighted_mean, [values], groups=groups, replicates=100, seed=1)
-    monkeypatch.setattr("uncollapse.evaluation.statistics.intervals._HELD", 350)
+    monkeypatch.setattr("uncollapse.evaluation.statistics.intervals.HELD", 350)
     parts = resampled(weighted_mean, [values], groups=groups, replicates=100, seed=1)
     again = resampled(weighted_mean, [values], groups=[*groups, "new"][:50], replicates=104, seed=1)
     assert_close(parts, whole)

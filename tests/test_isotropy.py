@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from test_measures import make_keys, make_raw, make_state, population
+from bin_states import make_keys, make_raw, make_state, population
 from tolerances import assert_close
 from uncollapse.errors import ModelError
 from uncollapse.measures import (

@@ -8,46 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bin_states import make_keys, make_raw, make_state, naive_vectors, population
 from tolerances import FLOAT32, FLOAT64, assert_close
-from uncollapse.errors import ModelError, UncollapseError
-from uncollapse.measures import (
-    MEASURES,
-    Measure,
-    centroid_distance,
-    effective_rank,
-    equal_n,
-    mean_cosine,
-    measure_bins,
-    share_truncated,
-    uniformity,
-    unit,
-)
-from uncollapse.moments import BinState, Moments
-from uncollapse.resampling import difference, document_keys, poisson_weights
+from uncollapse.errors import UncollapseError
+from uncollapse.measures import MEASURES, Measure, effective_rank, equal_n, measure_bins, share_truncated, unit
+from uncollapse.moments import BinState
+from uncollapse.resampling import difference
 
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 bootstrapped = pytest.mark.parametrize(
     "measure", [row for row in MEASURES.values() if row.name != "share_truncated"], ids=lambda row: row.name
 )
-
-
-def make_keys(n, name="doc"):
-    return document_keys([f"{name} {i}" for i in range(n)])
-
-
-def make_raw(n=60, dim=8, drift=0.7, seed=0):
-    """Directions around a drift, along some axes more than along others."""
-    generator = np.random.default_rng(seed)
-    spread = np.arange(1, dim + 1) ** -0.5
-    return generator.standard_normal((n, dim)) * spread + drift * spread
-
-
-def make_state(raw, *, keys=None, replicates=64, truncated=None, seed=0):
-    keys = make_keys(len(raw)) if keys is None else keys
-    truncated = np.arange(len(raw)) % 3 == 0 if truncated is None else truncated
-    state = BinState(dim=raw.shape[1], replicates=replicates, seed=seed)
-    state.update(unit(raw), keys=keys, n_tokens=np.arange(len(raw)), truncated=truncated)
-    return state
 
 
 def compute(measure, raw, **options):
@@ -61,11 +32,6 @@ def assert_same(a, b, tolerance):
 
 
 # --- naive float64 loops
-
-
-def naive_vectors(state):
-    vectors = state.sample.vectors.astype(np.float64)
-    return [vector / math.sqrt(sum(x * x for x in vector)) for vector in vectors]
 
 
 def naive_pairs(state, f):
@@ -202,14 +168,6 @@ def test_vectors_that_are_all_equal(measure, n):
         assert_close([estimate.low, estimate.high], [ONE_POINT[measure.name]] * 2, tolerance)
 
 
-def population(generator, n, dim=8, clusters=12):
-    """Unequal clusters around a common drift, of unequal width: skewed, heavy-tailed, of known law."""
-    centres = np.random.default_rng(6).standard_normal((clusters, dim))
-    which = generator.choice(clusters, n, p=np.arange(1, clusters + 1) / (clusters * (clusters + 1) / 2))
-    width = generator.gamma(2, 0.4, (n, 1))
-    return centres[which] + 0.5 + width * generator.standard_normal((n, dim))
-
-
 SIMULATIONS, DOCUMENTS = 200, 80
 
 
@@ -246,88 +204,6 @@ def test_intervals_cover_and_are_no_wider_than_they_must_be(measure, simulated):
 def test_mean_cosine_is_unbiased(simulated):
     values = np.array([e.value for e in simulated["mean_cosine"]])
     assert abs(values.mean() - true_mean_cosine()) < 3.5 * values.std() / math.sqrt(SIMULATIONS)
-
-
-# --- similarity
-
-
-def test_replicates_are_loops_over_drawn_documents_without_pairs_of_one_document():
-    state = make_state(make_raw(12), replicates=8)
-    drawn = poisson_weights(state.sample.keys, 8).astype(int)
-    vectors = naive_vectors(state)
-    for b in range(8):
-        multiset = [i for i in range(12) for _ in range(drawn[i, b])]
-        pairs = [(i, j) for i, j in itertools.permutations(multiset, 2) if i != j]
-        cosine = np.mean([vectors[i] @ vectors[j] for i, j in pairs])
-        energy = np.mean([math.exp(-2 * ((vectors[i] - vectors[j]) ** 2).sum()) for i, j in pairs])
-        assert_close(mean_cosine(state.moments).replicates[b], cosine, FLOAT32)
-        assert_close(centroid_distance(state.moments).replicates[b], math.sqrt(1 - cosine), FLOAT32)
-        assert_close(uniformity(*state.head(12)).replicates[b], math.log(energy), FLOAT32)
-
-
-def test_replicates_of_the_mean_cosine_do_not_lie_above_it():
-    n = 50
-    estimate = mean_cosine(make_state(np.random.default_rng(9).standard_normal((n, 16)), replicates=256).moments)
-    # counting a document drawn twice as a pair of cosine 1 would lift them by 1 / n
-    assert abs(estimate.replicates.mean() - estimate.value) < 0.2 / n
-
-
-def test_isotropic_vectors_have_no_mean_cosine():
-    estimate = mean_cosine(make_state(np.random.default_rng(10).standard_normal((2000, 64))).moments)
-    assert abs(estimate.value) < 4 * math.sqrt(2 / 64) / 2000
-    assert estimate.low < 0 < estimate.high
-
-
-def test_the_centroid_distance_is_the_mean_cosine_as_a_length():
-    moments = make_state(make_raw()).moments
-    vectors = np.array(naive_vectors(make_state(make_raw())))
-    spread = np.square(vectors - vectors.mean(axis=0)).sum() / 59
-    assert_close(centroid_distance(moments).value, math.sqrt(spread))
-    assert_close(centroid_distance(moments).value ** 2, 1 - mean_cosine(moments).value)
-
-
-def test_unit_keeps_directions():
-    raw = make_raw(3000).astype(np.float32)
-    units = unit(raw)
-    assert units.dtype == np.float32
-    assert_close(np.linalg.norm(units.astype(np.float64), axis=1), 1, 1e-7)
-    assert_close(units * np.linalg.norm(raw, axis=1, keepdims=True), raw, FLOAT32)
-    assert_close(unit(units), units, 1e-7)
-
-
-@pytest.mark.parametrize(("dtype", "least", "most"), [(np.float32, 1e-45, 3e38), (np.float64, 1e-300, 1e300)])
-def test_unit_takes_the_smallest_and_largest_vectors(dtype, least, most):
-    extremes = np.array([[least, least], [most, most]], dtype)
-    assert_close(unit(extremes), math.sqrt(0.5), FLOAT32)
-
-
-@pytest.mark.parametrize(
-    ("value", "what"), [(0, "is all zeros"), (np.nan, "holds NaN or inf"), (np.inf, "holds NaN or inf")]
-)
-def test_vectors_without_direction_are_refused_by_row(value, what):
-    raw = np.ones((2000, 3))
-    raw[1500] = value
-    with pytest.raises(ModelError, match=rf"row 1500 \(counted from 0\) {what}.*zeros come from empty texts"):
-        unit(raw)
-    with pytest.raises(ModelError, match="row 11500"):
-        unit(raw, first=10_000)
-
-
-def test_unit_wants_a_matrix():
-    with pytest.raises(ModelError, match=r"shape \[texts, dim\], got shape \[3\]"):
-        unit(np.ones(3))
-
-
-@pytest.mark.parametrize("measure", [mean_cosine, centroid_distance])
-def test_one_document_makes_no_pair(measure):
-    with pytest.raises(ModelError, match=r"2 documents, but the bin holds 0\. Widen"):
-        measure(Moments(dim=2))
-
-
-def test_tiny_bins_have_a_value_and_no_interval():
-    estimate = mean_cosine(make_state(make_raw(2)).moments)
-    assert estimate.low is None
-    assert "bootstrap replicates are undefined" in estimate.note
 
 
 # --- truncation

@@ -171,7 +171,7 @@ def test_blocks_change_nothing_but_the_draw(
 ) -> None:
     differences = np.random.default_rng(8).normal(0.1, 1, n)
     whole = randomisation_test(differences, names(n), resamples=resamples)
-    monkeypatch.setattr("uncollapse.evaluation.statistics.significance._HELD", 64 * n + 1)
+    monkeypatch.setattr("uncollapse.evaluation.statistics.significance.HELD", 64 * n + 1)
     assert abs(randomisation_test(differences, names(n), resamples=resamples) - whole) <= tolerance
 
 

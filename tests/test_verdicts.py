@@ -40,6 +40,12 @@ def test_helps_and_hurts_need_both_the_test_and_the_interval(row, kind, title):
     assert (first.kind, first.title) == (kind, title)
 
 
+def test_a_gain_is_told_from_whatever_came_first():
+    first = replace(SCORE, value=0.3, fix="bm25")
+    (found, *_) = judge([first, SCORE, gain(0.02, 0.01, 0.03, 0.001)], [TASK], ["bm25", FIX], "bm25")
+    assert found.sentence.startswith("nDCG@10 goes from 0.300 to 0.320")
+
+
 def test_a_raw_p_value_never_decides():
     row = replace(gain(0.02, 0.001, 0.04, 0.04), p_holm=0.3)
     assert said(row)[0].kind == "unknown"

@@ -15,6 +15,10 @@ from uncollapse.attention.stamps import refuse_folded
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import ArchitectureError
 
+MARK = "_temperatures_on"
+"""Attribute that a transformers model has only while it is patched: the temperatures, one a `with`. Hooks alone would
+not tell, since on some architectures only numbers and parameters are changed."""
+
 
 @contextmanager
 def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
@@ -24,6 +28,8 @@ def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
     SDPA, flash, flex), padded or packed. Parameters that are no layer's output (sinks, relative biases of XLNet) and
     plain numbers (soft-cap) are set and restored. Works wherever `fold` does, and on some models that cannot fold.
     A compiled model is refused, since its graph would ignore the patch; so is one with a temperature in its weights.
+    Inside the `with` the model bears a mark, by which an evaluation refuses to take its vectors for
+    those of the model as it came.
 
     Args:
         model: a transformers model, or one that holds it, such as a SentenceTransformer.
@@ -43,12 +49,27 @@ def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
     factors = temperature.factors(sites)
     with ExitStack() as undo:
         if not temperature.is_identity:
+            _mark(backbone(model), temperature, undo)
             for site in sites:
                 for term in site.terms:
                     _patch_term(site, term, factors, undo)
             _patch_bias(backbone(model), sites, factors, undo)
             _count_calls(backbone(model), sites, undo)
         yield model
+
+
+def _mark(model: PreTrainedModel, temperature: Temperature, undo: ExitStack) -> None:
+    setattr(model, MARK, (*getattr(model, MARK, ()), temperature))
+    undo.callback(_unmark, model, temperature)
+
+
+def _unmark(model: PreTrainedModel, temperature: Temperature) -> None:
+    left = list(getattr(model, MARK))
+    left.remove(temperature)
+    if left:
+        setattr(model, MARK, tuple(left))
+    else:
+        delattr(model, MARK)
 
 
 def _patch_term(site: Site, term: Term, factors: dict[int, torch.Tensor], undo: ExitStack) -> None:

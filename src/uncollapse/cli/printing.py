@@ -94,7 +94,7 @@ def say_notes(notes: tuple[str, ...], quiet: bool) -> None:
 def _scores(result: "Result") -> Table:
     """The score of every task, and under it what each fix adds."""
     stock, *fixes = result.about["fixes"]
-    caption = "[dim]n counts independent groups; intervals are 95 %; p is corrected for the number of comparisons[/]"
+    caption = "[dim]n counts independent groups, or items where a row's note says so; intervals are 95 %; p is corrected for the number of comparisons[/]"
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
     for heading in ("task", "score", "value", "interval", "n", "p"):
         table.add_column(heading, overflow="fold")

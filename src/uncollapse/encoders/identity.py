@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from uncollapse.attention.patching import MARK
 from uncollapse.errors import ModelError
 
 _KNOWN: WeakKeyDictionary[nn.Module, tuple[list[object], str]] = WeakKeyDictionary()
@@ -121,9 +122,11 @@ def _config(module: nn.Module) -> Any:
 
 
 def _hooks(model: nn.Module) -> Iterator[tuple[str, object]]:
+    """What acts on each module beside its own code: temperatures that are patched on, hooks, another `forward`."""
     for name, module in model.named_modules():
         replaced = [vars(module)["forward"]] if "forward" in vars(module) else []
-        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values(), *replaced):
+        hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+        for hook in (*vars(module).get(MARK, ()), *hooks, *replaced):
             yield name, hook
 
 

@@ -1,15 +1,17 @@
 """Rows of a task under several fixes: scores by length, paired gains with tests, length bias, truncation."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from uncollapse.evaluation.bias.figures import LengthBias, bias_rows, length_bias
 from uncollapse.evaluation.scoring import Scored
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.statistics.metrics import METRICS, gain, score
+from uncollapse.evaluation.statistics.metrics import METRICS
+from uncollapse.evaluation.statistics.scores import gain, score
 from uncollapse.evaluation.statistics.significance import REPLICATES, RESAMPLES, holm
 from uncollapse.evaluation.strata import Stratum, cut_by_length
 from uncollapse.records import Item, Row
@@ -72,7 +74,8 @@ def compare(dataset: str, main: str, scored: Mapping[str, Scored], plan: Plan) -
         for fix, one in scored.items()
         if one.ranked
     }
-    rows = (*_score_rows(main, scored, plan), *_bias_rows(biases), *_cut_rows(scored))
+    numbers = chain(_score_rows(main, scored, plan), _bias_rows(biases))
+    rows = (*_counted(numbers, next(iter(scored.values())).sheets[0]), *_cut_rows(scored))
     undefined = {name: why for bias in biases.values() for name, why in bias.missing.items()}
     return Comparison(tuple(replace(row, dataset=dataset) for row in rows), undefined)
 
@@ -99,6 +102,15 @@ def items_of(dataset: str, main: str, scored: Mapping[str, Scored], *, most: int
         )
         for i in chosen.tolist()
     )
+
+
+def _counted(rows: Iterable[Row], first: Sheet) -> Iterator[Row]:
+    """The rows of which n counts groups, with a note where every group is a single item although items are linked."""
+    said = f"n counts {first.items} taken singly, though most are linked through what they share"
+    for row in rows:
+        counts_groups = row.measure != "share_of_corpus"  # that counts documents
+        noted = "; ".join(part for part in (row.note, said) if part)
+        yield replace(row, note=noted) if first.singly and counts_groups else row
 
 
 def _by_item(sheet: Sheet, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -116,7 +116,17 @@ def _score_retrieval(
         seed=seed,
     )
     cut = {"documents": _cut(documents), "queries": _cut(queries)}
-    return Scored(ranking_sheets(ranking), ranking, cut, ranking.notes)
+    return Scored(ranking_sheets(ranking), ranking, cut, (*ranking.notes, *_another_similarity(encoder)))
+
+
+def _another_similarity(encoder: CachedEncoder) -> tuple[str, ...]:
+    named = str(encoder.encoder.model.similarity_fn_name)
+    if named in ("cosine", "dot"):
+        return ()
+    return (
+        f"the model names {named} as its similarity; here documents are ranked by cosine, which compares the "
+        "directions of vectors and not their distances",
+    )
 
 
 def _score_pairs(task: Similarity | PairClassification, first: Embeddings, second: Embeddings) -> Scored:
@@ -133,6 +143,7 @@ def _score_pairs(task: Similarity | PairClassification, first: Embeddings, secon
         columns={"cosine": cosine, **truth},
         snippets=beginnings(f"{a} | {b}" for a, b in zip(task.first, task.second, strict=True)),
         notes=(said,) if said else (),
+        singly=bool(said),
     )
     return Scored((sheet,), cut={"texts": _cut(first, second)}, notes=sheet.notes)
 

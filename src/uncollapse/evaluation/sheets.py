@@ -37,6 +37,8 @@ class Sheet:
         columns: float64 [lines] or [lines, experiments] each, such as `ndcg@10`, or `cosine` beside `gold`.
         snippets: the beginning of each line's text, for people.
         notes: what a reader must know.
+        singly: whether every line is a group of its own although what lines share links most of them; n then counts
+            lines that are not independent.
     """
 
     items: str
@@ -47,6 +49,7 @@ class Sheet:
     columns: Mapping[str, npt.NDArray[np.float64]]
     snippets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    singly: bool = False
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}

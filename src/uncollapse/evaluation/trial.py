@@ -1,8 +1,7 @@
 """A whole trial: every task under the stock model and under every fix, as one result."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +34,66 @@ class Sink(Protocol):
     """Where the scores of every item go."""
 
     def write(self, dataset: str, fix: str, scored: Scored) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one data set adds to a result."""
+
+    rows: tuple[Row, ...]
+    items: tuple[Item, ...]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What the data sets of one trial share, be it of fixes or of runs.
+
+    Args:
+        name: of the model, or of the first run.
+        plan: how numbers are made.
+        sink: gets the scores of every item.
+        reporter: shows how far the work is.
+        most: items of a data set kept for the eye.
+    """
+
+    name: str
+    plan: Plan
+    sink: Sink
+    reporter: Reporter
+    most: int
+
+    def examine(self, facts: Mapping[str, Any], scored: Mapping[str, Scored]) -> _Part:
+        """Compare the settings on one data set; `facts` is what a reader is told about it."""
+        dataset, main = facts["dataset"], facts["main"]
+        with self.reporter.track(f"comparing {dataset}", None, "numbers") as advance:
+            compared = compare(dataset, main, scored, self.plan)
+            advance(len(compared.rows))
+        rows = tuple(replace(row, model=self.name) for row in compared.rows)
+        items = items_of(dataset, main, scored, most=self.most, seed=self.plan.seed)
+        for fix, one in scored.items():
+            self.sink.write(dataset, fix, one)
+        return _Part(rows, items, {**facts, "undefined": compared.undefined})
+
+    def conclude(
+        self, parts: Sequence[_Part], fixes: list[str], *, subject: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> Result:
+        """The result of all data sets; `subject` is what was tried, `facts` whatever else a reader is told."""
+        rows = tuple(row for part in parts for row in part.rows)
+        tasks = [part.about for part in parts]
+        return Result(
+            rows=rows,
+            verdict=judge(rows, tasks, fixes, self.name),
+            items=tuple(item for part in parts for item in part.items),
+            about={
+                "title": _title(self.name, fixes),
+                **subject,
+                "tasks": tasks,
+                "fixes": fixes,
+                **_describe_plan(self.plan),
+                **facts,
+            },
+        )
 
 
 def evaluate(
@@ -70,41 +129,22 @@ def evaluate(
     >>> result = evaluate(load("minilm"), tasks, [parse("temperature(0.9)")])  # doctest: +SKIP
     >>> row = result.select(measure="ndcg@10_gain", view="overall")[0]  # doctest: +SKIP
     """
-    plan, reporter = plan or Plan(), progress or Silent()
     settings = _settings(encoder, fixes)
     encoders = {name: CachedEncoder(encoder, fix, folder=cache) for name, fix in settings.items()}
     _check_tasks(tasks)
-    rows: list[Row] = []
-    items: list[Item] = []
-    about: list[dict[str, Any]] = []
-    for task in tasks:
-        dataset = label(task)
-        scored = dict(_score_all(task, dataset, encoders, plan, reporter))
-        with reporter.track(f"comparing {dataset}", None, "numbers") as advance:
-            compared = compare(dataset, task.main, scored, plan)
-            advance(len(compared.rows))
-        rows += [replace(row, model=encoder.name) for row in compared.rows]
-        items += items_of(dataset, task.main, scored, most=MOST_ITEMS // len(tasks), seed=plan.seed)
-        about.append({**describe(task, scored), "limit_tokens": encoder.max_tokens, "undefined": compared.undefined})
-        for fix, one in scored.items():
-            (sink or Nowhere()).write(dataset, fix, one)
+    most = MOST_ITEMS // len(tasks)
+    trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most)
+    parts = [_try(task, encoders, trial) for task in tasks]
     notes = (*encoder.notes, *(note for one in encoders.values() for note in one.notes))
-    return Result(
-        rows=tuple(rows),
-        verdict=judge(rows, about, list(settings), encoder.name),
-        items=tuple(items),
-        about={
-            "title": _title(encoder.name, list(settings)),
-            "model": describe_model(encoder),
-            "tasks": about,
-            "fixes": list(settings),
-            **_describe_plan(plan),
-            "vectors": {
-                "encoded": sum(one.encoded for one in encoders.values()),
-                "from the cache": sum(one.reused for one in encoders.values()),
-            },
-            "notes": list(dict.fromkeys(notes)),
-        },
+    counts = {
+        "encoded": sum(one.encoded for one in encoders.values()),
+        "from the cache": sum(one.reused for one in encoders.values()),
+    }
+    return trial.conclude(
+        parts,
+        list(settings),
+        subject={"model": describe_model(encoder)},
+        facts={"vectors": counts, "notes": list(dict.fromkeys(notes))},
     )
 
 
@@ -133,7 +173,6 @@ def evaluate_runs(
         CorpusError: no relevant document, a document or judged query without a length, a run without any judged
             query, or two runs of one name.
     """
-    plan = plan or Plan()
     judged = {query: grades for query, grades in judgements.items() if max(grades.values(), default=0) > 0}
     if not runs or not judged:
         raise CorpusError(
@@ -143,31 +182,13 @@ def evaluate_runs(
     _check_names(runs)
     rankings = {_run_name(run, i): read_ranking(run, judged, lengths, query_lengths) for i, run in enumerate(runs)}
     scored = {fix: Scored(ranking_sheets(one), one, {}, one.notes) for fix, one in rankings.items()}
-    compared = compare(name, Retrieval.main, scored, plan)
-    about = {
-        **_describe_retrieved(next(iter(rankings.values()))),
-        "dataset": name,
-        "main": Retrieval.main,
-        "undefined": compared.undefined,
-    }
-    for fix, one in scored.items():
-        (sink or Nowhere()).write(name, fix, one)
-    rows = tuple(replace(row, model=runs[0].name) for row in compared.rows)
+    trial = _Trial(runs[0].name, plan or Plan(), sink or Nowhere(), Silent(), MOST_ITEMS)
+    facts = {"dataset": name, "kind": Retrieval.kind, "main": Retrieval.main, **_describe_retrieved(rankings[STOCK])}
+    part = trial.examine({**facts, "notes": _notes_of_runs(runs, list(rankings.values()))}, scored)
     left_out = len(judgements) - len(judged)
     notes = [f"{left_out} queries without a relevant document were left out"] if left_out else []
-    return Result(
-        rows=rows,
-        verdict=judge(rows, [about], list(scored), runs[0].name),
-        items=items_of(name, Retrieval.main, scored, most=MOST_ITEMS, seed=plan.seed),
-        about={
-            "title": _title(runs[0].name, list(scored)),
-            "runs": [run.name for run in runs],
-            "tasks": [{**about, "notes": _notes_of_runs(runs, list(rankings.values()))}],
-            "fixes": list(scored),
-            **_describe_plan(plan),
-            "notes": notes,
-        },
-    )
+    subject = {"runs": [run.name for run in runs]}
+    return trial.conclude([part], list(scored), subject=subject, facts={"notes": notes})
 
 
 def label(task: Task) -> str:
@@ -190,11 +211,11 @@ def describe(task: Task, scored: Mapping[str, Scored]) -> dict[str, Any]:
 
 def _describe_retrieved(ranking: Retrieved) -> dict[str, Any]:
     ranked = ranking.ranked
+    groups = {} if ranking.singly else {"n_groups": len(set(ranked.groups))}
     return {
-        "kind": Retrieval.kind,
         "n_documents": len(ranked.lengths),
         "n_queries": len(ranked),
-        "n_groups": len(set(ranked.groups)),
+        **groups,
         "n_judged": len(ranked.judged),
         "n_relevant": int((ranked.judged.grade > 0).sum()),
     }
@@ -220,16 +241,16 @@ def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix]) -> dict[str, Fix |
     return settings
 
 
-def _score_all(
-    task: Task, dataset: str, encoders: Mapping[str, CachedEncoder], plan: Plan, reporter: Reporter
-) -> Iterator[tuple[str, Scored]]:
-    texts = texts_of(task)
+def _try(task: Task, encoders: Mapping[str, CachedEncoder], trial: _Trial) -> _Part:
+    """One task under every setting."""
+    texts, scored = texts_of(task), {}
     for fix, encoder in encoders.items():
-        work = sum(encoder.work(part) for _, part in texts)
-        what = f"{fix}" if fix != STOCK else dataset
-        with ExitStack() as stack:
-            advance = stack.enter_context(reporter.track(what, work, "characters"))
-            yield fix, score_task(task, encoder, approximate=plan.approximate, seed=plan.seed, advance=advance)
+        what = label(task) if fix == STOCK else fix
+        with trial.reporter.track(what, sum(encoder.work(part) for _, part in texts), "characters") as advance:
+            scored[fix] = score_task(
+                task, encoder, approximate=trial.plan.approximate, seed=trial.plan.seed, advance=advance
+            )
+    return trial.examine({**describe(task, scored), "limit_tokens": encoders[STOCK].max_tokens}, scored)
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

@@ -31,8 +31,9 @@ def judge(rows: Rows, tasks: Sequence[Mapping[str, Any]], fixes: Sequence[str], 
         name: of the model.
     """
     findings = []
-    for fix in fixes[1:]:
-        gains = [found for task in tasks if (found := _gain(rows, task, fix))]
+    stock, *others = fixes
+    for fix in others:
+        gains = [found for task in tasks if (found := _gain(rows, task, fix, stock))]
         by_bin = [found for task in tasks if (found := _by_bin(rows, task, fix))]
         if len(tasks) > 1:  # what is not sure is counted, and stands in the table
             sure = [found for found in gains if found.kind in ("good", "bad")]
@@ -40,7 +41,7 @@ def judge(rows: Rows, tasks: Sequence[Mapping[str, Any]], fixes: Sequence[str], 
         else:
             findings += [*gains, *by_bin]
     for task in tasks:
-        findings += _of_stock(rows, task, fixes[0], name)
+        findings += _of_stock(rows, task, stock, name)
     return tuple(findings)
 
 
@@ -49,13 +50,13 @@ def _select(rows: Rows, task: Mapping[str, Any], measure: str, **keys: str) -> l
     return [row for row in rows if all(getattr(row, key) == value for key, value in wanted.items())]
 
 
-def _gain(rows: Rows, task: Mapping[str, Any], fix: str) -> Finding | None:
+def _gain(rows: Rows, task: Mapping[str, Any], fix: str, stock: str) -> Finding | None:
     """Whether a fix changes the score that counts."""
     found = _select(rows, task, f"{task['main']}_gain", view="overall", fix=fix)
     if not found:
         return None
     row, metric, dataset = found[0], METRICS[task["main"]].title, task["dataset"]
-    before = _select(rows, task, task["main"], view="overall", fix="none")[0]
+    before = _select(rows, task, task["main"], view="overall", fix=stock)[0]
     moved = f"{metric} goes from {before.value:.3f} to {before.value + row.value:.3f}, {_signed(row)}{_test(row)}."
     if row.low == row.high == 0:
         return Finding(f"{fix} changes nothing on {dataset}", f"Every score is as before (n = {row.n}).")

@@ -33,6 +33,7 @@ class Retrieved:
         query_lengths: tokens of each query; None where they are not known.
         snippets: the beginning of each query's text; empty where it is not known.
         notes: what a reader must know.
+        singly: whether every query is a group of its own although shared documents link most of them.
     """
 
     ranked: Ranked
@@ -40,6 +41,7 @@ class Retrieved:
     query_lengths: Ints | None = None
     snippets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    singly: bool = False
 
 
 def rank_documents(
@@ -55,7 +57,7 @@ def rank_documents(
     """Rank the documents of a task by inner product with each query.
 
     Of equal scores the larger id comes first, as trec_eval has it. A query that lies among the documents itself (same
-    id, and its text in the document's) does not find itself.
+    id and same text, a title before it apart) does not find itself.
 
     Args:
         task: its judgements.
@@ -84,7 +86,7 @@ def rank_documents(
     notes += [said] if said else []
     if copies := int((own >= 0).sum()):
         notes.append(f"{copies} queries are documents themselves and were not allowed to find themselves")
-    return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes))
+    return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes), bool(said))
 
 
 def _search(
@@ -146,7 +148,7 @@ def read_ranking(
     )  # fmt: skip
     notes = (*run.notes, *([said] if said else []), *_coverage(run, judgements))
     known = None if query_lengths is None else np.array([query_lengths[name] for name in queries], np.int64)
-    return Retrieved(ranked, ids, known, (), notes)
+    return Retrieved(ranked, ids, known, (), notes, bool(said))
 
 
 def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
@@ -167,6 +169,7 @@ def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
         columns=columns,
         snippets=ranking.snippets,
         notes=ranking.notes,
+        singly=ranking.singly,
     )
     return queries, _relevant_sheet(ranking)
 
@@ -184,6 +187,7 @@ def _relevant_sheet(ranking: Retrieved) -> Sheet:
         columns={f"found@{FOUND_AT}": ((rank > 0) & (rank <= FOUND_AT)).astype(np.float64)},
         snippets=tuple(ranking.snippets[q] for q in query) if ranking.snippets else (),
         notes=ranking.notes,
+        singly=ranking.singly,
     )
 
 

@@ -10,15 +10,12 @@ import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS, REPLICATES, numbered_groups
-from uncollapse.evaluation.statistics.weighted import Floats, weighted_mean
+from uncollapse.evaluation.statistics.weighted import HELD, ROUNDING, Floats, weighted_mean
 from uncollapse.records import FloatArray
 from uncollapse.resampling import Estimate, document_keys, poisson_weights
 
 Statistic = Callable[..., Floats]
 """A number under weights: from columns [items, ...] and weights [items, replicates] to [replicates]."""
-
-_HELD = 1 << 21  # numbers of one temporary array: 16 MB of float64
-_ROUNDING = 1e-12
 
 
 def estimate(
@@ -89,7 +86,7 @@ def resampled(
     if len(set(groups)) < MIN_GROUPS:
         return np.empty(0)
     counts, group = _drawn(tuple(groups), replicates, seed)
-    block = max(1, _HELD // len(group))
+    block = max(1, HELD // len(group))
     starts = range(0, replicates, block)
     return np.concatenate(
         [statistic(*columns, counts[:, first : first + block].astype(np.float64)[group]) for first in starts]
@@ -110,7 +107,7 @@ def interval(value: float, replicates: Floats, *, n: int, level: float = 0.95) -
     tail = ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2))
     found = Estimate.of(value, replicates, n=n, level=float(1 - 2 * tail))
     finite = replicates[np.isfinite(replicates)]
-    if found.low is None or np.ptp(finite) > _ROUNDING * max(1, abs(finite).max()):
+    if found.low is None or np.ptp(finite) > ROUNDING * max(1, abs(finite).max()):
         return found
     note = f"no interval: every resample gives {value:.4g}, so the data show no variation to judge by"
     return replace(found, low=None, high=None, note=note)
@@ -146,7 +143,7 @@ def estimate_mean(
     found = estimate(weighted_mean, [values], groups=groups, replicates=replicates, seed=seed)
     if found.n < MIN_GROUPS:
         return found
-    if np.ptp(values) <= _ROUNDING:
+    if np.ptp(values) <= ROUNDING:
         missed = Estimate.of_share(0, found.n).high or 0.0
         low, high = (found.value + missed * (bound - found.value) for bound in bounds)
         note = f"all items score {found.value:.4g}; the interval allows for what {found.n} could not show"
@@ -165,7 +162,7 @@ def _drawn(groups: tuple[str, ...], replicates: int, seed: int) -> tuple[npt.NDA
     """
     names, group = numbered_groups(groups)
     keys = document_keys(names)
-    block = max(1, _HELD // max(replicates, 1))
+    block = max(1, HELD // max(replicates, 1))
     counts = np.empty((len(names), replicates), np.uint8)
     for first in range(0, len(names), block):
         counts[first : first + block] = poisson_weights(keys[first : first + block], replicates, seed=seed)

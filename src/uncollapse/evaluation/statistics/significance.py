@@ -11,7 +11,14 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.statistics.weighted import Floats, as_table, sums_by_code, weighted_ranks
+from uncollapse.evaluation.statistics.weighted import (
+    HELD,
+    ROUNDING,
+    Floats,
+    as_table,
+    sums_by_code,
+    weighted_ranks,
+)
 from uncollapse.resampling import Estimate
 
 MIN_GROUPS = 10
@@ -22,9 +29,6 @@ REPLICATES = 1000
 
 RESAMPLES = 10_000
 """How many relabellings a randomisation test draws unless told otherwise."""
-
-_HELD = 1 << 21  # numbers of one temporary array: 16 MB of float64
-_ROUNDING = 1e-12
 
 
 def grouped(
@@ -104,7 +108,7 @@ def randomisation_test(
     sums = _group_sums(columns, groups)
     observed = sums.sum(axis=0)
     flips = _relabellings(len(sums), resamples, seed=seed)
-    tolerance = _ROUNDING * abs(columns).sum(axis=0)
+    tolerance = ROUNDING * abs(columns).sum(axis=0)
     return _p_values(
         observed,
         (observed - 2 * (flip @ sums) for flip in flips),
@@ -228,7 +232,7 @@ def standard_error(differences: Floats, groups: Sequence[str]) -> float:
     1.0
     """
     residuals = _group_sums(np.stack([differences - differences.mean(), np.ones(len(differences))], axis=1), groups)
-    n, rounding = len(residuals), _ROUNDING * float(abs(differences).max())
+    n, rounding = len(residuals), ROUNDING * float(abs(differences).max())
     if n < 2:
         return 0.0
     spread = math.sqrt(float((residuals[:, 0] ** 2).sum()) / (n - 1)) / float(residuals[:, 1].mean())
@@ -298,7 +302,7 @@ def _relabellings(n_groups: int, resamples: int, *, seed: int) -> Iterator[Float
     Returns:
         Blocks [relabellings, groups] of 1 where a group changes sides and 0 where it stays.
     """
-    block = max(1, _HELD // max(n_groups, 1))
+    block = max(1, HELD // max(n_groups, 1))
     if _are_all(n_groups, resamples):
         numbers = np.arange(2**n_groups)[:, None]
         for first in range(0, len(numbers), block):
@@ -344,7 +348,7 @@ def _correlation(sums: Floats, n: int, truth_square: float) -> Floats:
     """Pearson's, from the sums of x, x^2 and x y of each row, y with mean zero; 0 where x does not vary."""
     variance = sums[..., 1] - sums[..., 0] ** 2 / n
     scale = np.sqrt(np.maximum(variance, 0) * truth_square)
-    return np.divide(sums[..., 2], scale, out=np.zeros_like(scale), where=scale > _ROUNDING * truth_square)
+    return np.divide(sums[..., 2], scale, out=np.zeros_like(scale), where=scale > ROUNDING * truth_square)
 
 
 def _check_finite(values: Floats, what: str) -> None:

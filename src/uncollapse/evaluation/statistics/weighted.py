@@ -16,6 +16,12 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+HELD = 1 << 21
+"""Numbers of one temporary array: 16 MB of float64."""
+
+ROUNDING = 1e-12
+"""Differences of float64 up to this, relative to the largest number they are made of, are rounding."""
+
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:
     """The mean over items; items with several values count with their mean.

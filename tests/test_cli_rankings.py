@@ -1,0 +1,226 @@
+"""`uncollapse evaluate` on rankings of any engine, and the rankings it saves for others."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+
+from command_files import go_alone, load_nothing, write_rankings, write_trec, write_words
+from tiny import save_tiny
+from uncollapse.cli import app, modes, run
+from uncollapse.evaluation.reading.trec import read_run
+from uncollapse.records import Result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny", max_tokens=32))
+
+
+@pytest.fixture(autouse=True)
+def a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_alone(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_words(tmp_path / "data")
+
+
+@pytest.fixture
+def rankings() -> list[str]:
+    return write_rankings()
+
+
+@pytest.fixture
+def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_nothing(monkeypatch)
+
+
+def evaluated(*arguments: str) -> Result:
+    assert run(["evaluate", *arguments, "-o", "runs", "-q"]) == 0
+    return Result.from_json(Path("runs/result.json").read_text())
+
+
+def test_a_run_file_is_scored_without_a_model(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["evaluate", str(folder), "-m", model, "-o", "out", "-q", "--save-runs"]) == 0
+    scored = Result.from_json(Path("out/result.json").read_text())
+    lines = (folder / "corpus.jsonl").read_text().splitlines()
+    lengths = {item["_id"]: len(item["text"].split()) for item in map(json.loads, lines)}
+    Path("lengths.tsv").write_text("".join(f"{name}\t{length}\n" for name, length in lengths.items()))
+    load_nothing(monkeypatch)
+    found = [
+        "--run",
+        "out/runs/data-test.none.trec",
+        "--qrels",
+        "out/runs/data-test.qrels",
+        "--lengths",
+        "lengths.tsv",
+    ]
+    capsys.readouterr()
+    assert run(["evaluate", *found, "-o", "runs"]) == 0
+    again = Result.from_json(Path("runs/result.json").read_text())
+    for measure in ("ndcg@10", "ap"):
+        (mine,), (theirs,) = (one.select(measure=measure, view="overall") for one in (scored, again))
+        assert (mine.value, mine.low, mine.high, mine.n) == (theirs.value, theirs.low, theirs.high, theirs.n)
+    assert "Report: runs/report.html" in capsys.readouterr().out
+
+
+WITH_A_MODEL = {
+    "model": ["--model", "minilm"],
+    "fix": ["--fix", "temperature(0.7)"],
+    "split": ["--split", "test"],
+    "kind": ["--kind", "retrieval"],
+    "queries": ["--queries", "queries.jsonl"],
+    "score-field": ["--score-field", "score"],
+    "lenient": ["--lenient"],
+    "max-tokens": ["--max-tokens", "model"],
+    "cache": ["--cache", "kept"],
+    "no-cache": ["--no-cache"],
+    "approximate": ["--approximate"],
+    "batch-size": ["--batch-size", "32"],
+    "device": ["--device", "cpu"],
+    "mteb": ["--mteb"],
+    "save-runs": ["--save-runs"],
+    "trust-remote-code": ["--trust-remote-code"],
+}
+
+
+@pytest.mark.parametrize("option", WITH_A_MODEL)
+def test_an_option_that_rankings_have_no_use_for_is_refused_by_name(
+    option: str, rankings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", "--run", "a.trec", *rankings, *WITH_A_MODEL[option]]) == 2
+    assert f"without a model, so --{option} would do nothing" in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_option_is_of_use_to_data_to_rankings_or_to_both() -> None:
+    """A new option is put into a list here, or is for both."""
+    command = typer.main.get_command(app).commands["evaluate"]
+    both = {"paths", "run", "out", "bins", "seed", "force", "quiet", "json", "help"}
+    assert {name.replace("-", "_") for name in WITH_A_MODEL} == set(modes.WITH_A_MODEL)
+    assert {one.name for one in command.params} - both == {*modes.WITH_A_MODEL, *modes.WITHOUT_A_MODEL}
+
+
+def test_rows_of_runs_say_which_run_came_first(rankings: list[str]) -> None:
+    result = evaluated("--run", "a.trec", "--run", "b.trec", *rankings)
+    assert {row.model for row in result.rows} == {"a"}
+    assert {row.fix for row in result.rows} == {"none", "b"}
+    assert result.about["runs"] == ["a", "b"]
+    assert result.about["fixes"] == ["none", "b"]
+
+
+def test_a_further_run_called_none_is_refused_and_the_first_may_be(
+    rankings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path("b.trec").read_text()
+    Path("b.trec").write_text(text.replace(" b\n", " none\n"))
+    assert run(["evaluate", "--run", "a.trec", "--run", "b.trec", *rankings, "-o", "x"]) == 2
+    assert "no further run may have that tag, but run 2 of 2 does" in " ".join(capsys.readouterr().err.split())
+    result = evaluated("--run", "b.trec", "--run", "a.trec", *rankings)
+    assert {row.fix for row in result.rows} == {"none", "a"}
+
+
+def test_a_run_without_any_judged_query_is_refused_with_an_id_of_each_side(
+    rankings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trec("other.trec", "other", {"topic-7": [1, 2]})
+    assert run(["evaluate", "--run", "a.trec", "--run", "other.trec", *rankings]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "run 'other' has, got none of the same id: its first query is 'topic-7'" in said
+    assert "the first judged one with a relevant document is 'q0'" in said
+
+
+def test_queries_that_only_the_run_or_only_the_judgements_have_are_counted(rankings: list[str]) -> None:
+    write_trec("more.trec", "more", {"q1": [1, 2], "x1": [3], "x2": [4]})
+    result = evaluated("--run", "more.trec", "--run", "a.trec", *rankings)
+    assert result.about["tasks"][0]["notes"] == [
+        "more: 2 of 3 queries of the run have no relevant document in the judgements and are left out",
+        "more: 11 of 12 judged queries are not in the run and count as having found nothing",
+    ]
+
+
+def test_lengths_of_queries_must_be_of_all_judged_ones(
+    rankings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("asked.tsv").write_text("".join(f"q{i}\t{5 + i}\n" for i in range(11)))
+    assert run(["evaluate", "--run", "a.trec", *rankings, "--query-lengths", "asked.tsv", "-o", "x"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Every judged query needs a length, but 1 have none; the first is 'q11'" in said
+    with Path("asked.tsv").open("a") as file:
+        file.write("q11\t16\n")
+    assert evaluated("--run", "a.trec", *rankings, "--query-lengths", "asked.tsv").select(view="by_query_length")
+
+
+def test_saved_runs_are_tagged_with_model_and_fix_and_compare_with_another_engine(
+    model: str, folder: Path, rankings: list[str]
+) -> None:
+    shutil.copytree(model, "my model")
+    arguments = ["evaluate", str(folder), "-m", "my model", "--fix", "temperature([0.9, 0.8, 0.7])", "-o", "out", "-q"]
+    assert run([*arguments, "--save-runs"]) == 0
+    names = {"none": "my_model", "temperature--0.9--0.8--0.7": "my_model+temperature([0.9,0.8,0.7])"}
+    files = [f"out/runs/data-test.{fix}.trec" for fix in names]
+    assert [read_run(file).name for file in files] == list(names.values())
+    write_trec("bm25.trec", "bm25", {f"q{i}": range(12) for i in range(12)})
+    Path("lengths.tsv").write_text("".join(f"d{i}\t{10 + i}\n" for i in range(60)))
+    given = [part for file in ("bm25.trec", *files) for part in ("--run", file)]
+    result = evaluated(*given, *rankings)
+    assert {row.fix for row in result.rows} == {"none", *names.values()}
+
+
+@pytest.mark.usefixtures("no_encoding")
+@pytest.mark.parametrize(("file", "what"), [("corpus.jsonl", "document ids"), ("queries.jsonl", "query ids")])
+def test_an_id_that_a_trec_file_cannot_hold_is_found_before_anything_is_encoded(
+    folder: Path, capsys: pytest.CaptureFixture[str], file: str, what: str
+) -> None:
+    old, new = ("d3", "d 3") if what.startswith("doc") else ("q3", "q 3")
+    for path in (folder / file, folder / "qrels" / "test.tsv"):
+        text = path.read_text()
+        path.write_text(text.replace(f'"{old}"', f'"{new}"').replace(f"{old}\t", f"{new}\t"))
+    assert run(["evaluate", str(folder), "--save-runs", "-o", "out"]) == 2
+    assert f"so {what} (data/test) must be Unicode text without any, got '{new}'" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("no_encoding")
+def test_two_sets_whose_rankings_would_be_one_file_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["my data", "my-data"]
+    for name in names:
+        shutil.copytree(folder, name)
+    assert run(["evaluate", *names, "--save-runs", "-o", "out"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'my-data-test.none.trec' for both my data/test under none and my-data/test under none" in said
+
+
+@pytest.mark.usefixtures("no_encoding")
+def test_saving_runs_or_an_index_where_nothing_is_ranked_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["sentence1\tsentence2\tscore", *(f"a dog {i}\ta cat {i}\t{i % 5}" for i in range(20))]
+    Path("test.tsv").write_text("\n".join(lines) + "\n")
+    assert run(["evaluate", "test.tsv", "--save-runs", "--approximate"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "what was given is similarity, so --approximate and --save-runs would do nothing" in said
+
+
+def test_a_name_too_long_for_a_file_is_cut(model: str, folder: Path) -> None:
+    long = folder.rename("x" * 240)
+    assert run(["evaluate", str(long), "-m", model, "-o", "out", "-q", "--save-runs"]) == 0
+    first, second = sorted(path.name for path in Path("out/runs").iterdir())
+    assert first.startswith("xxx")
+    assert first.removesuffix(".none.trec") == second.removesuffix(".qrels")
+
+
+def test_the_same_command_again_is_refused_with_the_way_out(
+    rankings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated("--run", "a.trec", *rankings)
+    assert run(["evaluate", "--run", "a.trec", *rankings, "-o", "runs"]) == 2
+    assert "--force to write into it" in " ".join(capsys.readouterr().err.split())
+    evaluated("--run", "a.trec", *rankings, "--force")
