@@ -303,3 +303,31 @@ def test_a_corpus_of_one_text_is_measured_without_a_verdict() -> None:
     assert result.verdict[0].kind == "unknown"
     assert result.points == ()
     assert DIM == 32
+
+
+def test_with_a_precision_only_so_many_texts_are_encoded_and_shares_stay_those_of_the_corpus() -> None:
+    texts = [Text(f"id{k}", f"t{k} " + "word " * (400 if k % 50 == 0 else 20)) for k in range(6000)]
+    source = ListCorpus(texts)
+    encoder = PlantedEncoder(0.1, max_tokens=300)
+    settings = replace(FAST, precision=0.01, windows=0, points=60)
+    surveyed = survey(encoder, source, settings)
+    sampled = profile(encoder, source, settings, surveyed=surveyed)
+    everything = replace(surveyed, drawn=None)
+    whole = profile(PlantedEncoder(0.1, max_tokens=300), source, replace(settings, precision=0), surveyed=everything)
+    assert encoder.encoded == sampled.n_texts < 3000 < whole.n_texts == 6000
+    for label, measured in sampled.views["as_is"].estimates.items():
+        found, truth = measured["mean_cosine"], whole.views["as_is"].estimates[label]["mean_cosine"]
+        assert found.high - found.low <= 0.02 or found.n == truth.n
+        assert abs(found.value - truth.value) <= 0.02
+    share = sum(count.truncated for count in sampled.lengths) / sum(count.texts for count in sampled.lengths)
+    assert abs(share - 0.02) < 0.01
+    assert {point.id for point in sampled.points} == {point.id for point in whole.points}
+
+
+def test_a_bin_that_cannot_be_made_sure_is_noted() -> None:
+    texts, encoder = corpus(200), PlantedEncoder(0.1)
+    settings = replace(FAST, precision=0.001, windows=0)
+    found = profile(encoder, texts, settings, surveyed=survey(encoder, texts, settings))
+    assert encoder.encoded == 200
+    assert "known to" in found.notes[0]
+    assert "not to 0.001" in found.notes[0]

@@ -48,6 +48,11 @@ class Reservoir:
     def __len__(self) -> int:
         return len(self._heap)
 
+    @property
+    def last_place(self) -> int | None:
+        """The place from which on nothing is kept; None while there is room."""
+        return -self._heap[0][0] if len(self._heap) == self.size else None
+
     def documents(self) -> tuple[Kept, ...]:
         """The kept documents, first in line first."""
         return tuple(item[2] for item in sorted(self._heap, reverse=True))

@@ -1,7 +1,7 @@
 """Measure how a model's vectors change with the length of the texts: one pass over a corpus, then nested windows."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.corpora import Skipped, Text, portions
+from uncollapse.diagnosis.sampling import Drawn, Rounds, Strata
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
 from uncollapse.diagnosis.views import View, make_view
 from uncollapse.diagnosis.windows import profile_windows, window_lengths
@@ -16,7 +17,7 @@ from uncollapse.encoders import Prepared, TextEncoder
 from uncollapse.measures import unit
 from uncollapse.moments import BinState, update_bins
 from uncollapse.progress import Advance, Reporter, Silent
-from uncollapse.records import Embeddings, LengthBins, LengthCount
+from uncollapse.records import Embeddings, LengthBins, LengthCount, chunks
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
 
@@ -38,6 +39,7 @@ class Survey:
     work: int
     bins: LengthBins
     fingerprint: str
+    drawn: Drawn | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Profile:
         n_texts: texts measured.
         folder_truncated: texts that the model's folder would cut, whose limit this study may have raised.
         dim: length of the vectors.
+        notes: what stayed less sure than asked.
     """
 
     views: dict[str, View]
@@ -91,23 +94,28 @@ class Profile:
     n_texts: int
     folder_truncated: int
     dim: int
+    notes: tuple[str, ...] = ()
 
 
 def survey(
     encoder: TextEncoder, corpus: Iterable[Text], settings: Settings, *, progress: Reporter | None = None
 ) -> Survey:
-    """Read a corpus once without encoding it."""
+    """Read a corpus once without encoding it; with a precision, choose what to encode."""
     digest = hashlib.blake2b(digest_size=16)
+    strata = Strata(encoder, most=_most_characters(encoder), seed=settings.seed) if settings.precision else None
     count, work, lengths = 0, 0, Reservoir(_EDGE_SAMPLE if settings.equal_bins else 0, settings.seed)
     with (progress or Silent()).track("reading the corpus", None, "texts") as advance:
         for batch in portions(corpus):
             count += len(batch)
             work += sum(_work(encoder, text.text) for text in batch)
             digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
+            if strata:
+                strata.add(batch)
             if settings.equal_bins:
                 _offer_all(lengths, batch, encoder.prepare([text.text for text in batch]), settings.seed)
             advance(len(batch))
-    return Survey(count, work, _bins(encoder, settings, lengths), digest.hexdigest())
+    bins = _bins(encoder, settings, lengths)
+    return Survey(count, work, bins, digest.hexdigest(), strata.drawn(bins) if strata else None)
 
 
 def _bins(encoder: TextEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
@@ -151,11 +159,8 @@ def profile(
     """
     reporter = progress or Silent()
     reading = _Reading(encoder, settings, surveyed.bins, keep=sink is not None and not settings.stream)
-    with reporter.track(f"texts as they are{label}", surveyed.work, "characters") as advance:
-        for batch in portions(corpus):
-            columns = reading.add(batch, advance)
-            if sink and settings.stream:
-                sink.write(columns)
+    write = sink.write if sink and settings.stream else _forget
+    notes = _read(reading, corpus, surveyed, write, f"texts as they are{label}", reporter)
     if sink and not settings.stream:
         for columns in reading.finished_columns():
             sink.write(columns)
@@ -171,7 +176,39 @@ def profile(
         reading.n_texts,
         reading.folder_truncated,
         encoder.dim,
+        notes,
     )
+
+
+def _forget(columns: TextColumns) -> None:
+    """Keep no columns."""
+
+
+def _read(
+    reading: "_Reading",
+    corpus: Iterable[Text],
+    surveyed: Survey,
+    write: Callable[[TextColumns], None],
+    what: str,
+    reporter: Reporter,
+) -> tuple[str, ...]:
+    """Encode the corpus, or of every length as many texts as it takes; returns what stayed less sure than asked."""
+    if surveyed.drawn is None:
+        with reporter.track(what, surveyed.work, "characters") as advance:
+            for batch in portions(corpus):
+                write(reading.add(batch, advance))
+        return ()
+    drawn, settings = surveyed.drawn, reading.settings
+    rounds = Rounds(drawn, precision=settings.precision, whole=settings.points)
+    reading.count_lengths(np.array([kept.n_tokens for kept in drawn.texts[: drawn.uniform]]))
+    with reporter.track(what, None, "characters") as advance:
+
+        def encode(few: list[Kept]) -> None:
+            for part in chunks(few, 1024):
+                write(reading.add_kept(part, advance))
+
+        rounds.run(reading.states, encode)
+    return rounds.unsure(reading.states, surveyed.bins.labels)
 
 
 @dataclass
@@ -194,8 +231,19 @@ class _Reading:
         self.levels = {n: Reservoir(s.windows, s.seed) for n in window_lengths(self.encoder)}
 
     def add(self, batch: Sequence[Text], advance: Advance) -> TextColumns:
-        """Encode a chunk of texts and add it to every state."""
+        """Encode a chunk of texts, count their lengths, and add it to every state."""
         prepared = self.encoder.prepare([text.text for text in batch])
+        self.count_lengths(prepared.n_tokens_full)
+        return self._add(batch, prepared, advance)
+
+    def add_kept(self, batch: Sequence[Kept], advance: Advance) -> TextColumns:
+        """The same of sampled texts, whose lengths are not the corpus's: there are more of the rare ones."""
+        texts = [Text(kept.id, kept.text, kept.query, kept.source) for kept in batch]
+        prepared = self.encoder.prepare([kept.text for kept in batch])
+        full = np.array([kept.n_tokens for kept in batch])  # of the text before it was cut to be kept
+        return self._add(texts, replace(prepared, n_tokens_full=full), advance)
+
+    def _add(self, batch: Sequence[Text], prepared: Prepared, advance: Advance) -> TextColumns:
         vectors = self._encode(batch, prepared, advance)
         ids = tuple(text.id for text in batch)
         embeddings = Embeddings(vectors, ids, prepared.n_tokens, prepared.n_tokens_full)
@@ -210,10 +258,7 @@ class _Reading:
             truncated=embeddings.truncated,
         )
         self._sample(batch, prepared, units, sampling_order(keys, seed=self.settings.seed))
-        self._count_lengths(embeddings)
         self.n_texts += len(batch)
-        if limit := self.encoder.folder_max_tokens:
-            self.folder_truncated += int(np.sum(embeddings.n_tokens_full > limit))
         columns = self._columns(batch, embeddings, places)
         if self.keep:
             self.kept.append((columns, units, places))
@@ -246,13 +291,15 @@ class _Reading:
                 if n_tokens >= level:
                     reservoir.offer(place, kept)
 
-    def _count_lengths(self, embeddings: Embeddings) -> None:
-        """Histogram over half powers of two, of lengths before truncation."""
-        cells = np.floor(2 * np.log2(embeddings.n_tokens_full)).astype(int)
-        for cell, truncated in zip(cells.tolist(), embeddings.truncated.tolist(), strict=True):
+    def count_lengths(self, n_tokens_full: npt.NDArray[np.int64]) -> None:
+        """Add lengths before truncation to the histogram over half powers of two, and to what the folder cuts off."""
+        cells = np.floor(2 * np.log2(np.maximum(n_tokens_full, 1))).astype(int)
+        for cell, truncated in zip(cells.tolist(), (n_tokens_full > self.encoder.max_tokens).tolist(), strict=True):
             counts = self.lengths.setdefault(cell, [0, 0])
             counts[0] += 1
             counts[1] += truncated
+        if limit := self.encoder.folder_max_tokens:
+            self.folder_truncated += int(np.sum(n_tokens_full > limit))
 
     def histogram(self) -> tuple[LengthCount, ...]:
         """The counts of every cell from the shortest text to the longest."""

@@ -20,6 +20,8 @@ class Settings:
         replicates: bootstrap replicates, a multiple of 4.
         seed: of every random choice.
         stream: keep no vectors, so that memory does not grow with the corpus.
+        precision: encode only as many texts of every length as it takes to know their mean cosine to so much; 0
+            encodes all.
     """
 
     equal_bins: int = 0
@@ -28,11 +30,14 @@ class Settings:
     replicates: int = REPLICATES
     seed: int = 0
     stream: bool = False
+    precision: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("equal_bins", "windows", "points", "seed"):
             if getattr(self, name) < 0:
                 raise UncollapseError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if not 0 <= self.precision < 1:
+            raise UncollapseError(f"precision is half the width of an interval, from 0 up to 1, got {self.precision}.")
         if 0 < self.windows < WINDOW_MINIMUM:
             raise UncollapseError(
                 f"Nested windows need at least {WINDOW_MINIMUM} documents, got {self.windows}. Use 0 for none."
