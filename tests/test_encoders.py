@@ -53,6 +53,14 @@ def test_cutting_before_encoding_changes_no_vector(encoder: SentenceEncoder) -> 
     assert np.array_equal(encoder.vectors(prepared.texts), encoder.vectors(TEXTS))
 
 
+def test_cutting_changes_no_vector_at_any_length_around_the_limit(encoder: SentenceEncoder) -> None:
+    texts = ["x " * length for length in range(encoder.max_tokens - 4, encoder.max_tokens + 40)]
+    prepared = encoder.prepare(texts)
+    assert {int(count) for count in encoder.count(prepared.texts)} >= {encoder.max_tokens, encoder.max_tokens + 1}
+    assert (encoder.count(prepared.texts) >= np.minimum(encoder.count(texts), encoder.max_tokens)).all()
+    assert np.array_equal(encoder.vectors(prepared.texts), encoder.vectors(texts))
+
+
 def test_batching_changes_nothing_but_rounding(encoder: SentenceEncoder) -> None:
     together = encoder.vectors(TEXTS)
     alone = np.concatenate([encoder.vectors([text]) for text in TEXTS])

@@ -14,7 +14,7 @@ from uncollapse.encoders.sentence import Role, SentenceEncoder
 from uncollapse.encoders.sources import fingerprint
 from uncollapse.records import Embeddings, chunks
 
-VECTORS = 1
+VECTORS = 2
 """Grows when the way texts are cut or a fix is put on changes what a vector is; vectors of before are not found."""
 
 _KEPT_AT_ONCE = 256

@@ -16,6 +16,7 @@ from sentence_transformers.base.modules import Router
 from uncollapse.attention.stamps import STAMP
 from uncollapse.attention.temperature import Temperature
 from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches
+from uncollapse.encoders.sources import fingerprint
 from uncollapse.errors import ModelError
 from uncollapse.records import Embeddings
 
@@ -118,6 +119,19 @@ class SentenceEncoder:
         return type(getattr(first, "model", first)).__name__
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What a report says of it."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "dim": self.dim,
+            "max_tokens": self.max_tokens,
+            "folder_max_tokens": self.folder_max_tokens,
+            "folded_fix": self.folded_fix,
+            "fingerprint": fingerprint(self.source),
+        }
+
+    @property
     def n_special_tokens(self) -> int:
         """Tokens added to every text: special tokens and prompt."""
         return int(self.count([""])[0])
@@ -141,7 +155,10 @@ class SentenceEncoder:
 
     def _cut(self, text: str, offsets: Sequence[tuple[int, int]]) -> str:
         keep = self.max_tokens + _SPARE_TOKENS
-        return text if len(offsets) <= keep else text[: max(0, offsets[keep][1] - len(self.prompt))]
+        if len(offsets) <= keep:
+            return text
+        end = max(stop for _, stop in offsets[: keep + 1])  # the last of them may be a special token, which ends at 0
+        return text[: max(0, end - len(self.prompt))]
 
     def spans(self, text: str) -> npt.NDArray[np.int64]:
         """Where each token of a text begins and ends, in characters: int64 [tokens, 2], without special tokens.
@@ -220,7 +237,10 @@ class SentenceEncoder:
             raise ModelError(f"{self.name!r} has no tokenizer, so the tokens of a text cannot be counted.")
         if not hasattr(tokenizer, "is_fast"):
             encoded = tokenizer.encode_batch([self.prompt + text for text in texts], add_special_tokens=False)
-            return {"input_ids": [item.ids for item in encoded]}
+            return {
+                "input_ids": [item.ids for item in encoded],
+                "offset_mapping": [item.offsets for item in encoded],
+            }
         cuts_the_end = tokenizer.is_fast and tokenizer.truncation_side == "right"
         keywords = {"return_offsets_mapping": True} if offsets and cuts_the_end else {}
         return tokenizer(
