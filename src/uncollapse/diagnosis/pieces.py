@@ -1,6 +1,7 @@
 """Texts cut into pieces of so many tokens, at the ends of words."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ class Pieces:
 
     Args:
         texts: the pieces; laid side by side they are `whole`, but for white space between words.
-        n_tokens: tokens of each piece, special tokens not counted, int64 [pieces].
+        n_tokens: tokens of each piece, special tokens and tokens of mere white space not counted, int64 [pieces].
         whole: the text from the first piece to the last.
     """
 
@@ -52,12 +53,24 @@ def cut_pieces(text: str, spans: Spans, size: int) -> Pieces:
     >>> cut_pieces("abcd e fgh", spans, 3).texts
     ('abcd e', 'fgh')
     """
+    spans = _solid(text, spans)
     if size < 1 or not len(spans):
         raise UncollapseError(f"Cutting needs tokens and pieces of at least one, got {len(spans)} and size {size}.")
     cuts = _cuts(spans, size)
-    ranges = list(zip(cuts, cuts[1:], strict=False))
+    ranges = list(pairwise(cuts))
     texts = tuple(text[spans[start, 0] : spans[stop - 1, 1]] for start, stop in ranges)
     return Pieces(texts, np.diff(cuts), text[spans[0, 0] : spans[-1, 1]])
+
+
+def _solid(text: str, spans: Spans) -> Spans:
+    """The spans without white space at their ends, which some tokenizers count to the word that follows."""
+    tokens = [(text[start:stop], start, stop) for start, stop in spans.tolist()]
+    found = [
+        (start + len(token) - len(token.lstrip()), stop - len(token) + len(token.rstrip()))
+        for token, start, stop in tokens
+        if token.strip()
+    ]
+    return np.array(found, np.int64).reshape(-1, 2)
 
 
 def _cuts(spans: Spans, size: int) -> list[int]:

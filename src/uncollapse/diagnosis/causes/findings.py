@@ -1,0 +1,130 @@
+"""A split in plain words: which cause carries most of a rise, what each one means, and what could help."""
+
+from collections.abc import Iterator, Sequence
+
+from uncollapse.diagnosis.causes.attribution import CAUSES, Split
+from uncollapse.diagnosis.causes.reach import Reach
+from uncollapse.measures import MINIMUM
+from uncollapse.records import Finding
+from uncollapse.resampling import Estimate, difference
+
+SMALL, SMALL_SHARE = 0.01, 0.1
+"""A cause is spoken of from this much mean cosine on, and from this share of the largest cause. Judgement."""
+
+
+def explain_split(split: Split, lengths: tuple[int, int]) -> Iterator[Finding]:
+    """What carries the rise, then a finding for each cause that matters.
+
+    Args:
+        split: from `split_rise`.
+        lengths: mean tokens of the first piece and of the whole text.
+    """
+    if split.rise.n < MINIMUM:
+        yield Finding("Too few documents to say why", _too_few(split.rise.n, lengths[1]), "unknown")
+        return
+    figures = f"between {lengths[0]} and {lengths[1]} tokens (n = {split.rise.n} documents, 95 % intervals)"
+    matter = [name for name in split.causes if _matters(split, name)]
+    if (split.rise.low or 0) <= 0:
+        yield _nothing(split, matter, figures)
+        return
+    yield _main(split, figures)
+    for name in sorted(matter, key=lambda name: -abs(split.causes[name].value)):
+        yield _one(name, split.causes[name])
+
+
+def explain_reach(reach: Reach, model: str, claimed: str) -> Iterator[Finding]:
+    """That a model reads less than it says, if it does."""
+    if reach.is_short:
+        yield Finding(
+            f"{model} reads less than it says",
+            f"{model} says {claimed} but reads only about {reach.tokens}: replacing everything behind them by "
+            f"other text changed the vector of none of {reach.probes} documents. Longer texts are cut off without a "
+            f"word. Cut them into chunks of at most {reach.tokens} tokens.",
+            "bad",
+        )
+
+
+def refuse(n: int, tokens: int, fewest: int) -> Finding:
+    """Why nothing can be split at all."""
+    return Finding(
+        "The causes of a rise cannot be told apart",
+        f"Splitting a rise needs at least 2 documents of {fewest} tokens or more, got {n} of {tokens}. "
+        f"Use longer texts, {MINIMUM} or more of them for intervals.",
+        "unknown",
+    )
+
+
+def _spell(estimate: Estimate) -> str:
+    """A signed number with its interval."""
+    if estimate.low is None or estimate.high is None:
+        return f"{_signed(estimate.value)} (no interval)"
+    return f"{_signed(estimate.value)} [{_signed(estimate.low)}, {_signed(estimate.high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # no -0.00
+
+
+def _too_few(n: int, tokens: int) -> str:
+    return (
+        f"Only {n} documents are long enough. Which cause carries the rise needs at least {MINIMUM} of about {tokens} "
+        "tokens; the numbers are given without intervals."
+    )
+
+
+def _nothing(split: Split, matter: Sequence[str], figures: str) -> Finding:
+    parts = ", ".join(f"{CAUSES[name].phrase} ({_spell(split.causes[name])})" for name in matter)
+    change = f"The mean cosine of two texts changes by {_spell(split.rise)} {figures}, which is no sure rise."
+    behind = f" What works behind it, in both directions or too little to be sure: {parts}." if matter else ""
+    return Finding("There is no rise to explain", change + behind, "neutral")
+
+
+def _main(split: Split, figures: str) -> Finding:
+    names = _leading(split)
+    whole = f"{_spell(split.rise)} {figures}"
+    if not names:
+        return Finding(
+            "No cause of the rise is sure", f"Of the rise of {whole} no cause is surely above zero.", "unknown"
+        )
+    parts = [f"{CAUSES[name].phrase} ({_spell(split.causes[name])})" for name in names]
+    share = sum(split.causes[name].value for name in names) / split.rise.value
+    much = "More than the whole" if share > 1.1 else "Most of the" if share >= 0.5 else "The largest part of the"
+    title = "; ".join(CAUSES[name].title[0].lower() + CAUSES[name].title[1:] for name in names)
+    if len(names) == 1:
+        return Finding(f"Why: {title}", f"{much} rise of {whole} comes from {parts[0]}.", "neutral")
+    return Finding(
+        f"Why: {title}",
+        f"{much} rise of {whole} comes from {', '.join(parts[:-1])} and {parts[-1]}; which of them carries "
+        "more cannot be told.",
+        "neutral",
+    )
+
+
+def _leading(split: Split) -> list[str]:
+    """The largest of the causes that are surely above zero, and those that are not surely smaller."""
+    positive = [name for name, cause in split.causes.items() if cause.value > 0]
+    order = sorted(positive, key=lambda name: -split.causes[name].value)
+    first = next((name for name in order if _is_above(split.causes[name])), None)
+    if first is None:
+        return []
+    others = [name for name in order if name != first]
+    return [first, *(name for name in others if not _is_above(difference(split.causes[first], split.causes[name])))]
+
+
+def _is_above(estimate: Estimate) -> bool:
+    return estimate.low is not None and estimate.low > 0
+
+
+def _matters(split: Split, name: str) -> bool:
+    cause, largest = split.causes[name], max(abs(other.value) for other in split.causes.values())
+    sure = _is_above(cause) or (cause.high is not None and cause.high < 0)
+    return sure and abs(cause.value) >= max(SMALL, SMALL_SHARE * largest)
+
+
+def _one(name: str, estimate: Estimate) -> Finding:
+    cause = CAUSES[name]
+    if estimate.value > 0:
+        return Finding(cause.title, f"{_spell(estimate)} of mean cosine. {cause.meaning} {cause.remedy}", "neutral")
+    return Finding(
+        f"{cause.title}: works against the rise", f"{_spell(estimate)} of mean cosine. {cause.against}", "good"
+    )
