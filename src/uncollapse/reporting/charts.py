@@ -124,5 +124,22 @@ def gaps(rows: Sequence[Row]) -> tuple[str, ...]:
     if not bare:
         return ()
     share = "These numbers have" if len(bare) == len(rows) else "Some of these numbers have"
-    notes = list(dict.fromkeys(row.note for row in bare if row.note))
+    notes = list(dict.fromkeys(part.removeprefix("no interval: ") for row in bare for part in _parts(row.note)))
     return (f"{share} no interval{': ' + '; '.join(notes) if notes else '.'}",)
+
+
+def remarks(rows: Sequence[Row], *, most: int = 3) -> tuple[str, ...]:
+    """What to mind about drawn numbers: why some have no interval, and at most so much of what is said of the others.
+
+    >>> remarks([Row("k_skewness", 2.4, 2.1, 2.7, 900, note="among 900 documents")])
+    ('These numbers: among 900 documents.',)
+    """
+    sure = [row for row in rows if row.low is not None and row.high is not None]
+    notes = list(dict.fromkeys(part for row in sure for part in _parts(row.note)))[:most]
+    which = "These numbers" if all(row.note for row in rows) else "Some of these numbers"
+    return (*([f"{which}: {'; '.join(notes)}."] if notes else []), *gaps(rows))
+
+
+def _parts(note: str) -> list[str]:
+    """What a note says, one thing after the other."""
+    return [part for part in note.split("; ") if part]

@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from uncollapse.records import Row
-from uncollapse.reporting.words import chance, count, interval
+from uncollapse.reporting.words import chance, count, interval, span
 
 Figure = dict[str, Any]
 Range = tuple[float, float]
@@ -25,10 +25,17 @@ COLOURS = {
     "whole": "#93a3b3",
     "cut": "#b23b3b",
     "relevant": "#8e6bbf",
+    "limit-1": "#d9711c",
+    "limit-2": "#2474b5",
+    "limit-3": "#8e6bbf",
+    "limit-4": "#3f8f6b",
 }
 """Orange and blue stay apart for every kind of colour vision, and on white as on black."""
 LENGTH_SCALE = ["#f2bd4b", "#ea8a55", "#cf5574", "#983e93", "#5f35a0"]
 """Short to long; lightness falls all the way, so it also reads in grey."""
+
+TINT = 0.7
+"""How strong the strongest colour of a field is: words must stay readable on it."""
 
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -79,6 +86,31 @@ def powers(low: float, high: float, *, most: int = 9) -> list[int]:
     first, last = math.ceil(math.log2(low) - 0.1), math.floor(math.log2(high) + 0.1)
     step = 1 + max(last - first, 0) // most
     return [2**power for power in range(first, last + 1, step)] or [round(low)]
+
+
+def places(ticks: Sequence[str], title: str) -> Figure:
+    """An axis of places 0, 1, ... with a label each."""
+    return {
+        "tickvals": list(range(len(ticks))), "ticktext": list(ticks), "range": [-0.5, len(ticks) - 0.5],
+        "title": {"text": plain(title), "standoff": 8, "font": {"size": 13}}, "showgrid": False, "zeroline": False,
+        "tickangle": 0,
+    }  # fmt: skip
+
+
+def tick_words(labels: Sequence[str]) -> list[str]:
+    """Labels of bins, all on two lines where one of them is too long for a narrow page."""
+    said = [clipped(span(label), 24) for label in labels]
+    if max(map(len, said), default=0) <= 7:
+        return [plain(label) for label in said]
+    parts = (label.partition("\N{EN DASH}") for label in said)
+    return [
+        f"{plain(first)}{dash}<br>{plain(last)}" if dash else plain(first, width=12) for first, dash, last in parts
+    ]
+
+
+def tints() -> list[tuple[float, str]]:
+    """A colour scale from nearly the page's own colour to a strong one that words stay readable on."""
+    return [(0.0, translucent(COLOURS["before"], 0.06)), (1.0, translucent(COLOURS["before"], TINT))]
 
 
 def padded(values: Sequence[float]) -> Range:

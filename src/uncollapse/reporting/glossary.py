@@ -9,6 +9,7 @@ from uncollapse.evaluation.bias.table import BIAS
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.measures import MEASURES
 from uncollapse.records import Row
+from uncollapse.reporting.diagnosis.terms import TERMS
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ def find_term(measure: str) -> Term | None:
     'Length of the top 10 over length of relevant documents'
     >>> find_term("ndcg@10_gain").title, find_term("beauty")
     ('nDCG@10', None)
+    >>> find_term("tokens_lost@512").reading
+    'How much of all text lies beyond a limit of 512 tokens and is never read.'
     """
     name = _base(measure)
-    general = re.sub(r"(@|top)\d+$", r"\1k", name)
+    general = re.sub(_CUT, r"\1k", name)
     found = next((table[key] for key in (name, general) for table in _TABLES if key in table), None)
     return None if found is None else _term(name, found)
 
@@ -59,16 +62,18 @@ def find_terms(rows: Iterable[Row]) -> list[Term]:
 
 
 def _base(measure: str) -> str:
-    return re.sub("_(gain|change|detectable)$", "", measure)
+    return re.sub("_(gain|change|loss|detectable)$", "", measure)
 
 
-_TABLES: tuple[Mapping[str, Any], ...] = (MEASURES, METRICS, BIAS)
+_TABLES: tuple[Mapping[str, Any], ...] = (MEASURES, METRICS, BIAS, TERMS)
+_CUT = r"(@|top)(\d[\d.e-]*)$"
+"""The number that ends a name: results looked at, tokens of a limit, a rate."""
 
 
 def _term(name: str, entry: Any) -> Term:
-    cut = re.search(r"\d+$", name)
+    cut = re.search(_CUT, name)
     words = {
-        part: re.sub(r"\btop k\b", f"top {cut[0]}", said) if cut else said
+        part: re.sub(r"\b(top|rank|limit of|rate of|share of) k\b", rf"\g<1> {cut[2]}", said) if cut else said
         for part in ("title", "formula", "range", "better", "reading", "reference")
         if isinstance(said := getattr(entry, part), str)
     }

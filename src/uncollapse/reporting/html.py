@@ -3,6 +3,8 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from uncollapse.errors import OutputError
-from uncollapse.records import Result
+from uncollapse.records import Finding, Result
 from uncollapse.reporting import glossary, plots, words
 from uncollapse.reporting.charts import Section
 from uncollapse.reporting.drawing import COLOURS
@@ -20,7 +22,24 @@ from uncollapse.writing import whole_file
 KINDS = {"bad": "Problem", "good": "Good", "neutral": "Note", "unknown": "Not known"}
 
 FINDINGS = 6
-"""How many findings stand under the first; the others are folded away."""
+"""How many findings stand under one heading; the others are folded away."""
+
+SECTIONS = 5
+"""How many sections of a diagnosis need no table of contents."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings of the verdict that belong together, the first of all findings apart.
+
+    Args:
+        heading: what they are about, "" where the result does not say.
+        shown, folded: the findings that are read at once, and those that are folded away.
+    """
+
+    heading: str
+    shown: tuple[Finding, ...]
+    folded: tuple[Finding, ...] = ()
 
 
 def render_report(result: Result) -> str:
@@ -42,7 +61,7 @@ def render_report(result: Result) -> str:
         title=about.get("title") or "Length report",
         subtitle=_subtitle(result),
         verdict=result.verdict,
-        shown=1 + FINDINGS,
+        groups=_groups(result),
         kinds=KINDS,
         tiles=make_tiles(result),
         sections=sections,
@@ -112,6 +131,22 @@ def _policy(scripts: list[Markup]) -> str:
     )
 
 
+def _groups(result: Result) -> list[Group]:
+    """The findings after the first, under the headings that `about["verdict_groups"]` counts out; else under none."""
+    sizes = result.about.get("verdict_groups")
+    counts = list(sizes.values()) if isinstance(sizes, Mapping) else []
+    if not counts or not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != len(result.verdict):
+        return [_group("", result.verdict[1:])] if len(result.verdict) > 1 else []
+    ends = list(accumulate(counts))
+    cut = [result.verdict[max(end - size, 1) : end] for end, size in zip(ends, counts, strict=True)]
+    headings = map(str, sizes) if isinstance(sizes, Mapping) else ()
+    return [_group(heading, findings) for heading, findings in zip(headings, cut, strict=True) if findings]
+
+
+def _group(heading: str, findings: Sequence[Finding]) -> Group:
+    return Group(heading, tuple(findings[:FINDINGS]), tuple(findings[FINDINGS:]))
+
+
 def _subtitle(result: Result) -> list[str]:
     about = result.about
     texts = words.entry(about, "corpus", "n_texts")
@@ -122,8 +157,8 @@ def _subtitle(result: Result) -> list[str]:
 
 
 def _contents(sections: Sequence[Section]) -> list[Section]:
-    """Where to jump to in a page of several tasks."""
-    several = sum(section.look == "task" for section in sections) > 1
+    """Where to jump to in a page of several tasks or many sections."""
+    several = sum(section.look == "task" for section in sections) > 1 or len(sections) > SECTIONS
     return [section for section in sections if section.charts] if several else []
 
 

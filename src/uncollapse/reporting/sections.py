@@ -8,6 +8,8 @@ from uncollapse.measures import MEASURES
 from uncollapse.records import Point, Result, Row
 from uncollapse.reporting import plots, words
 from uncollapse.reporting.charts import Chart, Section, Tile, closed, gaps
+from uncollapse.reporting.diagnosis.audit import is_audit, make_audit_section
+from uncollapse.reporting.diagnosis.sections import make_reason_sections
 from uncollapse.reporting.drawing import Range, from_zero
 from uncollapse.reporting.plots import Line
 from uncollapse.reporting.tasks import make_task_sections, make_task_tiles
@@ -38,7 +40,7 @@ def make_tiles(result: Result) -> list[Tile]:
         Tile(words.number(row.value, row.measure), label, words.interval(row), role)
         for row, label, role in ((_preferred(rows), label, role) for rows, label, role in found)
         if row is not None and math.isfinite(row.value)
-    ] + make_task_tiles(result)
+    ] + make_task_tiles(_scored(result))
 
 
 def make_sections(result: Result) -> list[Section]:
@@ -46,13 +48,18 @@ def make_sections(result: Result) -> list[Section]:
 
     An evaluation begins with its tasks, and of a diagnosis it then has what there is something to draw for.
     """
-    diagnosis = [_cosine_section(result), _sweep_section(result), _projection_section(result)]
-    diagnosis += [_shape_section(result), _length_section(result)]
+    diagnosis = [make_audit_section(result), _cosine_section(result), *make_reason_sections(result)]
+    diagnosis += [_sweep_section(result), _projection_section(result), _shape_section(result), _length_section(result)]
     asked = [section for section in diagnosis if section is not None]
-    tasks = make_task_sections(result)
+    tasks = make_task_sections(_scored(result))
     if not tasks:
         return asked
-    return tasks + [section for section in asked if any(chart.figure for chart in section.charts)]
+    return tasks + [section for section in asked if any(chart.figure or chart.table for chart in section.charts)]
+
+
+def _scored(result: Result) -> Result:
+    """The result without the totals of a truncation audit, which are no scores of a task."""
+    return replace(result, rows=tuple(row for row in result.rows if not is_audit(row)))
 
 
 def _cosine_section(result: Result) -> Section:

@@ -1,6 +1,7 @@
 """Numbers, dates and names the way the report prints them."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,14 +12,25 @@ STOCK = "model as it is"
 VIEWS = {
     "windows": "cut to n tokens", "as_is": "own length", "retrieval": "retrieval", "overall": "all",
     "by_document_length": "by document length", "by_query_length": "by query length", "grid": "by both lengths",
+    "audit_by_length": "by length", "audit_by_source": "by source", "causes": "causes", "controls": "controls",
+    "cost_overall": "all", "cost_by_length": "by document length", "cost_by_position": "by place in the text",
+    "cost_by_window": "by tokens read", "cost_grid": "by depth and length", "hubness": "search results",
+    "scores": "by both lengths", "scores_overall": "all", "scores_by_document": "by document length",
 }  # fmt: skip
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "\N{EN DASH}"
 SIGNED = (
     "mean_cosine_rise", "mean_cosine_per_doubling", "mean_reciprocal_rank_change", "short_surplus", "long_surplus",
-    "length_slope", "beaten_by_shorter",
+    "length_slope", "beaten_by_shorter", "cause", "rise", "control_effect",
 )  # fmt: skip
 """Beginnings of the names of measures that can be below 0 and are read against it."""
+SHARES = (
+    "share_", "tokens_lost", "cloze_recall", "quote_recall", "needle_recall", "anywhere_recall", "beginning_recall",
+    "false_positive_rate",
+)  # fmt: skip
+"""Beginnings of the names of measures that are shares of a whole, printed in percent."""
+FINE = ("share_truncated@", "tokens_lost", "false_positive_rate")
+"""Those of them that matter when they are small."""
 
 
 def number(value: float, measure: str = "") -> str:
@@ -31,19 +43,36 @@ def number(value: float, measure: str = "") -> str:
     """
     if not math.isfinite(value):
         return UNKNOWN
-    if measure.startswith("share_"):
-        text = f"{100 * value:.0f} %"
+    if is_share(measure):
+        text = f"{100 * value:.{_percent_places(value, measure)}f} %"
     else:
         sign = "+" if measure.startswith(SIGNED) or measure.endswith(("_gain", "_change")) else ""
         text = f"{value:{sign}.{_places(measure)}f}"
-    nought = text.startswith(("+0.", "-0.")) and not text.strip("+-0.")
+    nought = text.startswith(("+0.", "-0.")) and not text.strip("+-0. %")
     return text[1:] if nought else text.replace("-", MINUS)
+
+
+def is_share(measure: str) -> bool:
+    """Whether a measure is a share of a whole.
+
+    >>> is_share("tokens_lost@512"), is_share("mean_cosine")
+    (True, False)
+    """
+    return measure.startswith(SHARES)
+
+
+def _percent_places(value: float, measure: str) -> int:
+    """Decimals of a share in percent: small ones are told apart, and none is printed as 0 that is not."""
+    fine = 0.1 if measure.startswith(FINE) else 0.01
+    return 1 if 0 < abs(value) < fine else 0
 
 
 def _places(measure: str) -> int:
     """Decimals: a rank is large, and a slope of cosines by length is small."""
-    if measure.startswith("effective_rank"):
+    if measure.startswith(("effective_rank", "occurrence", "k_occurrence")):
         return 1
+    if measure in ("k_skewness", "hub_length_ratio"):
+        return 2
     return 4 if measure in ("length_slope", "length_slope_change") else 3
 
 
@@ -181,6 +210,16 @@ def plural(noun: str) -> str:
     ('queries', 'longer texts')
     """
     return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def phrases(text: str) -> list[tuple[str, bool]]:
+    """A sentence in parts, each with whether it is a command to type, which stands between grave accents.
+
+    >>> phrases("Try `uncollapse demo`, or `not`.")
+    [('Try ', False), ('uncollapse demo', True), (', or `not`.', False)]
+    """
+    parts = re.split(r"`(uncollapse [^`]*)`", text)
+    return [(part, bool(place % 2)) for place, part in enumerate(parts) if part]
 
 
 def unbroken(*parts: str) -> str:

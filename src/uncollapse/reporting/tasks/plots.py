@@ -8,23 +8,24 @@ import plotly.graph_objects as go
 from uncollapse.records import Item, Row
 from uncollapse.reporting.drawing import (
     COLOURS,
+    TINT,
     Figure,
     Range,
     bold,
     clipped,
     finished,
     joined,
+    places,
     plain,
     roomy,
     sure,
+    tick_words,
+    tints,
     token_axis,
     translucent,
     whiskers,
 )
 from uncollapse.reporting.words import count, number, span
-
-TINT = 0.7
-"""How strong the strongest colour of the grid is: words must stay readable on it."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def bars(series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: R
     """Bars side by side in every length bin, with whiskers where there are intervals."""
     figure = go.Figure()
     for one in series:
-        places = [place for place, label in enumerate(labels) if label in one.rows]
-        rows = [one.rows[labels[place]] for place in places]
+        there = [place for place, label in enumerate(labels) if label in one.rows]
+        rows = [one.rows[labels[place]] for place in there]
         figure.add_trace(
             go.Bar(
-                x=places,
+                x=there,
                 y=[row.value for row in rows],
                 error_y=whiskers(rows) if one.role != "faint" else None,
                 marker={"color": translucent(COLOURS[one.role], 0.55 if one.role == "faint" else 0.86)},
@@ -70,12 +71,12 @@ def bars(series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: R
                 name=plain(one.name),
             )
         )
-    ticks = _tick_words(labels)
+    ticks = tick_words(labels)
     figure.update_layout(
         barmode="group",
         bargap=0.28,
         bargroupgap=0.06,
-        xaxis=_places(ticks, f"{axis} tokens"),
+        xaxis=places(ticks, f"{axis} tokens"),
         yaxis={"range": y_range, "nticks": 6, "tickformat": ",.0%" if title.startswith("share") else None},
         margin={"b": 66},
     )
@@ -96,7 +97,7 @@ def grid(
             z=values,
             zmin=-most if signed else min((cell.row.value for cell in full if cell.row), default=0.0),
             zmax=most,
-            colorscale=_diverging() if signed else _single(),
+            colorscale=_diverging() if signed else tints(),
             showscale=False,
             hoverinfo="skip",
             xgap=3,
@@ -106,9 +107,9 @@ def grid(
     figure.add_trace(_hatched([cell for cell in cells if cell not in full]))
     figure.add_trace(_fields(cells))
     figure.update_layout(
-        xaxis=_places(_tick_words(xs), f"{axes[0]} tokens"),
+        xaxis=places(tick_words(xs), f"{axes[0]} tokens"),
         yaxis={
-            **_places([plain(clipped(span(label), 24)) for label in ys], f"{axes[1]} tokens"),
+            **places([plain(clipped(span(label), 24)) for label in ys], f"{axes[1]} tokens"),
             "ticklabelstandoff": 6,
             "automargin": True,
         },
@@ -243,28 +244,4 @@ def _diverging() -> list[tuple[float, str]]:
         (0.5, translucent(COLOURS["before"], 0.0)),
         (0.5, translucent(COLOURS["after"], 0.0)),
         (1.0, translucent(COLOURS["after"], TINT)),
-    ]
-
-
-def _single() -> list[tuple[float, str]]:
-    return [(0.0, translucent(COLOURS["before"], 0.06)), (1.0, translucent(COLOURS["before"], TINT))]
-
-
-def _places(ticks: Sequence[str], title: str) -> Figure:
-    """An axis of places 0, 1, ... with a label each."""
-    return {
-        "tickvals": list(range(len(ticks))), "ticktext": list(ticks), "range": [-0.5, len(ticks) - 0.5],
-        "title": {"text": plain(title), "standoff": 8, "font": {"size": 13}}, "showgrid": False, "zeroline": False,
-        "tickangle": 0,
-    }  # fmt: skip
-
-
-def _tick_words(labels: Sequence[str]) -> list[str]:
-    """Labels of bins, all on two lines where one of them is too long for a narrow page."""
-    said = [clipped(span(label), 24) for label in labels]
-    if max(map(len, said), default=0) <= 7:
-        return [plain(label) for label in said]
-    parts = (label.partition("\N{EN DASH}") for label in said)
-    return [
-        f"{plain(first)}{dash}<br>{plain(last)}" if dash else plain(first, width=12) for first, dash, last in parts
     ]

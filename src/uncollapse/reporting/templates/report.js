@@ -18,7 +18,7 @@
     };
   };
 
-  const options = { responsive: true, displaylogo: false, displayModeBar: false, showTips: false };
+  const options = { responsive: true, displaylogo: false, displayModeBar: false, showTips: false, typesetMath: false };
 
   const breath = () => new Promise((resume) => setTimeout(resume));
   let round = 0;

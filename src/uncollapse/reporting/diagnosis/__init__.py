@@ -1,0 +1,1 @@
+"""The parts of the report that say why long texts drift together and what it costs: one module a section."""
