@@ -7,8 +7,8 @@ import pytest
 
 from uncollapse.errors import MissingExtraError
 from uncollapse.evaluation.rankings.approximate import search_index
-from uncollapse.evaluation.rankings.search import search
 from uncollapse.measures import unit
+from uncollapse.measures.search import search
 
 
 @pytest.fixture(scope="module")

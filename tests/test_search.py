@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from uncollapse.errors import UncollapseError
-from uncollapse.evaluation.rankings import search as module
-from uncollapse.evaluation.rankings.search import search
+from uncollapse.measures import search as module
+from uncollapse.measures.search import search
 
 FEW_VALUES = st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0])  # so that many scores are equal
 
@@ -69,6 +69,29 @@ def test_equal_vectors_tie_exactly_wherever_they_lie():
     hits = search(vector[None], documents, 40, order=order, block=37)
     assert hits.documents[0].tolist() == sorted(copies, key=lambda i: order[i])
     assert len(set(hits.scores[0])) == 1
+
+
+def test_shuffled_ties_favour_no_document_and_depend_on_nothing_else(monkeypatch):
+    """Every query takes 10 of 400 equal documents: each about 10 times, by a lottery of its own."""
+    vectors = np.ones((400, 3), np.float32)
+    order, shuffle = np.arange(400) * 7, np.arange(400, dtype=np.uint64) << np.uint64(40)
+    hits = search(vectors, vectors, 10, order=order, excluded=np.arange(400), shuffle=shuffle, block=37).documents
+    counts = np.bincount(hits.ravel(), minlength=400)
+    assert 5 < counts.var() < 15, "counts of 10 fair tickets in 400 have a variance near 10"
+    assert (hits != np.arange(400)[:, None]).all()
+    monkeypatch.setattr(module, "QUERIES", 11)
+    moved = np.random.default_rng(0).permutation(400)
+    again = search(vectors, vectors, 10, order=order[moved], excluded=np.arange(400), shuffle=shuffle[moved]).documents
+    np.testing.assert_array_equal(moved[again], hits[moved])
+
+
+def test_shuffling_decides_between_equals_only():
+    rng = np.random.default_rng(0)
+    documents = rng.standard_normal((300, 5)).astype(np.float32)
+    queries, shuffle = documents[:40], rng.integers(0, 2**63, 40).astype(np.uint64)
+    np.testing.assert_array_equal(
+        search(queries, documents, 9, shuffle=shuffle).documents, search(queries, documents, 9).documents
+    )
 
 
 def test_portions_of_queries_change_nothing(monkeypatch, close_vectors):

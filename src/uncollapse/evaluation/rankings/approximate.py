@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.errors import MissingExtraError
-from uncollapse.evaluation.rankings.search import Hits, Vectors, search
+from uncollapse.measures.search import Hits, Vectors, search
 
 CHECKED = 100
 """Queries whose approximate results are held against the exact ones."""

@@ -9,12 +9,12 @@ import numpy.typing as npt
 from uncollapse.errors import CorpusError
 from uncollapse.evaluation.rankings.approximate import search_index
 from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
-from uncollapse.evaluation.rankings.search import Hits, search
 from uncollapse.evaluation.rankings.trec_eval import DEPTH, score_rankings
 from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import Judgements, Retrieval
+from uncollapse.measures.search import Hits, search
 
 FOUND_AT = 10
 """How many documents a user looks at."""

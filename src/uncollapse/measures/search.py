@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.errors import UncollapseError
+from uncollapse.resampling import sampling_order
 
 BLOCK = 16_384
 """Documents scored at once."""
@@ -40,6 +41,7 @@ def search(
     *,
     order: npt.NDArray[np.int64] | None = None,
     excluded: npt.NDArray[np.int64] | None = None,
+    shuffle: npt.NDArray[np.uint64] | None = None,
     block: int = BLOCK,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Hits:
@@ -57,6 +59,8 @@ def search(
         order: int [documents], a place for each document; of equal scores the one with the smaller place comes first.
             Its number, if not given.
         excluded: int [queries], a document that is no answer to the query, such as the query itself; -1 for none.
+        shuffle: uint64 [queries], any number for each query, from which it draws an order of its own for documents of
+            equal scores, so that over many queries none is favoured; then `order` only tells documents apart.
         block: documents scored at once.
         advance: called with the number of documents of every block that is done, over all portions of queries.
 
@@ -69,9 +73,11 @@ def search(
     """
     _check(queries, documents, k)
     places = np.arange(len(documents)) if order is None else np.asarray(order)
+    own = np.full(len(queries), -1) if excluded is None else np.asarray(excluded)
+    portions = [slice(start, start + QUERIES) for start in range(0, len(queries), QUERIES)]
     found = [
-        _search_portion(queries[start : start + QUERIES], documents, k, places, own, block, advance)
-        for start, own in _portions(len(queries), excluded)
+        _search_portion(queries[some], documents, k, _Line(places, shuffle, some), own[some], block, advance)
+        for some in portions
     ]
     return Hits(np.concatenate([hits.documents for hits in found]), np.concatenate([hits.scores for hits in found]))
 
@@ -90,16 +96,28 @@ def _check(queries: Vectors, documents: Vectors, k: int) -> None:
         )
 
 
-def _portions(n: int, excluded: npt.NDArray[np.int64] | None) -> list[tuple[int, npt.NDArray[np.int64]]]:
-    own = np.full(n, -1) if excluded is None else np.asarray(excluded)
-    return [(start, own[start : start + QUERIES]) for start in range(0, n, QUERIES)]
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """Which of equal scores comes first, for some of the queries."""
+
+    order: npt.NDArray[np.int64]
+    shuffle: npt.NDArray[np.uint64] | None
+    queries: slice
+
+    def places(
+        self, rows: npt.NDArray[np.int64], documents: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.uint64]:
+        """The place of each document for the query of its row."""
+        if self.shuffle is None:
+            return self.order[documents]
+        return sampling_order(self.order[documents].astype(np.uint64) ^ self.shuffle[self.queries][rows])
 
 
 def _search_portion(
     queries: Vectors,
     documents: Vectors,
     k: int,
-    places: npt.NDArray[np.int64],
+    line: _Line,
     excluded: npt.NDArray[np.int64],
     block: int,
     advance: Callable[[float], None],
@@ -116,7 +134,7 @@ def _search_portion(
         few = max(1, _CANDIDATES // len(portion))  # where all documents are alike, all are candidates of every query
         for first in range(0, len(queries), few):
             rows, columns = best.could_enter(scores[first : first + few], slack[first : first + few], first)
-            best.enter(rows, columns + start, _exact(queries, portion, rows, columns), places)
+            best.enter(rows, columns + start, _exact(queries, portion, rows, columns), line)
         advance(len(portion))
     return best.hits(k)
 
@@ -178,7 +196,7 @@ class _Best:
         rows: npt.NDArray[np.int64],
         documents: npt.NDArray[np.int64],
         scores: npt.NDArray[np.float64],
-        places: npt.NDArray[np.int64],
+        line: _Line,
     ) -> None:
         """Merge candidates, and keep the best k of every row: largest score first, then smallest place."""
         if not len(rows):
@@ -189,7 +207,7 @@ class _Best:
         all_rows = np.concatenate([np.repeat(touched, known.sum(axis=1)), rows])
         all_documents = np.concatenate([kept[known], documents])
         all_scores = np.concatenate([self.scores[touched][known], scores])
-        sorting = np.lexsort((places[all_documents], -all_scores, all_rows))
+        sorting = np.lexsort((line.places(all_rows, all_documents), -all_scores, all_rows))
         all_rows, all_documents, all_scores = all_rows[sorting], all_documents[sorting], all_scores[sorting]
         rank = np.arange(len(all_rows)) - np.searchsorted(all_rows, all_rows)
         best = rank < self.scores.shape[1]
