@@ -21,7 +21,7 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.temperature import Temperature
 from uncollapse.attention.verification import verify
-from uncollapse.encoders import WEIGHT_FILES, SentenceEncoder, load
+from uncollapse.encoders import WEIGHT_FILES, SentenceEncoder, load_model
 from uncollapse.errors import ModelError, OutputError
 from uncollapse.weights import replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
@@ -83,11 +83,11 @@ def fix(
     entries that the fix does not concern are those of the source, byte for byte.
 
     Args:
-        name: model to start from, as for `load`.
+        name: model to start from, as for `load_model`.
         temperature: what to fold.
         out: the new folder.
         force: replace an existing model folder.
-        trust_remote_code: as for `load`.
+        trust_remote_code: as for `load_model`.
         step: told what is being done.
 
     Raises:
@@ -100,7 +100,7 @@ def fix(
     target = Path(out)
     check_target(target, force=force)
     step("loading")
-    stock = load(name, device="cpu", trust_remote_code=trust_remote_code)
+    stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     _check_apart(target, stock.source)
     folded = copy.deepcopy(backbone(stock.model))
     step("folding and checking against softmax(scores / tau)")
@@ -226,7 +226,7 @@ def _reload_difference(
     A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what
     rounding costs must stay far below what the fix does, or unfixed weights would pass.
     """
-    got = load(str(folder), device="cpu", trust_remote_code=trust_remote_code).vectors(PROBE_TEXTS)
+    got = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code).vectors(PROBE_TEXTS)
     difference = float(np.abs(got - wanted).max())
     rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
     allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * effect)

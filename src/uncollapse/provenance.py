@@ -6,24 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import uncollapse
-from uncollapse.encoders import SentenceEncoder, fingerprint
+from uncollapse.encoders import TextEncoder
 
 PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 """What can change a number."""
 
 
-def describe_model(encoder: SentenceEncoder, *, patched: str = "none") -> dict[str, Any]:
+def describe_model(encoder: TextEncoder, *, patched: str = "none") -> dict[str, Any]:
     """The model, as entries of `Result.about`."""
-    return {
-        "name": encoder.name,
-        "architecture": encoder.architecture,
-        "dim": encoder.dim,
-        "max_tokens": encoder.max_tokens,
-        "folder_max_tokens": encoder.folder_max_tokens,
-        "folded_fix": encoder.folded_fix,
-        "patched_fix": patched,
-        "fingerprint": fingerprint(encoder.source),
-    }
+    return {**encoder.about, "patched_fix": patched}
 
 
 def describe_run(*packages: str) -> dict[str, Any]:

@@ -10,13 +10,88 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
+from uncollapse.encoders.cache import default_folder
+from uncollapse.encoders.endpoint import Endpoint, Sending, is_url
 from uncollapse.encoders.limits import MaxTokens, set_limit
+from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
 from uncollapse.encoders.sources import find_source, refuse_pickles
+from uncollapse.encoders.vectors import VectorFile, is_vector_file
 from uncollapse.errors import ModelError
 
 
 def load(
+    name: str,
+    *,
+    max_tokens: MaxTokens = "model",
+    device: str | None = None,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+) -> TextEncoder:
+    """Load whatever gives vectors: a model, an endpoint, or a file of vectors.
+
+    Args:
+        name: of a model, as for `load_model`; a URL, `#` and a model, as for `Endpoint`, whose vectors are then kept
+            in the user's cache folder; or a .parquet or .npy file, as for `VectorFile`.
+        max_tokens: as for `load_model`; of an endpoint or a file only a number says anything, and "model" and "table"
+            stand for no limit that is known.
+        device: of a model only.
+        batch_size: of a model or an endpoint: texts a forward pass, or a request.
+        trust_remote_code: of a model only.
+
+    Raises:
+        ModelError: what cannot be loaded, or an option that would do nothing.
+        CorpusError: a file of vectors that cannot be read.
+
+    >>> load("minilm").dim  # doctest: +SKIP
+    384
+    """
+    if is_url(name):
+        _refuse("A model behind a URL", device=device, trust_remote_code=trust_remote_code)
+        sending = Sending() if batch_size is None else Sending(texts=batch_size)
+        return Endpoint(name, max_tokens=_number(max_tokens), cache=default_folder(), sending=sending)
+    if is_vector_file(name):
+        _refuse("A file of vectors", device=device, trust_remote_code=trust_remote_code, batch_size=batch_size)
+        return VectorFile(name, max_tokens=_number(max_tokens))
+    return load_model(
+        name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+    )
+
+
+def _refuse(what: str, **given: object) -> None:
+    if named := [name for name, value in given.items() if value]:
+        raise ModelError(f"{what} has no use for {' and '.join(named)}: only models that run here have. Leave it out.")
+
+
+def _number(max_tokens: MaxTokens) -> int | None:
+    """A limit for what has no folder and no table to take one from."""
+    if isinstance(max_tokens, int):
+        return max_tokens
+    if max_tokens in {"model", "table"}:
+        return None
+    raise ModelError(f"The token limit must be 'model', 'table' or a number, got {max_tokens!r}.")
+
+
+def inside(encoder: TextEncoder, purpose: str) -> SentenceTransformer:
+    """The model itself, for what acts inside it.
+
+    Args:
+        encoder: what gives vectors.
+        purpose: what the inside is for, such as the notation of a fix.
+
+    Raises:
+        ModelError: only vectors can be seen.
+    """
+    model = getattr(encoder, "model", None)
+    if model is None:
+        raise ModelError(
+            f"{purpose} acts inside a model, and of {encoder.name!r} only vectors can be seen. Load the model itself: "
+            "its folder, or its name on the Hugging Face hub."
+        )
+    return model
+
+
+def load_model(
     name: str,
     *,
     max_tokens: MaxTokens = "model",
@@ -38,10 +113,15 @@ def load(
         ModelError: no such model, a limit beyond the position table, or weights only as pickles.
         MissingExtraError: the bundled model is not installed.
 
-    >>> encoder = load("minilm", max_tokens="table")  # doctest: +SKIP
+    >>> encoder = load_model("minilm", max_tokens="table")  # doctest: +SKIP
     >>> encoder.max_tokens, encoder.folder_max_tokens  # doctest: +SKIP
     (512, 256)
     """
+    if is_url(name) or is_vector_file(name):
+        raise ModelError(
+            "Expected a model that can run here, its folder or its name on the Hugging Face hub, got "
+            f"{'the URL of a server' if is_url(name) else 'a file of vectors'}, which only `diagnose` takes."
+        )
     if device and device.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(f"The device {device!r} needs a graphics card and a torch built for it. Use cpu here.")
     source = find_source(name)

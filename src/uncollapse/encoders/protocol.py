@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,11 @@ class TextEncoder(Protocol):
 
     @property
     def can_cut(self) -> bool: ...
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a report says of it."""
+        ...
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Tokens of each text before truncation: int64 [texts]."""
