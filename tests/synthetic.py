@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from uncollapse.corpora import Skipped, Text
 from uncollapse.encoders import Prepared
+from uncollapse.encoders.sentence import word_spans
 
 DIM = 32
 
@@ -27,8 +28,15 @@ class PlantedEncoder:
 
     n_special_tokens, can_cut, folded_fix = 2, True, "none"
 
+    @property
+    def about(self) -> dict[str, object]:
+        return {"name": self.name, "architecture": self.architecture, "folder_max_tokens": self.folder_max_tokens}
+
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([len(text.split()) + 2 for text in texts], dtype=np.int64)
+
+    def spans(self, text: str) -> npt.NDArray[np.int64]:
+        return word_spans(text)
 
     def prepare(self, texts: Sequence[str]) -> Prepared:
         full = self.count(texts)

@@ -50,22 +50,27 @@ def test_diagnose_writes_report_result_and_rows(model: str, corpus: Path, capsys
     assert [row["id"] for row in table] == [f"d{number}" for number in range(160)]
     assert all(0 < row["n_tokens"] <= 66 and -1 <= row["cosine_to_centroid"] <= 1 for row in table)
     assert Path("out/report.html").read_text().startswith("<!doctype html>")
-    assert sorted(path.name for path in Path("out").iterdir()) == ["report.html", "result.json", "texts.parquet"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "report.html",
+        "result.json",
+        "texts.parquet",
+        "thresholds.json",
+    ]
 
 
 def test_quiet_prints_nothing_and_json_prints_the_result_alone(
     model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["diagnose", str(corpus), "-m", model, "-o", "a", "--quiet", "--windows", "0"]) == 0
+    assert run(["diagnose", str(corpus), "-m", model, "-o", "a", "--quiet", "--windows", "0", "--quick"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert run(["diagnose", str(corpus), "-m", model, "-o", "b", "-q", "--json", "--windows", "0"]) == 0
+    assert run(["diagnose", str(corpus), "-m", model, "-o", "b", "-q", "--json", "--windows", "0", "--quick"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert Result.from_json(printed.out).about["model"]["name"] == model
 
 
 def test_options_reach_what_they_name(model: str, corpus: Path) -> None:
-    common = ["diagnose", str(corpus), "-m", model, "-q"]
+    common = ["diagnose", str(corpus), "-m", model, "-q", "--quick"]
     options = ["--limit", "100", "--bins", "equal:3", "--max-tokens", "60", "--seed", "7", "--stream"]
     assert run([*common, "-o", "a", *options, "--windows", "50", "--id-field", "_id", "--text-field", "body"]) == 0
     result = Result.from_json(Path("a/result.json").read_text())
@@ -83,7 +88,7 @@ def test_options_reach_what_they_name(model: str, corpus: Path) -> None:
 
 
 def test_a_fix_changes_the_numbers_and_leaves_the_model_alone(model: str, corpus: Path) -> None:
-    common = ["diagnose", str(corpus), "-m", model, "-q", "--windows", "0"]
+    common = ["diagnose", str(corpus), "-m", model, "-q", "--windows", "0", "--quick"]
     for name, extra in (("a", []), ("b", ["--fix", "temperature(0.3)"]), ("c", [])):
         assert run([*common, "-o", name, *extra]) == 0
     first, fixed, again = (Result.from_json(Path(f"{name}/result.json").read_text()) for name in "abc")
@@ -101,11 +106,11 @@ def test_fix_writes_a_model_that_diagnose_loads(model: str, corpus: Path, capsys
     assert "softens" not in printed.err
     assert run(["fix", model, "temperature(1.2)", "-o", "soft"]) == 0
     assert "a temperature above 1 softens attention" in capsys.readouterr().err.replace("\n", " ")
-    assert run(["diagnose", str(corpus), "-m", "fixed", "-o", "out", "-q"]) == 0
+    assert run(["diagnose", str(corpus), "-m", "fixed", "-o", "out", "-q", "--quick"]) == 0
     about = Result.from_json(Path("out/result.json").read_text())
     assert {row.fix for row in about.select(measure="mean_cosine")} == {"temperature(0.8)"}
     assert about.about["model"]["folded_fix"] == "temperature(0.8)"
-    again = ["diagnose", str(corpus), "-m", "fixed", "-o", "again", "--fix", "temperature(0.8)"]
+    again = ["diagnose", str(corpus), "-m", "fixed", "-o", "again", "--fix", "temperature(0.8)", "--quick"]
     assert run(again) == 2, "two temperatures would multiply"
     assert "in its weights already" in capsys.readouterr().err
     Path("tau.json").write_text('{"fix": "temperature", "tau": [0.9, 0.8, 0.7]}')
@@ -161,7 +166,7 @@ def test_a_broken_line_is_named_or_skipped_and_counted(
     assert "broken.jsonl:161" in capsys.readouterr().err.replace("\n", "")
     assert not Path("out/result.json").exists()
     assert list(Path("out").iterdir()) == []
-    assert run(["diagnose", str(broken), "-m", model, "-o", "out", "--skip-bad", "--windows", "0"]) == 0
+    assert run(["diagnose", str(broken), "-m", model, "-o", "out", "--skip-bad", "--windows", "0", "--quick"]) == 0
     assert "Left out. 1 x" in capsys.readouterr().out
     assert sum(Result.from_json(Path("out/result.json").read_text()).about["corpus"]["skipped"].values()) == 1
 
@@ -169,7 +174,7 @@ def test_a_broken_line_is_named_or_skipped_and_counted(
 def test_foreign_files_in_the_output_folder_are_respected(model: str, corpus: Path) -> None:
     Path("out").mkdir()
     Path("out/thesis.txt").write_text("years of work")
-    common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--windows", "0"]
+    common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--windows", "0", "--quick"]
     assert run(common) == 2
     assert run([*common, "--force"]) == 0
     assert Path("out/thesis.txt").read_text() == "years of work"
@@ -191,7 +196,7 @@ def test_interrupting_leaves_with_130_and_nothing_half_written(
 def test_hostile_text_does_not_reach_the_report_unescaped(model: str) -> None:
     texts = [f"<script>window.pwned=1</script> text number {number} " + "a b " * number for number in range(60)]
     Path("hostile.txt").write_text("\n".join(texts))
-    assert run(["diagnose", "hostile.txt", "-m", model, "-o", "out", "-q", "--windows", "0"]) == 0
+    assert run(["diagnose", "hostile.txt", "-m", model, "-o", "out", "-q", "--windows", "0", "--quick"]) == 0
     assert "<script>window.pwned" not in Path("out/report.html").read_text()
 
 

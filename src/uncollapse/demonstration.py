@@ -9,13 +9,14 @@ import numpy as np
 from uncollapse.attention.patching import patch
 from uncollapse.checkpoints import FixReport, check_target, fix
 from uncollapse.corpora import Balanced
+from uncollapse.diagnosis.audit import measure_audit
 from uncollapse.diagnosis.profiling import Profile, TextSink, TextSource, profile, survey
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.study import describe, labelled, profile_rows, project_all
 from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_rows, row_of, rows_of
 from uncollapse.diagnosis.views import View
 from uncollapse.diagnosis.windows import profile_windows
-from uncollapse.encoders import SentenceEncoder, load
+from uncollapse.encoders import SentenceEncoder, load_model
 from uncollapse.fixes import Fix
 from uncollapse.measures import MINIMUM, unit
 from uncollapse.measures.retrieval import mean_reciprocal_rank, reciprocal_ranks
@@ -59,7 +60,7 @@ def demonstrate(
     """Diagnose, sweep a few fixes, write the chosen one as a model, load that model and diagnose again.
 
     Args:
-        model: as for `load`; its limit is raised to its position table.
+        model: as for `load_model`; its limit is raised to its position table.
         corpus: texts, best with natural queries, which then measure what the fixes do to retrieval.
         out: folder of the fixed model.
         chosen: the fix that is written. It is given, not chosen from the sweep.
@@ -69,7 +70,7 @@ def demonstrate(
     """
     reporter = progress or Silent()
     check_target(out, force=force)
-    encoder = load(model, max_tokens="table")
+    encoder = load_model(model, max_tokens="table")
     surveyed = survey(encoder, corpus, settings, progress=reporter)
     before = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=reporter)
     queries = {text.id: text.query for text in corpus if text.query}
@@ -77,12 +78,13 @@ def demonstrate(
     swept = {str(other): _sweep_one(encoder, other, before, queries, settings, reporter) for other in sweep}
     with reporter.track(f"writing {chosen}", None, "steps") as advance:
         written = fix(model, chosen, out, force=force, step=lambda _: advance(1))
-    fixed = load(str(out), max_tokens="table")
+    fixed = load_model(str(out), max_tokens="table")
     label = f", {chosen}"
     after = profile(fixed, corpus, settings, surveyed=surveyed, label=label, progress=reporter)
     swept[str(chosen)] = Seen(main_view(after), _find_own(fixed, after.points, queries, settings))
     name = str(chosen)
-    first, *rest = judge(before, encoder.name, representative=not isinstance(corpus, Balanced))
+    first, *rest = judge(before, encoder.name)
+    rest += () if isinstance(corpus, Balanced) else measure_audit(before.audit, encoder.name).verdict
     about = describe(encoder, corpus, surveyed, settings, fix="none")
     result = Result(
         rows=labelled(_all_rows(before, after, name, stock, swept), encoder.name, corpus.name),

@@ -1,6 +1,7 @@
 """The command `diagnose`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +20,15 @@ from uncollapse.cli.options import (
     prepare_folder,
     read_bins,
     read_limit,
+    read_limits,
 )
-from uncollapse.cli.printing import finish, progress, say_notes
+from uncollapse.cli.printing import finish, print_outcomes, progress, say_notes
+from uncollapse.errors import UncollapseError
+from uncollapse.gate import FAILED, parse_condition
+
+if TYPE_CHECKING:
+    from uncollapse.encoders import VectorFile
+    from uncollapse.records import Result
 
 
 def diagnose(
@@ -34,11 +42,35 @@ def diagnose(
     model: ModelOption = "minilm",
     fix: Annotated[str | None, typer.Option(help='Measure with this fix on, e.g. "temperature(0.8)".')] = None,
     out: OutOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Lengths and truncation only: no causes, no costs, no thresholds.")
+    ] = False,
     max_tokens: TokensOption = "table",
+    limits: Annotated[
+        str | None,
+        typer.Option(help="Further token limits to say what is cut off at, e.g. 256,512,8192.", show_default=False),
+    ] = None,
     bins: Annotated[
         str, typer.Option(help="Length bins: `powers` of two, or `equal:8` for 8 of equal counts.")
     ] = "powers",
     windows: Annotated[int, typer.Option(min=0, help="Documents to cut to 8, 16, 32, ... tokens; 0 for none.")] = 200,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Encode only as many texts of every length as it takes to know their mean cosine to so much, e.g. "
+            "0.01; everything if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    false_positives: Annotated[
+        float, typer.Option(help="Share of unrelated pairs that the thresholds of thresholds.json let through.")
+    ] = 0.01,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Leave with exit code 3 if this is so, e.g. "mean_cosine@512 > 0.5"; may be given several times.'
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many texts.")] = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
     id_field: Annotated[str | None, typer.Option(help="Field or column that holds the id.")] = None,
@@ -54,30 +86,66 @@ def diagnose(
     json: JsonOption = False,
     trust_remote_code: RemoteOption = False,
 ) -> None:
-    """Tell whether a model pulls long texts together on your corpus.
+    """Tell whether a model pulls long texts together on your corpus, why, and what it costs. No labels are needed.
 
-    Prints the verdict, and writes report.html (for your browser), result.json and texts.parquet (one row per text).
+    Prints the verdict, and writes report.html (for your browser), result.json, texts.parquet (one row per text) and
+    thresholds.json (what a score means at each length).
     """
     from uncollapse.corpora import open_corpus
     from uncollapse.diagnosis.settings import Settings
-    from uncollapse.encoders import load
+    from uncollapse.encoders import is_vector_file, load
     from uncollapse.fixes import parse
     from uncollapse.tables import TextTable
 
     chosen = None if fix is None else parse(fix)
-    texts = open_corpus(corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit)
+    conditions = [parse_condition(text) for text in fail_if or ()]
+    settings = Settings(
+        equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision or 0.0,
+        limits=read_limits(limits), deep=not quick, rate=false_positives,
+    )  # fmt: skip
+    reach = read_limit(max_tokens)
+    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
+    running: dict[str, Any] = {"device": device, "batch_size": batch_size, "trust_remote_code": trust_remote_code}
+    vectors = _open_vectors(model, corpus, reach, text_field, id_field) if is_vector_file(model) else None
+    texts = vectors.read(limit=limit, skip_bad=skip_bad) if vectors else open_corpus(corpus, **reading)
     folder = prepare_folder(out, texts.name, force=force)
-    encoder = load(
-        model,
-        max_tokens=read_limit(max_tokens),
-        device=device,
-        batch_size=batch_size,
-        trust_remote_code=trust_remote_code,
-    )
+    encoder = load(model, max_tokens=reach, **running) if vectors is None else _without(running, vectors)
     say_notes((*encoder.notes, *texts.notes), quiet)
-    settings = Settings(equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream)
     with TextTable(folder / "texts.parquet") as table:
         result = uncollapse.diagnose(
             encoder, texts, settings=settings, fix=chosen, sink=table, progress=progress(quiet)
         )
+    _write_thresholds(result, folder)
     finish(result, folder, quiet=quiet, json=json, skipped=str(texts.skipped) if texts.skipped.total else "")
+    if print_outcomes(conditions, result):
+        raise typer.Exit(FAILED)
+
+
+def _open_vectors(
+    model: str, corpus: str, reach: int | str, text_field: str | None, id_field: str | None
+) -> "VectorFile":
+    """A file of vectors; the corpus is the same file, or the one that holds its texts."""
+    from uncollapse.corpora.embedded import Columns
+    from uncollapse.encoders import VectorFile
+
+    beside = None if Path(corpus) == Path(model) else corpus
+    limit = reach if isinstance(reach, int) else None
+    return VectorFile(model, texts=beside, columns=Columns(text=text_field, id=id_field), max_tokens=limit)
+
+
+def _without(running: dict[str, Any], vectors: "VectorFile") -> "VectorFile":
+    """The file; options about running a model would do nothing."""
+    if given := [f"--{name.replace('_', '-')}" for name, value in running.items() if value]:
+        raise UncollapseError(
+            f"{vectors.name} holds vectors that exist already, so {', '.join(given)} would do nothing. Leave out what "
+            "does nothing."
+        )
+    return vectors
+
+
+def _write_thresholds(result: "Result", folder: Path) -> None:
+    """What a score means at each length, where that was measured."""
+    from uncollapse.diagnosis.scores import export_thresholds
+
+    if "cells" in result.about.get("scores", {}):
+        export_thresholds(result, folder / "thresholds.json")

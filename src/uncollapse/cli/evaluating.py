@@ -131,7 +131,7 @@ def evaluate(
             finish(result, folder, quiet=quiet, json=json)
         return
 
-    from uncollapse.encoders import load
+    from uncollapse.encoders import load_model
     from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import parse
 
@@ -142,7 +142,9 @@ def evaluate(
     _check_possible(tasks, fixes, model, approximate=approximate, save_runs=save_runs, mteb=mteb)
     folder = prepare_folder(out, tasks[0].name, force=force)
     kept = None if no_cache else cache or default_folder()
-    encoder = load(model, max_tokens=limit, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code)
+    encoder = load_model(
+        model, max_tokens=limit, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+    )
     say_notes(encoder.notes, quiet)
     with ItemTable(folder / "items.parquet", runs=folder / "runs" if save_runs else None, model=model) as table:
         result = uncollapse.evaluate(

@@ -9,7 +9,8 @@ import typer
 from uncollapse.errors import OutputError, UncollapseError
 
 EXIT_CODES = (
-    """Exit codes: 0 done (whatever the verdict), 1 a bug in uncollapse, 2 wrong usage or input, 130 interrupted."""
+    """Exit codes: 0 done (whatever the verdict), 1 a bug in uncollapse, 2 wrong usage or input, """
+    """3 a --fail-if condition is met or cannot be decided, 130 interrupted."""
 )
 
 
@@ -84,6 +85,13 @@ def read_limit(max_tokens: str) -> int | str:
     if not max_tokens.isdigit():
         raise UncollapseError(f"--max-tokens must be `model`, `table` or a number, got {max_tokens!r}.")
     return int(max_tokens)
+
+
+def read_limits(limits: str | None) -> tuple[int, ...]:
+    parts = [part.strip() for part in (limits or "").split(",") if part.strip()]
+    if not all(part.isdigit() for part in parts):
+        raise UncollapseError(f"--limits must be numbers of tokens with commas between, got {limits!r}.")
+    return tuple(int(part) for part in parts)
 
 
 def prepare_folder(out: Path | None, name: str, *, force: bool) -> Path:

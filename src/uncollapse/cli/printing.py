@@ -16,13 +16,16 @@ from rich.table import Table
 import uncollapse
 
 if TYPE_CHECKING:
-    from uncollapse.records import Result, Row
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from uncollapse.gate import Condition
+    from uncollapse.records import Finding, Result, Row
 
 COLOURS = {"bad": "red", "good": "green", "neutral": "default", "unknown": "yellow"}
 
 
-FINDINGS = 8
-"""Findings printed below the first; all are in the report."""
+FINDINGS, FINDINGS_OF_A_GROUP = 8, 3
+"""Findings printed below the first, and under each heading where there are headings; all are in the report."""
 
 
 def progress(quiet: bool) -> Any:
@@ -58,15 +61,47 @@ def print_verdict(result: "Result", folder: Path, skipped: str) -> None:
     first, *rest = result.verdict
     colour = COLOURS[first.kind]
     console.print(Panel(escape(first.sentence), title=f"[b]{escape(first.title)}[/b]", border_style=colour))
-    for finding in rest[:FINDINGS]:
-        console.print(f"[{COLOURS[finding.kind]}]•[/] [b]{escape(finding.title)}.[/b] {escape(finding.sentence)}")
-    if len(rest) > FINDINGS:
-        console.print(f"[dim]and {len(rest) - FINDINGS} more findings in the report[/]")
+    for heading, findings in _grouped(rest, result.about.get("verdict_groups")):
+        if heading:
+            console.print(f"\n[b]{escape(heading)}[/b]")
+        most = FINDINGS_OF_A_GROUP if heading else FINDINGS
+        for finding in findings[:most]:
+            title = "" if finding.title == heading else f"[b]{escape(finding.title)}.[/b] "
+            console.print(f"[{COLOURS[finding.kind]}]•[/] {title}{escape(finding.sentence)}")
+        if len(findings) > most:
+            console.print(f"[dim]and {len(findings) - most} more in the report[/]")
     if result.about.get("tasks"):
         console.print(_scores(result))
     if skipped:
         console.print(f"[yellow]•[/] [b]Left out.[/b] {escape(skipped)}")
     console.print(f"\nReport: [b]{escape(str(folder / 'report.html'))}[/b]", soft_wrap=True)
+
+
+def _grouped(
+    rest: "Sequence[Finding]", groups: "Mapping[str, int] | None"
+) -> "Iterator[tuple[str, Sequence[Finding]]]":
+    """The findings after the first, by heading; under none where there are no groups."""
+    if not groups:
+        yield "", rest
+        return
+    start = 0
+    for number, (heading, size) in enumerate(groups.items()):
+        stop = start + size - (number == 0)  # the first finding of all stands above
+        if stop > start:
+            yield heading if number else "", rest[start:stop]
+        start = stop
+
+
+def print_outcomes(conditions: "Sequence[Condition]", result: "Result") -> bool:
+    """Say on the error stream what became of each condition; returns whether any fails the run."""
+    from uncollapse.gate import check
+
+    outcomes = check(conditions, result)
+    console = Console(stderr=True)
+    for outcome in outcomes:
+        colour = "red" if outcome.failed else "green"
+        console.print(f"[{colour}]{escape(str(outcome))}[/]", soft_wrap=True, highlight=False)
+    return any(outcome.failed for outcome in outcomes)
 
 
 def print_fixed(report: Any) -> None:
@@ -94,7 +129,10 @@ def say_notes(notes: tuple[str, ...], quiet: bool) -> None:
 def _scores(result: "Result") -> Table:
     """The score of every task, and under it what each fix adds."""
     stock, *fixes = result.about["fixes"]
-    caption = "[dim]n counts independent groups, or items where a row's note says so; intervals are 95 %; p is corrected for the number of comparisons[/]"
+    caption = (
+        "[dim]n counts independent groups, or items where a row's note says so; intervals are 95 %; p is corrected "
+        "for the number of comparisons[/]"
+    )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
     for heading in ("task", "score", "value", "interval", "n", "p"):
         table.add_column(heading, overflow="fold")

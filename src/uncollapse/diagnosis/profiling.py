@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.corpora import Skipped, Text, portions
+from uncollapse.diagnosis.audit import Audit, Limits
 from uncollapse.diagnosis.sampling import Drawn, Rounds, Strata
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
 from uncollapse.diagnosis.views import View, make_view
@@ -82,8 +83,8 @@ class Profile:
         points: sampled documents with their vectors.
         documents: the documents of the nested windows, texts included.
         n_texts: texts measured.
-        folder_truncated: texts that the model's folder would cut, whose limit this study may have raised.
         dim: length of the vectors.
+        audit: what is cut off.
         notes: what stayed less sure than asked.
     """
 
@@ -92,8 +93,8 @@ class Profile:
     points: tuple[Kept, ...]
     documents: tuple[Kept, ...]
     n_texts: int
-    folder_truncated: int
     dim: int
+    audit: Audit
     notes: tuple[str, ...] = ()
 
 
@@ -174,10 +175,14 @@ def profile(
         reading.points.documents(),
         documents,
         reading.n_texts,
-        reading.folder_truncated,
         encoder.dim,
+        reading.audit,
         notes,
     )
+
+
+def _as_texts(kept: Sequence[Kept]) -> list[Text]:
+    return [Text(document.id, document.text, document.query, document.source) for document in kept]
 
 
 def _forget(columns: TextColumns) -> None:
@@ -200,7 +205,8 @@ def _read(
         return ()
     drawn, settings = surveyed.drawn, reading.settings
     rounds = Rounds(drawn, precision=settings.precision, whole=settings.points)
-    reading.count_lengths(np.array([kept.n_tokens for kept in drawn.texts[: drawn.uniform]]))
+    uniform = drawn.texts[: drawn.uniform]
+    reading.count_lengths(_as_texts(uniform), np.array([kept.n_tokens for kept in uniform]))
     with reporter.track(what, None, "characters") as advance:
 
         def encode(few: list[Kept]) -> None:
@@ -220,28 +226,27 @@ class _Reading:
     bins: LengthBins
     keep: bool
     n_texts: int = 0
-    folder_truncated: int = 0
     lengths: dict[int, list[int]] = field(default_factory=dict)
     kept: list[tuple[TextColumns, npt.NDArray[np.float32], npt.NDArray[np.int64]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         s = self.settings
         self.states = [BinState(self.encoder.dim, s.replicates, s.seed) for _ in self.bins.labels]
+        self.audit = Audit(Limits.of(self.encoder, s.limits), s.replicates, s.seed)
         self.points = Reservoir(s.points, s.seed)
         self.levels = {n: Reservoir(s.windows, s.seed) for n in window_lengths(self.encoder)}
 
     def add(self, batch: Sequence[Text], advance: Advance) -> TextColumns:
         """Encode a chunk of texts, count their lengths, and add it to every state."""
         prepared = self.encoder.prepare([text.text for text in batch])
-        self.count_lengths(prepared.n_tokens_full)
+        self.count_lengths(batch, prepared.n_tokens_full)
         return self._add(batch, prepared, advance)
 
     def add_kept(self, batch: Sequence[Kept], advance: Advance) -> TextColumns:
         """The same of sampled texts, whose lengths are not the corpus's: there are more of the rare ones."""
-        texts = [Text(kept.id, kept.text, kept.query, kept.source) for kept in batch]
         prepared = self.encoder.prepare([kept.text for kept in batch])
         full = np.array([kept.n_tokens for kept in batch])  # of the text before it was cut to be kept
-        return self._add(texts, replace(prepared, n_tokens_full=full), advance)
+        return self._add(_as_texts(batch), replace(prepared, n_tokens_full=full), advance)
 
     def _add(self, batch: Sequence[Text], prepared: Prepared, advance: Advance) -> TextColumns:
         vectors = self._encode(batch, prepared, advance)
@@ -291,15 +296,14 @@ class _Reading:
                 if n_tokens >= level:
                     reservoir.offer(place, kept)
 
-    def count_lengths(self, n_tokens_full: npt.NDArray[np.int64]) -> None:
-        """Add lengths before truncation to the histogram over half powers of two, and to what the folder cuts off."""
+    def count_lengths(self, batch: Sequence[Text], n_tokens_full: npt.NDArray[np.int64]) -> None:
+        """Add lengths before truncation to the audit and to the histogram over half powers of two."""
+        self.audit.add_texts(self.encoder, batch, n_tokens_full)
         cells = np.floor(2 * np.log2(np.maximum(n_tokens_full, 1))).astype(int)
         for cell, truncated in zip(cells.tolist(), (n_tokens_full > self.encoder.max_tokens).tolist(), strict=True):
             counts = self.lengths.setdefault(cell, [0, 0])
             counts[0] += 1
             counts[1] += truncated
-        if limit := self.encoder.folder_max_tokens:
-            self.folder_truncated += int(np.sum(n_tokens_full > limit))
 
     def histogram(self) -> tuple[LengthCount, ...]:
         """The counts of every cell from the shortest text to the longest."""

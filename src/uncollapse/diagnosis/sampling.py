@@ -50,7 +50,8 @@ class Strata:
         full = self.encoder.count([batch[row].text for row in wanted]).tolist() if wanted else []
         for row, n_tokens in zip(wanted, full, strict=True):
             text = batch[row]
-            kept = Kept(text.id, text.text[: self.most], n_tokens, source=text.source, query=text.query)
+            held = text.text[: self.most] if self.encoder.can_cut else text.text  # a text may carry its vector
+            kept = Kept(text.id, held, n_tokens, source=text.source, query=text.query)
             self._kept[_stratum(text)].offer(places[row], kept)
 
     def _count(self, batch: Sequence[Text]) -> None:

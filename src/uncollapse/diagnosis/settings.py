@@ -22,6 +22,9 @@ class Settings:
         stream: keep no vectors, so that memory does not grow with the corpus.
         precision: encode only as many texts of every length as it takes to know their mean cosine to so much; 0
             encodes all.
+        limits: further token limits to hold the texts against.
+        deep: also look for causes and costs; else lengths alone.
+        rate: share of unrelated pairs that a threshold of scores lets through.
     """
 
     equal_bins: int = 0
@@ -31,6 +34,9 @@ class Settings:
     seed: int = 0
     stream: bool = False
     precision: float = 0.0
+    limits: tuple[int, ...] = ()
+    deep: bool = True
+    rate: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("equal_bins", "windows", "points", "seed"):

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from uncollapse.attention.patching import patch
+from uncollapse.diagnosis.advice import conclude
+from uncollapse.diagnosis.parts import measure_parts
 from uncollapse.diagnosis.profiling import Profile, Survey, TextSink, TextSource, profile, survey
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
-from uncollapse.encoders import SentenceEncoder
+from uncollapse.encoders import SentenceEncoder, TextEncoder, inside
 from uncollapse.fixes import Fix
 from uncollapse.progress import Reporter
 from uncollapse.projection import principal_axes, project
@@ -20,7 +22,7 @@ from uncollapse.records import Point, Result, Row
 
 
 def diagnose(
-    encoder: SentenceEncoder,
+    encoder: TextEncoder,
     corpus: TextSource,
     *,
     settings: Settings | None = None,
@@ -28,13 +30,13 @@ def diagnose(
     sink: TextSink | None = None,
     progress: Reporter | None = None,
 ) -> Result:
-    """Tell whether a model pulls long texts together on this corpus.
+    """Tell whether a model pulls long texts together on this corpus, why, and what it costs.
 
     Args:
-        encoder: from `load`.
+        encoder: from `load`: a model, or one of which only vectors can be seen.
         corpus: from `open_corpus`.
         settings: how to measure.
-        fix: measure the model with this fix patched on.
+        fix: measure the model with this fix patched on; takes its inside.
         sink: gets the per-text rows.
         progress: shows how far the work is.
 
@@ -50,26 +52,40 @@ def diagnose(
     minilm pulls long texts together
     """
     settings = settings or Settings()
-    name = encoder.folded_fix if fix is None else str(fix)
+    name = folded_fix(encoder) if fix is None else str(fix)
     with _applied(encoder, fix):
         pass  # a fix that this model cannot take is refused before anything is read
     surveyed = survey(encoder, corpus, settings, progress=progress)
     with _applied(encoder, fix):
         found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
+        parts = tuple(measure_parts(encoder, found, settings, progress=progress))
+    rows = [replace(row, fix=name) for _, part in parts for row in part.rows]
+    verdict = conclude(judge(found, _shown_name(encoder, fix)), parts, model=encoder.name)
+    about = describe(encoder, corpus, surveyed, settings, fix=name)
     return Result(
-        rows=labelled(profile_rows(found, name), encoder.name, corpus.name),
-        verdict=judge(found, _shown_name(encoder, fix)),
+        rows=labelled([*profile_rows(found, name), *rows], encoder.name, corpus.name),
+        verdict=tuple(finding for findings in verdict.values() for finding in findings),
         points=project_all([(name, found)]),
         lengths=found.lengths,
-        about=describe(encoder, corpus, surveyed, settings, fix=name),
+        about={
+            **about,
+            **{key: value for _, part in parts for key, value in part.about.items()},
+            "verdict_groups": {heading: len(findings) for heading, findings in verdict.items()},
+            "notes": [*about["notes"], *found.notes],
+        },
     )
 
 
-def _applied(encoder: SentenceEncoder, fix: Fix | None) -> AbstractContextManager[Any]:
-    return nullcontext() if fix is None else patch(encoder.model, fix)
+def _applied(encoder: TextEncoder, fix: Fix | None) -> AbstractContextManager[Any]:
+    return nullcontext() if fix is None else patch(inside(encoder, str(fix)), fix)
 
 
-def _shown_name(encoder: SentenceEncoder, fix: Fix | None) -> str:
+def folded_fix(encoder: TextEncoder) -> str:
+    """What `fix` wrote into the weights; "none" where they cannot be seen."""
+    return encoder.folded_fix if isinstance(encoder, SentenceEncoder) else "none"
+
+
+def _shown_name(encoder: TextEncoder, fix: Fix | None) -> str:
     return encoder.name if fix is None else f"{encoder.name} with {fix}"
 
 
@@ -88,11 +104,11 @@ def project_all(profiles: Sequence[tuple[str, Profile]]) -> tuple[Point, ...]:
 
 
 def describe(
-    encoder: SentenceEncoder, corpus: TextSource, surveyed: Survey, settings: Settings, *, fix: str
+    encoder: TextEncoder, corpus: TextSource, surveyed: Survey, settings: Settings, *, fix: str
 ) -> dict[str, Any]:
     """What a reader needs to judge the numbers and to make them again."""
     return {
-        "model": describe_model(encoder, patched=fix if fix != encoder.folded_fix else "none"),
+        "model": describe_model(encoder, patched=fix if fix != folded_fix(encoder) else "none"),
         "corpus": {
             "name": corpus.name,
             "description": corpus.description,

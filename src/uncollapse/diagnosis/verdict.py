@@ -120,16 +120,14 @@ def main_view(profile: Profile) -> View:
     return profile.views.get("windows", profile.views["as_is"])
 
 
-def judge(profile: Profile, model: str, *, representative: bool = True) -> tuple[Finding, ...]:
+def judge(profile: Profile, model: str) -> tuple[Finding, ...]:
     """The findings about one profile, most important first.
 
     Args:
         profile: what was measured.
         model: what to call the model.
-        representative: whether shares of these texts are shares of the corpus; a sample balanced by length has none.
     """
-    truncation = _truncation(profile) if representative else ()
-    return (_collapse(main_view(profile), model), *_as_is(profile), *_rank(main_view(profile)), *truncation)
+    return (_collapse(main_view(profile), model), *_as_is(profile), *_rank(main_view(profile)))
 
 
 def _collapse(view: View, model: str) -> Finding:
@@ -226,32 +224,6 @@ def _rank(view: View) -> Iterator[Finding]:
         yield Finding("Directions in use", f"Long and short texts use about as many: {figures}", "neutral")
     else:
         yield Finding("Directions in use", f"Whether their number changes cannot be told: {figures}", "unknown")
-
-
-def _truncation(profile: Profile) -> Iterator[Finding]:
-    texts = sum(count.texts for count in profile.lengths)
-    lost = sum(count.truncated for count in profile.lengths)
-    if profile.folder_truncated > lost:
-        share = Estimate.of_share(profile.folder_truncated, texts)
-        low, high = _interval(share)
-        yield Finding(
-            "The folder's own limit cuts texts off",
-            f"This study raised the model's limit. As its folder is, {share.value:.1%} [{low:.1%}, {high:.1%}] of "
-            f"{texts:,} texts would lose their ends; at the raised limit {lost:,} do.",
-            "bad" if share.value >= 0.05 else "neutral",
-        )
-        return
-    if not lost:
-        yield Finding("Nothing is cut off", f"All {texts:,} texts fit into the model's window.", "good")
-        return
-    share = Estimate.of_share(lost, texts)
-    low, high = _interval(share)
-    yield Finding(
-        "Some texts are cut off",
-        f"{share.value:.1%} [{low:.1%}, {high:.1%}] of {texts:,} texts are longer than the model's window; it never "
-        "sees their ends.",
-        "bad" if share.value >= 0.05 else "neutral",
-    )
 
 
 def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:

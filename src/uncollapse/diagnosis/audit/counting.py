@@ -36,6 +36,7 @@ class Limits:
         folder: that of the model's folder, which servers use; None for no limit.
         in_use: that of this study, which may have raised it; None for no limit.
         named: what the user asks about, within the model's reach or not.
+        known: whether a limit of None says that there is none.
 
     >>> Limits(256, 512, (8192, 256)).every
     (256, 512, 8192)
@@ -44,6 +45,7 @@ class Limits:
     folder: int | None
     in_use: int | None
     named: tuple[int, ...] = ()
+    known: bool = True
 
     @classmethod
     def of(cls, encoder: TextEncoder, named: Sequence[int] = ()) -> Self:
@@ -62,7 +64,8 @@ class Limits:
         if len(set(named)) > MOST_LIMITS:
             raise UncollapseError(f"At most {MOST_LIMITS} limits can be named, got {len(set(named))}. Name fewer.")
         in_use = encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None
-        return cls(encoder.folder_max_tokens, in_use, tuple(sorted(set(named))))
+        known = bool(getattr(encoder, "knows_limit", True))  # a black box may cut texts off where nobody sees it
+        return cls(encoder.folder_max_tokens, in_use, tuple(sorted(set(named))), known)
 
     @property
     def every(self) -> tuple[int, ...]:

@@ -44,6 +44,13 @@ def judge_losses(audit: Audit, model: str) -> Iterator[Finding]:
 
 def _nothing_lost(audit: Audit, model: str) -> Finding:
     n, main = audit.total.texts, audit.limits.main
+    if main is None and not audit.limits.known:
+        sentence = (
+            f"{model} does not say how many tokens of a text it reads; the longest of {n:,} has {audit.longest:,}."
+        )
+        return Finding(
+            "What is cut off is not known", f"{sentence} Name limits to count with: --limits 512.", "unknown"
+        )
     if main is None:
         sentence = f"{model} has no token limit: it reads all {n:,} texts to their end."
         return Finding("Nothing is cut off", f"{sentence} The longest has {audit.longest:,} tokens.", "good")

@@ -1,0 +1,100 @@
+"""The end of a verdict: what to try next, with the command."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from uncollapse.diagnosis.audit import HARMFUL
+from uncollapse.diagnosis.causes.attribution import CAUSES
+from uncollapse.records import Finding, Part, Row
+
+NEXT = "What to try next"
+
+CHUNKS = ("content_averaging", "topic_mix", "inseparable")
+"""Causes against which smaller chunks help."""
+
+
+Verdict = dict[str, tuple[Finding, ...]]
+"""Findings by heading, in order."""
+
+
+def conclude(lengths: Sequence[Finding], parts: Sequence[tuple[str, Part]], *, model: str) -> Verdict:
+    """The whole verdict: whether there is a collapse, what is cut off, why, what it costs, and what to try next.
+
+    Args:
+        lengths: findings about the lengths; the first says whether there is a collapse.
+        parts: of the diagnosis by heading, in order.
+        model: what the user calls the model, for commands.
+    """
+    verdict: Verdict = {"The verdict": tuple(lengths)}
+    for heading, part in parts:
+        verdict[heading] = (*verdict.get(heading, ()), *part.verdict)
+    rows = [row for _, part in parts for row in part.rows]
+    limits: Mapping[str, Any] = next((part.about["audit"]["limits"] for _, part in parts if "audit" in part.about), {})
+    steps = list(advise(rows, model, limits))
+    numbered = " ".join(f"({number}) {step}" for number, step in enumerate(steps, start=1))
+    if steps:
+        verdict[NEXT] = (Finding(NEXT, numbered, "neutral"),)
+    return {heading: findings for heading, findings in verdict.items() if findings}
+
+
+def advise(rows: Sequence[Row], model: str, limits: Mapping[str, Any]) -> Iterator[str]:
+    """One step for each thing that surely harms, most certain gain first.
+
+    Args:
+        rows: of all parts.
+        model: what the user calls the model.
+        limits: in tokens: "in_use" in this diagnosis, and "folder", the one the model comes with; None for none.
+    """
+    yield from _against_truncation(rows, limits)
+    cause = leading_cause(rows)
+    named = shlex.quote(model)
+    if cause in CHUNKS:
+        yield (
+            "Embed smaller chunks and compare: cut your texts, write them as a BEIR folder, and run "
+            f"`uncollapse evaluate FOLDER --model {named}` on both."
+        )
+    elif cause == "attention":
+        yield (
+            "Try a sharper attention on queries whose answers you know: `uncollapse evaluate FOLDER --model "
+            f'{named} --fix "temperature(0.9)" --fix "temperature(0.8)"`; if it pays, `uncollapse fix {named} '
+            '"temperature(0.9)" -o FIXED` writes it into the weights.'
+        )
+    elif cause:
+        yield CAUSES[cause].remedy
+    yield from _against_one_threshold(rows)
+
+
+def leading_cause(rows: Sequence[Row]) -> str:
+    """The cause that lifts the mean cosine most, "" where none surely does or there is no sure rise."""
+    rise = [row for row in rows if row.measure == "rise" and row.view == "causes"]
+    sure = [row for row in rows if row.measure == "cause" and row.low is not None and row.low > 0]
+    if not sure or not rise or rise[0].low is None or rise[0].low <= 0:
+        return ""
+    return max(sure, key=lambda row: row.value).bin
+
+
+def _against_truncation(rows: Sequence[Row], limits: Mapping[str, Any]) -> Iterator[str]:
+    in_use, folder = (_lost(rows, limits.get(name)) for name in ("in_use", "folder"))
+    if in_use >= HARMFUL:
+        yield f"Cut long texts into chunks of at most {limits['in_use']} tokens; {in_use:.0%} of all lie beyond."
+    elif folder >= HARMFUL:
+        yield (
+            f"Its folder lets the model read {limits['folder']} tokens, and {folder:.0%} of all lie beyond; this "
+            f"diagnosis let it read {limits['in_use']}. Chunks of at most {limits['folder']} tokens are safe."
+        )
+
+
+def _lost(rows: Sequence[Row], limit: int | None) -> float:
+    """Share of all tokens beyond a limit."""
+    name = f"tokens_lost@{limit}"
+    return next((row.value for row in rows if row.measure == name and row.view == "overall"), 0.0)
+
+
+def _against_one_threshold(rows: Sequence[Row]) -> Iterator[str]:
+    shares = [
+        row for row in rows if row.view == "scores_by_document" and row.measure.startswith("false_positive_rate")
+    ]
+    sure = [row for row in shares if row.low is not None and row.high is not None]
+    if len(sure) > 1 and max(row.low or 0 for row in sure) > 2 * min(row.high or 1 for row in sure):
+        yield "Where you cut results off at a score, take the cut-off of each length from thresholds.json."

@@ -1,0 +1,106 @@
+"""The command `diagnose`: the whole of it, conditions that fail a run, limits, precision, and files of vectors."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiny import save_tiny
+from uncollapse.cli import run
+from uncollapse.diagnosis.scores import Thresholds
+from uncollapse.records import Result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny", max_tokens=32))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, generator = tmp_path_factory.mktemp("corpora") / "texts.jsonl", np.random.default_rng(0)
+    texts = [
+        f"t{k} " + " ".join(generator.choice(list("abcdefgh"), int(generator.integers(3, 60)))) for k in range(150)
+    ]
+    path.write_text("\n".join(json.dumps({"_id": f"d{k}", "text": text}) for k, text in enumerate(texts)) + "\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["uncollapse"])
+
+
+def read(folder: str) -> Result:
+    return Result.from_json(Path(folder, "result.json").read_text())
+
+
+def test_the_whole_verdict_is_grouped_printed_and_ends_with_what_to_try(
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["diagnose", str(corpus), "-m", model, "-o", "out"]) == 0
+    printed, result = capsys.readouterr().out, read("out")
+    assert sum(result.about["verdict_groups"].values()) == len(result.verdict)
+    assert list(result.about["verdict_groups"])[:4] == ["The verdict", "What is cut off", "Why", "What it costs"]
+    assert all(f"\n{heading}\n" in printed for heading in list(result.about["verdict_groups"])[1:])
+    assert {"causes", "controls", "hubness", "scores_overall", "overall"} <= {row.view for row in result.rows}
+    causes = [row.value for row in result.select(measure="cause")]
+    assert sum(causes) == pytest.approx(result.select(measure="rise")[0].value, abs=1e-9)
+    thresholds = Thresholds.from_json(Path("out/thresholds.json").read_text())
+    assert -1 <= thresholds.threshold(5, 40) <= 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "said"),
+    [
+        ("share_truncated@32 in overall > 0.01", 3, "met -> fail"),
+        ("share_truncated@32 in overall > 0.99", 0, "ok"),
+        ("no_such_number > 1", 2, "no_such_number"),
+        ("mean_cosine@", 2, "Expected a condition"),
+    ],
+)
+def test_a_condition_decides_the_exit_code(
+    condition: str, code: int, said: str, model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--quick", "--windows", "0"]
+    assert run([*common, "--fail-if", condition]) == code
+    assert said in capsys.readouterr().err.replace("\n", " ")
+    assert Path("out/result.json").exists() == (condition != "mean_cosine@")
+
+
+def test_named_limits_are_rows_and_bad_ones_are_refused(
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--quick", "--windows", "0", "--force"]
+    assert run([*common, "--limits", "16, 4096"]) == 0
+    assert read("out").select(measure="share_truncated@16", view="overall")[0].value > 0.5
+    assert read("out").select(measure="tokens_lost@4096", view="overall")[0].value == 0
+    assert run([*common, "--limits", "16;32"]) == 2
+    assert "--limits must be numbers of tokens" in capsys.readouterr().err
+
+
+def test_a_precision_samples_and_a_wrong_one_is_refused(
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--quick", "--windows", "0", "--force"]
+    assert run([*common, "--precision", "0.5"]) == 0
+    assert run([*common, "--precision", "2"]) == 2
+    assert "half the width of an interval" in capsys.readouterr().err
+
+
+def test_a_file_of_vectors_is_diagnosed_and_options_of_models_are_refused(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = np.random.default_rng(0).standard_normal((150, 8)).astype(np.float32)
+    np.save("vectors.npy", vectors)
+    common = ["diagnose", str(corpus), "-m", "vectors.npy", "-o", "out", "--force"]
+    assert run(common) == 0
+    assert "Causes and costs need a model" in capsys.readouterr().out
+    assert read("out").about["model"]["dim"] == 8
+    assert run([*common, "--device", "cpu"]) == 2
+    assert "--device would do nothing" in capsys.readouterr().err
+    assert run([*common, "--fix", "temperature(0.9)"]) == 2
+    assert "only vectors can be seen" in capsys.readouterr().err.replace("\n", " ")
