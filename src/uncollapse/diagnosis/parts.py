@@ -21,7 +21,7 @@ from uncollapse.reservoir import Kept
 CUT, WHY, COSTS = "What is cut off", "Why", "What it costs"
 """Headings of the verdict."""
 
-PROBED = 100
+PROBED = 64
 """Long documents, drawn at random, that causes and controls rest on: of each, thousands of tokens are embedded."""
 
 
