@@ -144,7 +144,13 @@ def _beaten(judged, relevant, top, lengths):
     return excesses
 
 
+def _listed(ranked):
+    return [[d for d in row if d >= 0] for row in ranked.top.tolist()]
+
+
 def _regression(ranked):
+    if ranked.background is None and any(sorted(row) != list(range(len(ranked.lengths))) for row in _listed(ranked)):
+        return {}
     strata = {}
     for q in range(len(ranked)):
         judged = _judged(ranked, q)

@@ -302,7 +302,7 @@ def test_figures_from_a_run_say_what_they_rest_on() -> None:
         length_bias(ranked).estimates["length_slope", ""].note
         for ranked in (
             whole,
-            dataclasses.replace(whole, background=None),
+            make(21, width=120, run=True),
             dataclasses.replace(whole, background=None, top_scores=None),
             dataclasses.replace(
                 whole,
@@ -312,10 +312,45 @@ def test_figures_from_a_run_say_what_they_rest_on() -> None:
     ]
     assert notes == [
         "",
-        "from retrieved documents only, as the others' scores are unknown; this flattens the slope",
+        "",
         "from judged documents only",
         "one sample of documents for all queries; the interval does not cover how it was drawn",
     ]
+
+
+SLOPES = ("length_slope", "length_slope_sd", "length_explained")
+ENDS_EARLY = (
+    "Not defined for a run that ends before the last document: which documents are in it depends on their score."
+)
+
+
+def test_a_run_of_every_document_has_the_slope_of_all_scores() -> None:
+    run, searched = (make(23, slope=-0.3, width=120, background=120, run=run) for run in (True, False))
+    assert_same(length_bias(run, replicates=64), length_bias(searched, replicates=64))
+
+
+@pytest.mark.parametrize("width", [10, 119])
+def test_a_run_that_ends_early_has_no_slope(width: int) -> None:
+    bias = length_bias(make(23, slope=-0.3, width=width, run=True), replicates=4)
+    assert not bias.estimates.keys() & {(name, "") for name in SLOPES}
+    assert [bias.missing[name] for name in SLOPES] == [ENDS_EARLY] * 3
+    assert ("short_wins", "") in bias.estimates
+
+
+def test_one_query_that_lacks_one_document_is_enough_to_have_no_slope() -> None:
+    run = make(23, width=120, run=True)
+    top, judged = run.top.copy(), run.judged
+    last, top[5, -1] = top[5, -1], -1
+    gone = (judged.query == 5) & (judged.document == last)
+    cut = {"rank": np.where(gone, 0, judged.rank), "score": np.where(gone, np.nan, judged.score)}
+    short = dataclasses.replace(run, top=top, judged=dataclasses.replace(judged, **cut))
+    assert length_bias(short, replicates=4).missing["length_slope"] == ENDS_EARLY
+    assert "length_slope" not in length_bias(run, replicates=4).missing
+
+
+def test_scores_of_retrieved_judged_documents_alone_have_no_slope() -> None:
+    run = dataclasses.replace(make(23, run=True), top_scores=None)
+    assert length_bias(run, replicates=4).missing["length_slope"] == ENDS_EARLY
 
 
 def test_few_queries_have_no_interval() -> None:

@@ -46,7 +46,7 @@ def test_the_slope_in_standard_deviations_and_what_length_explains_are_those_of_
 @pytest.mark.parametrize("run", [False, True])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_planted_preference_shows_in_every_figure(sign: int, run: bool) -> None:
-    bias = length_bias(make(10, queries=120, slope=sign, width=60, run=run), replicates=200)
+    bias = length_bias(make(10, queries=120, slope=sign, width=120 if run else 60, run=run), replicates=200)
     below = {name for name, truth in NEUTRAL.items() if bias.estimates[name, ""].high < truth}
     above = {name for name, truth in NEUTRAL.items() if bias.estimates[name, ""].low > truth}
     lower = {"length_ratio@10", "length_ratio@R", "long_surplus@10", "long_surplus@R"}

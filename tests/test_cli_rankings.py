@@ -141,6 +141,8 @@ def test_queries_that_only_the_run_or_only_the_judgements_have_are_counted(ranki
     assert result.about["tasks"][0]["notes"] == [
         "more: 2 of 3 queries of the run have no relevant document in the judgements and are left out",
         "more: 11 of 12 judged queries are not in the run and count as having found nothing",
+        "more: the run holds at most 2 documents a query, so scores at 10 and 100 count what it does not hold as not "
+        "found",
     ]
 
 

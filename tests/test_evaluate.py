@@ -259,6 +259,21 @@ def test_a_run_of_the_same_ranking_scores_the_same_without_a_model(encoder, resu
         ]
 
 
+@pytest.mark.parametrize(("depth", "defined"), [(50, True), (49, False)])
+def test_only_runs_of_all_documents_are_told_to_have_a_slope(depth, defined):
+    rng = np.random.default_rng(0)
+    names = tuple(f"d{i}" for i in range(50))
+    judged = {f"q{i}": {names[i]: 1} for i in range(30)}
+    scores = {q: dict(zip(names[:depth], rng.standard_normal(depth).tolist(), strict=True)) for q in judged}
+    lengths = {name: 10 + i for i, name in enumerate(names)}
+    found = evaluate_runs([Run.from_scores("a", scores)], judged, lengths, name="x", plan=PLAN)
+    assert any("twice as long" in finding.sentence for finding in found.verdict) == defined
+    assert bool(found.select(measure="length_slope_sd")) == defined
+    task = found.about["tasks"][0]
+    assert ("run that ends before the last document" in task["undefined"].get("length_slope_sd", "")) != defined
+    assert any(note.startswith("the run holds at most 49") for note in task["notes"]) != defined
+
+
 def test_two_runs_are_compared_in_pairs():
     rng = np.random.default_rng(0)
     names = tuple(f"d{i}" for i in range(50))

@@ -18,7 +18,6 @@ from uncollapse.reporting import glossary, render_report, sections, words
 from uncollapse.reporting.charts import Chart
 from uncollapse.reporting.drawing import COLOURS
 from uncollapse.reporting.tasks.plots import TINT
-from uncollapse.reporting.tasks.rows import outcome
 
 RETRIEVAL = ("long", "short", "change", "gain", "grid", "items", "shares", "bias")
 PAIRS = ("long", "short", "change", "gain", "grid", "items")
@@ -74,21 +73,6 @@ def test_the_overview_says_at_which_lengths_the_chosen_fix_is_proven() -> None:
     )
     assert [tone for tone, _ in third[3].marks] == ["good", "bad"]
     assert first[4].marks == (("neutral", "less than 0.009 is easily missed"),)
-
-
-@pytest.mark.parametrize(
-    ("value", "p_holm", "expected"),
-    [
-        (0.02, 0.049, "better"),
-        (-0.02, 0.049, "worse"),
-        (0.02, 0.05, "cannot tell"),
-        (-0.02, 1.0, "cannot tell"),
-        (0.0, 0.001, "cannot tell"),
-        (0.02, None, "not tested"),
-    ],
-)
-def test_outcome_in_a_word(value: float, p_holm: float | None, expected: str) -> None:
-    assert outcome(Row("ndcg@10_gain", value, None, None, 9, p=0.0001, p_holm=p_holm)) == expected
 
 
 def test_a_score_that_is_not_defined_says_why() -> None:

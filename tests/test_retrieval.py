@@ -134,6 +134,34 @@ def test_a_judged_query_that_a_run_lacks_scores_nothing_and_is_told():
     assert retrieved.notes == ("1 of 2 judged queries are not in the run and count as having found nothing",)
 
 
+def noted(lists, documents):
+    """Notes about a run of these scores, by query."""
+    names = [f"d{i:03}" for i in range(documents)]
+    scored = {f"q{n}": dict(zip(names, scores, strict=False)) for n, scores in enumerate(lists)}
+    judged = {query: {names[n]: 1} for n, query in enumerate(scored)}
+    return read_ranking(Run.from_scores("a", scored), judged, dict.fromkeys(names, 5)).notes
+
+
+def test_queries_whose_scores_are_all_equal_are_counted():
+    said = "queries all scores are equal; ties are ordered by id, so this ranking says nothing about them"
+    assert noted([[1.0] * 4, [1.0, 2.0, 2.0, 2.0], [0.0] * 4], 4) == (f"in 2 of 3 {said}",)
+    assert noted([[0.1] * 4], 4) == (f"in 1 of 1 {said}",)
+    assert noted([[1.0, 2.0, 2.0, 2.0]], 4) == ()
+
+
+def test_one_document_alone_is_no_tie():
+    assert noted([[1.0], [1.0, 2.0]], 2) == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "documents", "deeper"),
+    [(10, 300, "100"), (99, 300, "100"), (100, 300, ""), (5, 300, "10 and 100"), (12, 12, ""), (8, 9, "10 and 100")],
+)
+def test_scores_that_look_further_than_a_run_goes_are_named(held, documents, deeper):
+    said = f"the run holds at most {held} documents a query, so scores at {deeper} count what it does not hold as"
+    assert noted([range(held), range(2)], documents) == ((f"{said} not found",) if deeper else ())
+
+
 @pytest.mark.parametrize(("lengths", "message"), [({"a": 5}, "retrieved document .* 1 have none; the first is 'b'")])
 def test_a_document_without_a_length_is_refused(lengths, message):
     run = Run("lucene", {"q1": Ranking(("a", "b"), np.array([2.0, 1.0]))})
@@ -149,6 +177,22 @@ def test_lengths_of_queries_must_be_of_all_judged_ones():
     with pytest.raises(CorpusError, match="Every judged query needs a length, but 1 have none; the first is 'q2'"):
         read_ranking(run, judged, lengths, {"q1": 3})
     assert read_ranking(run, judged, lengths, {"q2": 4, "q1": 3}).query_lengths.tolist() == [3, 4]
+
+
+def test_a_length_of_zero_counts_as_one_and_is_told():
+    run = Run("lucene", {"q1": Ranking(("a", "b", "c"), np.array([3.0, 2.0, 1.0]))})
+    judged, ones = {"q1": {"a": 1}}, {"a": 1, "b": 1, "c": 8}
+    counted, given = (
+        read_ranking(run, judged, lengths, {"q1": own, "q2": 0})
+        for lengths, own in ((ones, 1), (ones | {"a": 0, "b": 0}, 0))
+    )
+    assert counted.ranked.lengths.tolist() == given.ranked.lengths.tolist() == [1, 1, 8]
+    assert counted.query_lengths.tolist() == given.query_lengths.tolist() == [1]
+    assert counted.notes == ()
+    assert given.notes == (
+        "2 of 3 documents have length 0 and count as one token or word",
+        "1 of 1 queries have length 0 and count as one token or word",
+    )
 
 
 def test_a_run_of_other_queries_is_refused_with_an_id_of_each_side():

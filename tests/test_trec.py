@@ -277,13 +277,16 @@ def test_lengths_of_all_forms_are_read_alike(content: bytes, tmp_path: Path) -> 
     assert read_lengths(pack(tmp_path / "a.tsv.gz", content)) == {"d1": 3, "d 2": 40}
 
 
+def test_an_empty_document_has_length_zero(tmp_path: Path) -> None:
+    assert read_lengths(write(tmp_path / "a.tsv", b"d1\t3\nd2\t0\nd3\t0.0\n")) == {"d1": 3, "d2": 0, "d3": 0}
+
+
 def test_lengths_may_be_parted_by_blanks(tmp_path: Path) -> None:
     assert read_lengths(write(tmp_path / "a.txt", b"d1  3\nd2 4\n")) == {"d1": 3, "d2": 4}
 
 
 BAD_LENGTHS = {
-    "zero": (b"d1\t3\nd2\t0\n", r"a\.tsv:2: expected a whole number of at least 1 as length, got '0'.*leave empty"),
-    "negative": (b"d1\t-3\n", r":1: expected a whole number of at least 1 as length, got '-3'"),
+    "negative": (b"d1\t3\nd2\t-3\n", r"a\.tsv:2: expected a whole number of at least 0 as length, got '-3'.*empty"),
     "fraction": (b"d1\t2.5\n", r":1: expected a whole number .*got '2\.5'"),
     "text": (b"d1\tlong\n", r":1: expected a whole number .*got 'long'"),
     "infinity": (b"d\tinf\n", r":1: expected a whole number .*got 'inf'"),

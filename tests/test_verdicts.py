@@ -85,12 +85,60 @@ def test_several_tasks_are_counted_first_and_unsure_ones_only_counted():
     [
         (0.02, 0.1, 0.2, "Short documents push longer answers down on set/test"),
         (-0.2, -0.1, -0.02, "Long documents push shorter answers down on set/test"),
-        (-0.02, 0.1, 0.2, "No sure length bias on set/test"),
+        (-0.02, 0.1, 0.2, "Short documents do not surely push answers down on set/test"),
     ],
 )
 def test_length_bias_is_claimed_only_where_the_interval_leaves_zero(low, value, high, title):
     row = Row("beaten_by_shorter", value, low, high, 200, view="overall", dataset="set/test")
     assert title in [finding.title for finding in said(row)]
+
+
+def bias(measure, value, low, high, **keys) -> Row:
+    row = Row(measure, value, low, high, 200, view="overall", dataset="set/test")
+    return replace(row, **keys)
+
+
+UNSURE = bias("beaten_by_shorter", 0.01, -0.02, 0.04)
+
+
+def test_where_answers_are_not_surely_pushed_down_other_figures_that_show_a_bias_are_named():
+    rows = (
+        bias("length_ratio@10", 0.8, 0.75, 0.86),
+        bias("short_wins", 0.52, 0.49, 0.55),
+        bias("long_surplus@R", -0.1, -0.15, -0.05),
+        bias("short_wins_wrongly", 0.9, 0.8, 1.0),  # has no value without bias
+        bias("length_explained", 0.2, None, None),
+    )
+    (found,) = [finding for finding in said(UNSURE, *rows) if "push" in finding.title]
+    assert (found.title, found.kind) == ("Short documents do not surely push answers down on set/test", "unknown")
+    assert found.sentence.endswith(
+        "Other figures of length bias exclude their value without bias (2 of 3): Length of the top 10 over length of "
+        "relevant documents 0.8 [0.75, 0.86] (without bias 1, n = 200); Surplus of long documents in the top R -0.1 "
+        "[-0.15, -0.05] (without bias 0, n = 200)."
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        bias("short_wins", 0.52, 0.49, 0.55),
+        bias("short_wins", 0.5, 0.5, 0.6),
+        bias("short_wins", 0.7, 0.6, 0.8, dataset="other/test"),
+        bias("short_wins", 0.7, 0.6, 0.8, fix=FIX),
+        bias("short_wins_change", 0.7, 0.6, 0.8),
+        bias("share_of_top10", 0.7, 0.6, 0.8, view="by_document_length"),
+    ],
+)
+def test_figures_that_show_no_bias_here_are_not_named(other):
+    (found,) = [finding for finding in said(UNSURE, other) if "push" in finding.title]
+    assert "Other figures" not in found.sentence
+
+
+def test_a_slope_that_is_not_defined_is_not_told():
+    (found,) = [finding for finding in said(UNSURE) if "push" in finding.title]
+    assert "twice as long" not in found.sentence
+    (found,) = [finding for finding in said(UNSURE, bias("length_slope_sd", 0, -1, 1)) if "push" in finding.title]
+    assert "twice as long" in found.sentence
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.1, "more are shorter"), (-0.1, "fewer are shorter")])

@@ -1,8 +1,10 @@
 """What the rows of a trial say, in plain sentences that claim no more than was measured."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from uncollapse.evaluation.bias.table import BIAS, Bias
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.records import Finding, Row
 
@@ -112,7 +114,7 @@ def _by_bin(rows: Rows, task: Mapping[str, Any], fix: str) -> Finding | None:
     ]
     if not gains:
         return None
-    sure = [row for row in gains if row.p_holm is not None and row.p_holm < LEVEL]
+    sure = [row for row in gains if _is_sure(row)]
     title = f"Where {fix} matters on {task['dataset']}"
     if not sure:
         return Finding(
@@ -128,6 +130,13 @@ def _by_bin(rows: Rows, task: Mapping[str, Any], fix: str) -> Finding | None:
         f"In {len(sure)} of {len(gains)} length bins a difference survives correction (each axis on its own): {said}.",
         kind,
     )
+
+
+def _is_sure(row: Row) -> bool:
+    """Whether test and interval both say that a difference is not chance, and it is not too small to matter."""
+    if row.p_holm is None or row.p_holm >= LEVEL or row.low is None or row.high is None:
+        return False
+    return (row.low > 0 and row.high >= SMALL) or (row.high < 0 and row.low <= -SMALL)
 
 
 _PAIRS = {"by_document_length": "pairs with a longer text", "by_query_length": "pairs with a shorter text"}
@@ -198,10 +207,39 @@ def _bias(rows: Rows, task: Mapping[str, Any], stock: str) -> Iterator[Finding]:
             f" {unseen:.0%} of the documents are cut off, so the model itself cannot have seen most of this length."
         )
     if beaten.low <= 0 <= beaten.high:
-        yield Finding(f"No sure length bias on {dataset}", said, "unknown")
+        title = f"Short documents do not surely push answers down on {dataset}"
+        yield Finding(title, said + _other_figures(rows, task, stock), "unknown")
         return
     side, other = ("Short", "longer") if beaten.value > 0 else ("Long", "shorter")
     yield Finding(f"{side} documents push {other} answers down on {dataset}", said, "bad")
+
+
+def _other_figures(rows: Rows, task: Mapping[str, Any], stock: str) -> str:
+    """Which figures of length bias exclude the value that they would have without bias, but the one just told."""
+    tested, excluded = 0, []
+    for row in rows:
+        figure = BIAS.get(re.sub(r"@\d+$", "@k", row.measure))
+        if figure is None or figure.neutral is None or figure.name == "beaten_by_shorter":
+            continue
+        if (row.dataset, row.fix, row.view) != (task["dataset"], stock, "overall") or None in (row.low, row.high):
+            continue
+        tested += 1
+        if _excludes(row, figure.neutral):
+            excluded.append(_told(row, figure))
+    if not excluded:
+        return ""
+    count = f"{len(excluded)} of {tested}"
+    return f" Other figures of length bias exclude their value without bias ({count}): {'; '.join(excluded)}."
+
+
+def _excludes(row: Row, value: float) -> bool:
+    return row.low is not None and row.high is not None and not row.low <= value <= row.high
+
+
+def _told(row: Row, figure: Bias) -> str:
+    title = figure.title.replace("top k", f"top {row.measure.partition('@')[2]}")
+    interval = f"[{row.low:.3g}, {row.high:.3g}]"
+    return f"{title} {row.value:.3g} {interval} (without bias {figure.neutral:g}, n = {row.n})"
 
 
 def _cut_share(rows: Rows, task: Mapping[str, Any], fix: str) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from uncollapse.records import Row
 from uncollapse.reporting.drawing import Figure
+from uncollapse.reporting.words import NO_INTERVAL
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def gaps(rows: Sequence[Row]) -> tuple[str, ...]:
     if not bare:
         return ()
     share = "These numbers have" if len(bare) == len(rows) else "Some of these numbers have"
-    notes = list(dict.fromkeys(part.removeprefix("no interval: ") for row in bare for part in _parts(row.note)))
+    said = (part.replace(NO_INTERVAL, "") for row in bare for part in _parts(row.note))
+    notes = [part for part in dict.fromkeys(said) if part != NO_INTERVAL.removesuffix(": ")]
     return (f"{share} no interval{': ' + '; '.join(notes) if notes else '.'}",)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from uncollapse.records import Row
-from uncollapse.reporting.words import chance, count, interval, span
+from uncollapse.reporting.words import chance, count, interval, reason, span
 
 Figure = dict[str, Any]
 Range = tuple[float, float]
@@ -143,7 +143,7 @@ def joined(lines: Sequence[str]) -> str:
 
 def sure(row: Row) -> list[str]:
     """How sure a number is: its interval or why it has none, its corrected p-value, and its n."""
-    between = f"95 % interval {interval(row)}" if interval(row) else row.note
+    between = f"95 % interval {interval(row)}" if interval(row) else reason(row.note)
     corrected = f"Holm-corrected {chance(row.p_holm)}" if row.p_holm is not None else ""
     return [plain(between, width=44), plain(corrected), f"n = {count(row.n)}"]
 

@@ -69,6 +69,7 @@ def render_report(result: Result) -> str:
         tasks=any(section.look == "task" for section in sections),
         tested=any(value is not None for row in result.rows for value in (row.p, row.p_holm, row.effect)),
         rows=result.rows,
+        first_run=_first_run(about),
         measures=glossary.find_terms(result.rows),
         facts=_facts(about),
         notes=_notes(about),
@@ -171,20 +172,33 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Token limit": words.entry(about, "model", "max_tokens"),
         "Limit set in its folder": words.entry(about, "model", "folder_max_tokens"),
         "Fix in the weights": words.entry(about, "model", "folded_fix"),
-        "Fix put on for this run": words.entry(about, "model", "patched_fix"),
+        "Fix put on for this run": _patched(about),
         "Fingerprint": words.entry(about, "model", "fingerprint"),
         "Corpus": words.name(about, "corpus"),
         "What it is": words.entry(about, "corpus", "description"),
         "Texts": words.entry(about, "corpus", "n_texts"),
         "Skipped": words.entry(about, "corpus", "skipped"),
         "Tasks": _task_names(about),
-        "Settings": about.get("fixes"),
+        "Runs": about.get("runs"),
+        "Settings": None if about.get("runs") else about.get("fixes"),
         "Seed": None if about.get("seed") is None else str(about["seed"]),
         "Made": about.get("created"),
         "Versions": about.get("versions"),
     }
     said = ((label, words.listing(value)) for label, value in facts.items())
     return [(label, value) for label, value in said if value]
+
+
+def _first_run(about: Mapping[str, Any]) -> str:
+    """The name of the run that stands in the place of the model as it is, "" where models are compared."""
+    runs = about.get("runs")
+    return str(runs[0]) if isinstance(runs, list | tuple) and runs and not about.get("model") else ""
+
+
+def _patched(about: Mapping[str, Any]) -> object:
+    """The fix that was on throughout; an evaluation switches its own on and off, so there it is said only if any."""
+    patched = words.entry(about, "model", "patched_fix")
+    return None if patched == "none" and about.get("tasks") else patched
 
 
 def _task_names(about: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ VIEWS = {
     "cost_by_window": "by tokens read", "cost_grid": "by depth and length", "hubness": "search results",
     "scores": "by both lengths", "scores_overall": "all", "scores_by_document": "by document length",
 }  # fmt: skip
+MOST_PLACES = 4
+"""Decimals of a small number that is read against 0."""
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "\N{EN DASH}"
 SIGNED = (
@@ -29,6 +31,8 @@ SHARES = (
     "false_positive_rate",
 )  # fmt: skip
 """Beginnings of the names of measures that are shares of a whole, printed in percent."""
+NO_INTERVAL = "no interval: "
+"""How a note begins that says why there is none."""
 FINE = ("share_truncated@", "tokens_lost", "false_positive_rate")
 """Those of them that matter when they are small."""
 
@@ -36,18 +40,21 @@ FINE = ("share_truncated@", "tokens_lost", "false_positive_rate")
 def number(value: float, measure: str = "") -> str:
     """A value with as many digits as its measure deserves and a true minus sign.
 
+    What is read against 0 gets up to four decimals where fewer would print it as 0: an interval that excludes 0 must
+    not look as if it ended there.
+
     >>> number(0.4621, "mean_cosine"), number(0.151, "share_recovered"), number(0.0042, "mean_reciprocal_rank_change")
     ('0.462', '15 %', '+0.004')
     >>> number(-0.0002, "ndcg@10_gain"), number(-0.0002, "length_slope")
-    ('0.000', '\N{MINUS SIGN}0.0002')
+    ('\N{MINUS SIGN}0.0002', '\N{MINUS SIGN}0.0002')
     """
     if not math.isfinite(value):
         return UNKNOWN
     if is_share(measure):
         text = f"{100 * value:.{_percent_places(value, measure)}f} %"
     else:
-        sign = "+" if measure.startswith(SIGNED) or measure.endswith(("_gain", "_change")) else ""
-        text = f"{value:{sign}.{_places(measure)}f}"
+        signed = measure.startswith(SIGNED) or measure.endswith(("_gain", "_change"))
+        text = f"{value:+.{_signed_places(value, measure)}f}" if signed else f"{value:.{_places(measure)}f}"
     nought = text.startswith(("+0.", "-0.")) and not text.strip("+-0. %")
     return text[1:] if nought else text.replace("-", MINUS)
 
@@ -63,8 +70,15 @@ def is_share(measure: str) -> bool:
 
 def _percent_places(value: float, measure: str) -> int:
     """Decimals of a share in percent: small ones are told apart, and none is printed as 0 that is not."""
+    if measure.endswith("_change") and 0 < abs(value) < 0.0005:
+        return 2
     fine = 0.1 if measure.startswith(FINE) else 0.01
     return 1 if 0 < abs(value) < fine else 0
+
+
+def _signed_places(value: float, measure: str) -> int:
+    usual = _places(measure)
+    return next((places for places in range(usual, MOST_PLACES + 1) if round(value, places)), usual)
 
 
 def _places(measure: str) -> int:
@@ -220,6 +234,20 @@ def phrases(text: str) -> list[tuple[str, bool]]:
     """
     parts = re.split(r"`(uncollapse [^`]*)`", text)
     return [(part, bool(place % 2)) for place, part in enumerate(parts) if part]
+
+
+def reason(note: str) -> str:
+    """A note that says once that there is no interval, and then why, each reason once.
+
+    >>> reason("no interval: no interval: too few; no interval: too few; a count")
+    'a count; no interval: too few'
+    >>> reason("no interval: too few; no interval: no variation"), reason("")
+    ('no interval: too few; no variation', '')
+    """
+    parts = [part for part in note.split("; ") if part]
+    why = dict.fromkeys(part.replace(NO_INTERVAL, "") for part in parts if part.startswith(NO_INTERVAL))
+    rest = dict.fromkeys(part for part in parts if not part.startswith(NO_INTERVAL))
+    return "; ".join([*rest, *([NO_INTERVAL + "; ".join(why)] if why else [])])
 
 
 def unbroken(*parts: str) -> str:

@@ -15,6 +15,7 @@ from uncollapse.evaluation.bias.tallies import (
     Tally,
     average,
     count_pairs,
+    ends_early,
     mean,
     over,
     profile,
@@ -30,6 +31,10 @@ from uncollapse.resampling import Estimate, check_replicates, document_keys, poi
 __all__ = ["BIAS", "Bias", "LengthBias", "bias_rows", "describe", "length_bias"]
 
 _GROUPS = 4096
+
+_ENDS_EARLY = (
+    "Not defined for a run that ends before the last document: which documents are in it depends on their score."
+)
 
 Key = tuple[str, str]
 """Name of a figure and label of the length bin, "" for a figure about all lengths."""
@@ -173,6 +178,9 @@ def _exp2_mean(totals: Floats) -> Floats:
 
 
 def _slope_tallies(ranked: Ranked) -> dict[Key, Tally]:
+    if ends_early(ranked):
+        nothing = Tally(np.zeros((len(ranked), 1)), _ENDS_EARLY)
+        return {(name, ""): nothing for name in ("length_slope", "length_slope_sd", "length_explained")}
     sums, note = slope_sums(ranked)
     why = "No two texts of one query and one grade have known scores and different lengths."
     flat = f"{why[:-1]}, or all their scores are equal."

@@ -130,6 +130,19 @@ def log2(lengths: Ints) -> Floats:
 # --- the score against the length
 
 
+def ends_early(ranked: Ranked) -> bool:
+    """Whether scores are known of what was retrieved only, and some query did not retrieve every document.
+
+    Which documents have a score then depends on the score itself, and a slope over them may have either sign,
+    whatever the slope over all documents.
+    """
+    if ranked.background is not None:
+        return False
+    if ranked.top_scores is not None:
+        return bool(((ranked.top >= 0).sum(axis=1) < len(ranked.lengths)).any())
+    return bool((np.isnan(ranked.judged.score) & (ranked.judged.rank == 0)).any())
+
+
 def slope_sums(ranked: Ranked) -> tuple[Floats, str]:
     """Sums of products of score and log2 length, each less its mean among texts of one query and one grade.
 
@@ -167,11 +180,7 @@ def _unjudged(ranked: Ranked) -> tuple[Ints, FloatArray, str]:
         note = "one sample of documents for all queries; the interval does not cover how it was drawn" if alike else ""
         return drawn, ranked.background.scores, note
     if ranked.top_scores is not None:
-        return (
-            ranked.top,
-            ranked.top_scores,
-            ("from retrieved documents only, as the others' scores are unknown; this flattens the slope"),
-        )
+        return ranked.top, ranked.top_scores, ""
     nothing = np.zeros((len(ranked), 0), np.int64)
     return nothing, nothing.astype(float), "from judged documents only"
 

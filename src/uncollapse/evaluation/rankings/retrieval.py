@@ -9,7 +9,7 @@ import numpy.typing as npt
 from uncollapse.errors import CorpusError
 from uncollapse.evaluation.rankings.approximate import search_index
 from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
-from uncollapse.evaluation.rankings.trec_eval import DEPTH, score_rankings
+from uncollapse.evaluation.rankings.trec_eval import DEPTH, RANKING_METRICS, score_rankings
 from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.significance import grouped
@@ -116,8 +116,8 @@ def read_ranking(
         run: what was retrieved, best first.
         judgements: of the queries that count, each with a relevant document; those that the run does not have count
             as queries that found nothing.
-        lengths: of every document of the corpus, in any unit.
-        query_lengths: of every judged query, if known.
+        lengths: of every document of the corpus, in any unit; 0 counts as 1, and a note says of how many.
+        query_lengths: of every judged query, if known; 0 counts as 1 likewise.
 
     Raises:
         CorpusError: no query of the run is judged, or a retrieved document, a judged document or, where lengths of
@@ -142,13 +142,18 @@ def read_ranking(
     ranks = find_ranks(top, query, document)
     score = np.where(ranks > 0, scores[query, np.maximum(ranks - 1, 0)] if width else np.nan, np.nan)
     groups, said = _groups(judgements, queries)
+    of_documents = np.array(list(lengths.values()), np.int64)
     ranked = Ranked(
-        queries, groups, np.array(list(lengths.values()), np.int64), top,
+        queries, groups, np.maximum(of_documents, 1), top,
         Judged(query, document, grade, ranks, score), None, scores,
     )  # fmt: skip
     notes = (*run.notes, *([said] if said else []), *_coverage(run, judgements))
-    known = None if query_lengths is None else np.array([query_lengths[name] for name in queries], np.int64)
-    return Retrieved(ranked, ids, known, (), notes, bool(said))
+    notes += (*_ties(scores), *_depth(top, len(ids)), *_empty(of_documents, "documents"))
+    if query_lengths is None:
+        return Retrieved(ranked, ids, None, (), notes, bool(said))
+    of_queries = np.array([query_lengths[name] for name in queries], np.int64)
+    notes += tuple(_empty(of_queries, "queries"))
+    return Retrieved(ranked, ids, np.maximum(of_queries, 1), (), notes, bool(said))
 
 
 def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
@@ -289,6 +294,33 @@ def _coverage(run: Run, judgements: Judgements) -> list[str]:
         of = f"{absent} of {len(judgements)} judged queries"
         notes.append(f"{of} are not in the run and count as having found nothing")
     return notes
+
+
+def _ties(scores: npt.NDArray[np.float64]) -> list[str]:
+    """In how many queries of a run the scores order nothing."""
+    found = ~np.isnan(scores)
+    tied = (found.sum(axis=1) > 1) & ~(found & (scores != scores[:, :1])).any(axis=1)
+    if not tied.any():
+        return []
+    said = "all scores are equal; ties are ordered by id, so this ranking says nothing about them"
+    return [f"in {int(tied.sum())} of {len(scores)} queries {said}"]
+
+
+def _depth(top: Ints, documents: int) -> list[str]:
+    """Which scores look further than a run goes."""
+    held = int((top >= 0).sum(axis=1).max())
+    cuts = sorted({int(cut) for name in RANKING_METRICS if (cut := name.partition("@")[2])})
+    deeper = [str(cut) for cut in cuts if held < min(cut, documents)]
+    if not deeper:
+        return []
+    said = f"so scores at {' and '.join(deeper)} count what it does not hold as not found"
+    return [f"the run holds at most {held} documents a query, {said}"]
+
+
+def _empty(lengths: Ints, what: str) -> list[str]:
+    """How many texts are empty."""
+    n = int((lengths == 0).sum())
+    return [f"{n:,} of {len(lengths):,} {what} have length 0 and count as one token or word"] if n else []
 
 
 def as_run(retrieved: Retrieved, name: str) -> Run:

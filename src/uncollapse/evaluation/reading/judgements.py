@@ -82,11 +82,11 @@ def judgements_in(file: DataFile) -> Iterator[Judgement]:
 def read_lengths(path: str | Path) -> dict[str, int]:
     """Read the lengths of documents: `document<tab>length` a line, in tokens, words or characters, plain or .gz.
 
-    A header is passed over: a first line without any digit.
+    A header is passed over: a first line without any digit. An empty document has length 0.
 
     Raises:
         CorpusError: no such file, no length in it, a line with other columns, a length that is no whole number of at
-            least 1, or a document that is there twice.
+            least 0, or a document that is there twice.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -98,10 +98,10 @@ def read_lengths(path: str | Path) -> dict[str, int]:
     file = trec_file(path, "a file of document lengths")
     lengths: dict[str, int] = {}
     for line, (document, length) in _columns(file, (2,), "document length"):
-        if not _WHOLE.fullmatch(length) or (number := int(length.partition(".")[0])) < 1:
+        if not _WHOLE.fullmatch(length) or (number := int(length.partition(".")[0])) < 0:
             raise CorpusError(
-                f"{file.path}:{line}: expected a whole number of at least 1 as length, got {excerpt(length)}. "
-                "The columns are document length; leave empty documents out."
+                f"{file.path}:{line}: expected a whole number of at least 0 as length, got {excerpt(length)}. "
+                "The columns are document length; an empty document has length 0."
             )
         if document in lengths:
             raise CorpusError(

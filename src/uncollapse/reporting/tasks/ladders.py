@@ -7,11 +7,11 @@ import plotly.graph_objects as go
 
 from uncollapse.records import Row
 from uncollapse.reporting.drawing import COLOURS, Figure, bold, clipped, finished, joined, plain, roomy, sure, whiskers
+from uncollapse.reporting.tasks.rows import PROVEN, UNCLEAR
 from uncollapse.reporting.words import chance, interval, number
 
-STEP, HEADING = 46, 30
+STEP, HEADING = 50, 30
 """Height of a line of a ladder and of a heading in it, in pixels."""
-PROVEN = ("better", "worse")
 HOLLOW = "rgba(0,0,0,0)"
 
 
@@ -55,7 +55,7 @@ def dumbbells(groups: Sequence[Group], *, title: str, names: tuple[str, str]) ->
     """Two scores of every line joined by a bar, the gain beside them in words."""
     steps, heights = _steps(groups), _heights(groups)
     labels = [_step_label(step, title, names) for step in steps]
-    traces = [_joints(steps, heights, outcome) for outcome in ("cannot tell", "worse", "better")]
+    traces = [_joints(steps, heights, outcome) for outcome in (UNCLEAR, "worse", "better")]
     for end, role in (("before", "before"), ("after", "after")):
         found = [
             (getattr(step, end), height, label) for step, height, label in zip(steps, heights, labels, strict=True)
@@ -93,11 +93,11 @@ _UPRIGHT = {"width": 1.6, "color": COLOURS["before"]}
 
 
 def _joints(steps: Sequence[Step], heights: Sequence[float], outcome: str) -> go.Scatter:
-    """The bars between two scores of all lines with this outcome; what is not tested is not clear either."""
+    """The bars between two scores of all lines with this outcome; what is not proven has one look."""
     same = [
         (step.before.value, step.after.value, height)
         for step, height in zip(steps, heights, strict=True)
-        if step.before and step.after and (step.outcome if step.outcome in PROVEN else "cannot tell") == outcome
+        if step.before and step.after and (step.outcome if step.outcome in PROVEN else UNCLEAR) == outcome
     ]
     role = {"better": "after", "worse": "before"}.get(outcome, "faint")
     return go.Scatter(
@@ -160,7 +160,7 @@ def _gain_words(step: Step) -> list[str]:
 
 
 def _sure_words(step: Step) -> list[str]:
-    said = bold(step.outcome) if step.outcome in PROVEN else plain(step.outcome)
+    said = bold(step.outcome) if step.outcome in PROVEN else plain(step.outcome, width=14)
     return [said, plain(chance(step.gain.p_holm) if step.gain else "")]
 
 

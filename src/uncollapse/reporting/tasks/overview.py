@@ -7,7 +7,7 @@ from uncollapse.records import Result, Row
 from uncollapse.reporting import glossary, words
 from uncollapse.reporting.charts import Cell, Chart, Section, Table, Tile, gaps
 from uncollapse.reporting.tasks import ladders
-from uncollapse.reporting.tasks.rows import Task, outcome, read_tasks
+from uncollapse.reporting.tasks.rows import RULE, RULE_ALIKE, UNCLEAR, Task, outcome, read_tasks
 from uncollapse.reporting.tasks.sections import make_task_section, setting_colours
 
 TONES = {"better": "good", "worse": "bad"}
@@ -41,7 +41,7 @@ def make_task_tiles(result: Result) -> list[Tile]:
 
 def _overview(tasks: Sequence[Task]) -> Section:
     fixes = sorted(_fixes(tasks), key=lambda fix: fix != tasks[0].chosen)
-    title = "Does it help, and where?" if fixes else "The scores"
+    title = _question(tasks[0]) if fixes else "The scores"
     steps = sum(len(group.steps) for group in _groups(tasks))
     charts = [_summary(tasks, fixes)]
     if steps > 1:
@@ -50,13 +50,17 @@ def _overview(tasks: Sequence[Task]) -> Section:
     return Section("tasks", title, tuple(replace(chart, wide=True) for chart in charts), colours, look="overview")
 
 
+def _question(task: Task) -> str:
+    return "Which run is better, and where?" if task.of_runs else "Does it help, and where?"
+
+
 def _summary(tasks: Sequence[Task], fixes: Sequence[str]) -> Chart:
     first = tasks[0]
     columns = ("task", f"score, {first.before}", "truncated", *(f"gain, {first.call(fix)}" for fix in fixes))
     lines = tuple((_name(task), _score(task), _cut(task), *(_gain(task, fix) for fix in fixes)) for task in tasks)
     reading = (
-        f"A gain is what is added to the score of the {first.before}, on the same items: it is called better or worse "
-        "only where p, corrected by Holm for how many were compared, is below 0.05, and otherwise nothing can be told."
+        f"A gain is what is added to the score of {first.origin}, on the same items: it is called better or worse "
+        f"only where {RULE}, makes no difference that matters where {RULE_ALIKE}, and otherwise nothing can be told."
         if fixes
         else "The smaller figures are the 95 % interval, the range that other items of the same kind leave open."
     )
@@ -87,7 +91,7 @@ def _gain(task: Task, fix: str) -> Cell:
     drawn = TONES if fix == task.chosen else {}
     marks = [(tone, said) for which, tone in drawn.items() if (said := _where(task, fix, which))]
     smallest = task.one(f"{task.main}_detectable", fix)
-    if smallest is not None and word == "cannot tell":
+    if smallest is not None and word == UNCLEAR:
         marks.append(("neutral", f"less than {words.number(smallest.value)} is easily missed"))
     return Cell(words.number(row.value, row.measure), under, word, TONES.get(word, "neutral"), tuple(marks))
 
@@ -120,13 +124,21 @@ def _forest(tasks: Sequence[Task]) -> Chart:
         f"{step.label} {words.number(step.gain.value, '_gain')}: {step.outcome}" for step in steps if step.gain
     )
     reading = (
-        f"A dot right of the upright line is a better score than that of the {tasks[0].before}; a filled dot is a "
-        "gain or loss that is proven, a hollow one can be chance, and the line through it is the 95 % interval."
+        f"A dot right of the upright line is a better score than that of {tasks[0].origin}; a filled dot is a "
+        "gain or loss that is proven, a hollow one can be chance or is too small to matter, and the line through it "
+        "is the 95 % interval."
     )
     names = {fix: task.call(fix) for task in tasks for fix in task.fixes}
     figure = ladders.gains(groups, title="gain", names=names)
     height = ladders.ladder_height(groups)
-    return Chart("gains", "Gain of every setting on every task", reading, figure, f"Gains. {said}.", height=height)
+    return Chart(
+        "gains",
+        f"Gain of every {'run' if tasks[0].of_runs else 'setting'} on every task",
+        reading,
+        figure,
+        f"Gains. {said}.",
+        height=height,
+    )
 
 
 def _groups(tasks: Sequence[Task]) -> tuple[ladders.Group, ...]:

@@ -6,13 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from uncollapse.evaluation.statistics.metrics import METRICS
+from uncollapse.evaluation.verdicts import LEVEL, SMALL
 from uncollapse.records import Item, Result, Row
 from uncollapse.reporting import words
 
 LONG, SHORT = "by_document_length", "by_query_length"
 VIEWS = ("overall", LONG, SHORT, "grid")
-LEVEL = 0.05
-"""A gain is proven when its p-value after Holm's correction is below this."""
+PROVEN = ("better", "worse")
+"""What a gain is called that is neither chance nor too small to matter."""
+UNCLEAR, ALIKE = "cannot tell", "no difference that matters"
+RULE = (
+    f"p, corrected by Holm for how many were compared, is below {LEVEL:g} and the whole 95 % interval lies on one "
+    "side of 0"
+)
+"""Where a gain is called better or worse, in words."""
+RULE_ALIKE = f"the whole interval lies within {SMALL:g} either way"
+FIRST_RUN = "first run"
+"""What a reader calls the run that the others are held against when its name is not known."""
 SHARES = ("share_of_corpus", "share_of_relevant", "share_of_top10")
 
 
@@ -25,6 +35,8 @@ class Kind:
         long: whose length the first axis has.
         short: whose length the second axis has, "" where there is only one.
         grouping: which items share a bin of the first axis.
+        alike: what of the items is about equally long within a bin of the first axis, "" for the items themselves.
+        alike_short: the same of the second axis.
         corner: what lies at the top left of the grid of both.
     """
 
@@ -33,10 +45,23 @@ class Kind:
     short: str = ""
     grouping: str = "Each text is in the group of its own length."
     corner: str = ""
+    alike: str = ""
+    alike_short: str = ""
 
     @property
     def items(self) -> str:
         return words.plural(self.item)
+
+    def binned(self, view: str) -> str:
+        """What the bins of an axis hold.
+
+        >>> KINDS["retrieval"].binned(LONG)
+        'queries whose relevant documents are of about the same length'
+        >>> KINDS["retrieval"].binned(SHORT)
+        'queries of about the same length'
+        """
+        alike = self.alike if view == LONG else self.alike_short
+        return f"{self.items} {f'whose {alike} are ' if alike else ''}of about the same length"
 
 
 _PAIRS = Kind(
@@ -45,6 +70,8 @@ _PAIRS = Kind(
     "shorter text",
     "Each pair is in the group of the longer of its two texts.",
     "a long text beside a short one",
+    "longer texts",
+    "shorter texts",
 )
 KINDS: Mapping[str, Kind] = {
     "retrieval": Kind(
@@ -53,6 +80,7 @@ KINDS: Mapping[str, Kind] = {
         "query",
         "Each query is in the group of the documents that answer it, by their length.",
         "long answers to short questions",
+        "relevant documents",
     ),
     "similarity": _PAIRS,
     "pair classification": _PAIRS,
@@ -108,7 +136,29 @@ class Task:
         """What a reader calls a setting."""
         if fix == "none":
             return self.before
-        return f"with {fix}" if self.before == words.STOCK else fix
+        return fix if self.of_runs else f"with {fix}"
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether the settings are rankings made elsewhere, and not one model with and without a fix."""
+        return self.before != words.STOCK
+
+    @property
+    def origin(self) -> str:
+        """What the others are held against, in a sentence."""
+        if not self.of_runs:
+            return f"the {words.STOCK}"
+        return f"the {FIRST_RUN}" if self.before == FIRST_RUN else f"the run {self.before}"
+
+    @property
+    def target(self) -> str:
+        """The chosen setting in a sentence, "" where there is none."""
+        return f"the run {self.chosen}" if self.chosen and self.of_runs else self.chosen or ""
+
+    @property
+    def within(self) -> str:
+        """Under the chosen setting."""
+        return f"in {self.target}" if self.of_runs else self.after
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -133,7 +183,9 @@ class Task:
     def why_not(self, measure: str, fix: str) -> str:
         """What the rows say about a number that they do not have."""
         found = (row for row in self.rows if (row.measure, row.fix, row.view) == (measure, fix, "overall"))
-        return next((row.note for row in found if not math.isfinite(row.value) and row.note), "not measured")
+        return next(
+            (words.reason(row.note) for row in found if not math.isfinite(row.value) and row.note), "not measured"
+        )
 
     def one(self, measure: str, fix: str, *, view: str = "overall", label: str = "") -> Row | None:
         found = self.some(measure, view=view, fix=fix)
@@ -163,16 +215,29 @@ def read_tasks(result: Result) -> list[Task]:
 
 
 def proven(gain: Row | None) -> bool:
-    return gain is not None and gain.p_holm is not None and gain.p_holm < LEVEL
+    """Whether a gain is called better or worse."""
+    return outcome(gain) in PROVEN
 
 
 def outcome(gain: Row | None) -> str:
-    """What a gain says in plain words; of every score that tasks have, higher is better."""
-    if gain is None or gain.p_holm is None:
+    """What a gain says in plain words, by the rules of the verdict; of every score that tasks have, higher is better.
+
+    >>> outcome(Row("ndcg@10_gain", 0.02, 0.01, 0.03, 90, p_holm=0.01))
+    'better'
+    >>> outcome(Row("ndcg@10_gain", 0.02, -0.01, 0.05, 90, p_holm=0.01))
+    'cannot tell'
+    >>> outcome(Row("ndcg@10_gain", 0.002, 0.001, 0.003, 90, p_holm=0.01))
+    'no difference that matters'
+    """
+    if gain is not None and gain.low == gain.high == 0:
+        return "changes nothing"
+    if gain is None or gain.low is None or gain.high is None or gain.p_holm is None:
         return "not tested"
-    if not proven(gain) or gain.value == 0:
-        return "cannot tell"
-    return "better" if gain.value > 0 else "worse"
+    if gain.low > -SMALL and gain.high < SMALL:
+        return ALIKE
+    if gain.p_holm < LEVEL and not gain.low <= 0 <= gain.high:
+        return "better" if gain.low > 0 else "worse"
+    return UNCLEAR
 
 
 def start(label: str) -> float:
@@ -218,4 +283,4 @@ def _before(about: Mapping[str, Any]) -> str:
     if about.get("model"):
         return words.STOCK
     runs = about.get("runs")
-    return str(runs[0]) if isinstance(runs, list | tuple) and runs else "first run"
+    return str(runs[0]) if isinstance(runs, list | tuple) and runs else FIRST_RUN

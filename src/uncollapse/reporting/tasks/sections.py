@@ -13,7 +13,7 @@ from uncollapse.reporting.tasks import ladders, plots
 from uncollapse.reporting.tasks.bias import make_bias_charts
 from uncollapse.reporting.tasks.ladders import Group, Step
 from uncollapse.reporting.tasks.plots import Bars, Field
-from uncollapse.reporting.tasks.rows import LONG, SHORT, Task, outcome, proven, start
+from uncollapse.reporting.tasks.rows import LONG, RULE, RULE_ALIKE, SHORT, Task, outcome, proven, start
 
 
 def make_task_section(task: Task) -> Section:
@@ -30,7 +30,7 @@ def setting_colours(task: Task) -> tuple[tuple[str, str], ...]:
     """The legend of all settings."""
     named = {task.role(fix): task.call(fix) for fix in task.settings}
     if "faint" in named:
-        named["faint"] = "other settings tried"
+        named["faint"] = "other runs" if task.of_runs else "other settings tried"
     return tuple((role, named[role]) for role in ("before", "after", "faint") if role in named)
 
 
@@ -42,7 +42,7 @@ def _row(*charts: Chart | None) -> list[Chart]:
 
 def _lead(task: Task) -> str:
     sizes = {
-        "n_documents": "documents", "n_queries": "queries", "n_judged": "judged documents", "n_relevant": "relevant",
+        "n_documents": "documents", "n_queries": "queries", "n_judged": "judgements", "n_relevant": "relevant",
         "n_pairs": "pairs", "n_texts": "texts", "n_train": "texts to learn from", "n_articles": "articles",
         "n_groups": "independent groups",
     }  # fmt: skip
@@ -62,8 +62,7 @@ def _bars_chart(task: Task, view: str) -> Chart | None:
     heading = f"{title} by length of the {axis}"
     lead = task.said.grouping if view == LONG else f"The same {task.said.items} in groups by length of the {axis}."
     reading = (
-        f"Each group of bars holds {task.said.items} of about the same length, shortest left, and the higher a bar "
-        "the better the score"
+        f"Each group of bars holds {task.said.binned(view)}, shortest left, and the higher a bar the better the score"
     )
     labels = task.bins(task.main, view)
     if len(labels) < 2:
@@ -102,31 +101,36 @@ def _change_charts(task: Task) -> tuple[Chart | None, Chart | None]:
     if task.chosen is None:
         return None, None
     groups = _ladder_groups(task, task.chosen)
-    return _before_after_chart(task, task.chosen, groups), _sureness_chart(task, groups)
+    return _before_after_chart(task, groups), _sureness_chart(task, groups)
 
 
-def _before_after_chart(task: Task, fix: str, groups: Sequence[Group]) -> Chart:
+def _before_after_chart(task: Task, groups: Sequence[Group]) -> Chart:
     title = glossary.title(task.main)
-    key, heading = f"{task.key}-change", f"Before and after {fix}"
-    lead = f"{title} of the same {task.said.items} under both settings."
+    key, heading = f"{task.key}-change", _both(task)
+    lead = f"{title} of the same {task.said.items} {'in both runs' if task.of_runs else 'under both settings'}."
     reading = (
-        f"Each line goes from the {task.before} (orange) to {fix} (blue), with the gain and its 95 % interval beside "
-        "it; a thick line is a proven gain (blue) or loss (orange)."
+        f"Each line goes from {task.origin} (orange) to {task.target} (blue), with the gain and its 95 % interval "
+        "beside it; a thick line is a proven gain (blue) or loss (orange)."
     )
     if not any(step.before and step.after for group in groups for step in group.steps):
-        missing = f"This result holds no {title} of both the {task.before} and {fix}."
+        missing = f"This result holds no {title} of both {task.origin} and {task.target}."
         return Chart(key, heading, reading, missing=missing, lead=lead)
     figure = ladders.dumbbells(groups, title=title, names=(task.before, task.after))
-    alt = f"{title} before and after {fix}. {_ladder_words(groups)}."
+    alt = f"{heading}: {title}. {_ladder_words(groups)}."
     return Chart(key, heading, reading, figure, alt, lead=lead, height=ladders.ladder_height(groups))
+
+
+def _both(task: Task) -> str:
+    return f"{task.before} and {task.chosen}" if task.of_runs else f"Before and after {task.chosen}"
 
 
 def _sureness_chart(task: Task, groups: Sequence[Group]) -> Chart:
     key, heading = f"{task.key}-gain", "How sure that is"
     lead = "The gain alone, drawn larger, and whether it is proven."
     reading = (
-        "A dot right of the upright line is a gain and left of it a loss; it is filled where p, corrected by Holm for "
-        "how many were compared, is below 0.05, hollow where it can be chance, and the line is the 95 % interval."
+        "A dot right of the upright line is a gain and left of it a loss, and the line through it is the 95 % "
+        f"interval; it is filled where {RULE}, and hollow elsewhere, with no difference that matters where "
+        f"{RULE_ALIKE}."
     )
     drawn = [step.gain for group in groups for step in group.steps if step.gain]
     if not drawn:
@@ -180,7 +184,7 @@ def _grid_chart(task: Task) -> Chart | None:
     title, fix = glossary.title(task.main), task.chosen
     measure = f"{task.main}_gain" if fix else task.main
     heading = f"Gain of {title} by both lengths" if fix else f"{title} by both lengths"
-    tint = f"blue where {fix} is ahead, orange where the {task.before}" if fix else "the stronger the better"
+    tint = f"blue where {task.target} is ahead, orange where {task.origin}" if fix else "the stronger the better"
     bold = ", and bold where the difference is proven" if fix else ""
     reading = (
         f"Each field holds the {task.said.items} of one length of the {task.said.long} and of the {task.said.short}: "
@@ -221,11 +225,11 @@ def _items_chart(task: Task) -> Chart:
     measure = _known(items[0].measure, task.main) if items else task.main
     title, up, down = glossary.title(measure), *(("better", "worse") if measure in METRICS else ("higher", "lower"))
     key = f"{task.key}-items"
-    heading = f"What {fix} changes, {said.item} by {said.item}" if fix else f"Every {said.item}"
-    lead = f"{title} {task.after}, minus that of the {task.before}." if fix else f"{title} of each, by length."
+    heading = f"{_changes(task)}, {said.item} by {said.item}" if fix else f"Every {said.item}"
+    lead = f"{title} {task.within}, minus that of {task.origin}." if fix else f"{title} of each, by length."
     cloud = (
-        f"above the line its score is {up} {task.after}, below it {down}, so a cloud that leaves the line on one side "
-        "says that this length decides"
+        f"above the line its score is {up} {task.within}, below it {down}, so a cloud that leaves the line on one "
+        "side says that this length decides"
         if fix
         else "a cloud that sinks to the right says that length costs score"
     )
@@ -241,10 +245,14 @@ def _items_chart(task: Task) -> Chart:
         f"Scatter plot of {words.count(len(items))} {said.items} of {words.count(min(tokens))} to "
         f"{words.count(max(tokens))} tokens. {lead}"
     )
-    colours = (("after", f"{up} {task.after}"), ("before", down), ("faint", "the same")) if fix else ()
+    colours = (("after", f"{up} {task.within}"), ("before", down), ("faint", "the same")) if fix else ()
     table = _furthest(task, items, title) if fix else None
     drawn = f"{words.count(len(items))} {said.items} are drawn."
     return Chart(key, heading, reading, figure, alt, "", (*_moved(task), drawn), lead, table, colours)
+
+
+def _changes(task: Task) -> str:
+    return f"{task.chosen} against {task.before}" if task.of_runs else f"What {task.chosen} changes"
 
 
 def _known(measure: str, main: str) -> str:
@@ -278,7 +286,8 @@ def _drawn(task: Task) -> list[Item]:
 
 def _moved(task: Task) -> tuple[str, ...]:
     """How many went up and down, where the rows say so."""
-    said = {"share_up": "score better with it", "share_down": "worse", "share_same": "the same"}
+    better = f"score better {'in' if task.of_runs else 'with'} it"
+    said = {"share_up": better, "share_down": "worse", "share_same": "the same"}
     found = [(task.one(measure, task.chosen or "none"), what) for measure, what in said.items()]
     parts = [f"{words.number(row.value, row.measure)} {what}" for row, what in found if row is not None]
     return (f"Of all {task.said.items}, {', '.join(parts)}.",) if parts else ()
