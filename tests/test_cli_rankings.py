@@ -135,6 +135,16 @@ def test_a_run_without_any_judged_query_is_refused_with_an_id_of_each_side(
     assert "the first judged one with a relevant document is 'q0'" in said
 
 
+def test_what_a_reader_of_runs_must_know_is_said_on_the_error_stream(
+    rankings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trec("more.trec", "more", {"q1": [1, 2], "x1": [3], "x2": [4]})
+    assert run(["evaluate", "--run", "more.trec", *rankings, "-o", "loud"]) == 0
+    assert "note: 11 of 12 judged queries are not in the run" in " ".join(capsys.readouterr().err.split())
+    assert run(["evaluate", "--run", "more.trec", *rankings, "-o", "still", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_queries_that_only_the_run_or_only_the_judgements_have_are_counted(rankings: list[str]) -> None:
     write_trec("more.trec", "more", {"q1": [1, 2], "x1": [3], "x2": [4]})
     result = evaluated("--run", "more.trec", "--run", "a.trec", *rankings)

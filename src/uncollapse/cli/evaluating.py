@@ -128,6 +128,8 @@ def evaluate(
         folder = prepare_folder(out, run[0].stem, force=force)
         with ItemTable(folder / "items.parquet") as table:
             result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)
+            of_tasks = (note for task in result.about["tasks"] for note in task["notes"])
+            say_notes((*result.about["notes"], *of_tasks), quiet)
             finish(result, folder, quiet=quiet, json=json)
         return
 
