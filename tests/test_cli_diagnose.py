@@ -87,8 +87,21 @@ def test_a_precision_samples_and_a_wrong_one_is_refused(
 ) -> None:
     common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--quick", "--windows", "0", "--force"]
     assert run([*common, "--precision", "0.5"]) == 0
-    assert run([*common, "--precision", "2"]) == 2
-    assert "half the width of an interval" in capsys.readouterr().err
+    for wrong in ("0", "2"):
+        assert run([*common, "--precision", wrong]) == 2
+        assert "half the width of an interval" in capsys.readouterr().err
+
+
+def test_the_rate_of_thresholds_is_the_one_asked_for_or_refused(
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--windows", "0", "--force"]
+    assert run([*common, "--false-positives", "0.05"]) == 0
+    assert Thresholds.from_json(Path("out/thresholds.json").read_text()).rate == 0.05
+    assert run([*common, "--false-positives", "1.5"]) == 2
+    assert "share of unrelated pairs" in capsys.readouterr().err
+    assert run([*common, "--quick", "--false-positives", "0.05"]) == 2
+    assert "--false-positives would do nothing" in capsys.readouterr().err
 
 
 def test_a_file_of_vectors_is_diagnosed_and_options_of_models_are_refused(

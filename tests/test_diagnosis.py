@@ -314,7 +314,8 @@ def test_with_a_precision_only_so_many_texts_are_encoded_and_shares_stay_those_o
     surveyed = survey(encoder, source, settings)
     sampled = profile(encoder, source, settings, surveyed=surveyed)
     everything = replace(surveyed, drawn=None)
-    whole = profile(PlantedEncoder(0.1, max_tokens=300), source, replace(settings, precision=0), surveyed=everything)
+    complete = replace(settings, precision=None)
+    whole = profile(PlantedEncoder(0.1, max_tokens=300), source, complete, surveyed=everything)
     assert encoder.encoded == sampled.n_texts < 3000 < whole.n_texts == 6000
     for label, measured in sampled.views["as_is"].estimates.items():
         found, truth = measured["mean_cosine"], whole.views["as_is"].estimates[label]["mean_cosine"]

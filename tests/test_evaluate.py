@@ -319,3 +319,17 @@ def test_item_rows_hold_every_score_of_every_item(encoder, tmp_path):
     assert rows[rows.measure == "correct"].experiment.nunique() == 10
     names = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert names == ["docs-test.none.trec", "docs-test.qrels", "docs-test.temperature-0.7.trec"]
+
+
+def test_a_figure_that_only_one_run_lacks_is_said_of_that_run_alone():
+    rng, names = np.random.default_rng(0), tuple(f"d{i}" for i in range(50))
+    judged = {f"q{i}": {names[i]: 1} for i in range(30)}
+    lengths = {name: 10 + i for i, name in enumerate(names)}
+
+    def ranked(name: str, depth: int) -> Run:
+        scores = {q: dict(zip(names[:depth], rng.standard_normal(depth).tolist(), strict=True)) for q in judged}
+        return Run.from_scores(name, scores)
+
+    found = evaluate_runs([ranked("all", 50), ranked("cut", 20)], judged, lengths, name="x", plan=PLAN)
+    assert {row.fix for row in found.select(measure="length_slope_sd")} == {"none"}
+    assert found.about["tasks"][0]["undefined"]["length_slope_sd"].startswith("cut alone: Not defined for a run")

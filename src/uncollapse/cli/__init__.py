@@ -27,7 +27,8 @@ app.command(
     epilog=examples(
         "uncollapse diagnose notes/",
         'uncollapse diagnose docs.jsonl -m ./my-model --text-field body --fix "temperature(0.8)"',
-        "uncollapse diagnose docstrings --limit 2000 --json",
+        "uncollapse diagnose docs.jsonl -m vectors.npy",
+        'uncollapse diagnose docs.jsonl --precision 0.01 --fail-if "low(mean_cosine_rise) > 0.05"',
     )
 )(diagnose)
 app.command(

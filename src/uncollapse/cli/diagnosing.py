@@ -11,11 +11,11 @@ from uncollapse.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
-    ModelOption,
     OutOption,
     QuietOption,
     RemoteOption,
     SeedOption,
+    SeenOption,
     TokensOption,
     prepare_folder,
     read_bins,
@@ -39,7 +39,7 @@ def diagnose(
             "or `docstrings`, the documentation of the installed packages."
         ),
     ],
-    model: ModelOption = "minilm",
+    model: SeenOption = "minilm",
     fix: Annotated[str | None, typer.Option(help='Measure with this fix on, e.g. "temperature(0.8)".')] = None,
     out: OutOption = None,
     quick: Annotated[
@@ -63,8 +63,12 @@ def diagnose(
         ),
     ] = None,
     false_positives: Annotated[
-        float, typer.Option(help="Share of unrelated pairs that the thresholds of thresholds.json let through.")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="Share of unrelated pairs that the thresholds of thresholds.json let through; 0.01 if not given.",
+            show_default=False,
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,8 +92,8 @@ def diagnose(
 ) -> None:
     """Tell whether a model pulls long texts together on your corpus, why, and what it costs. No labels are needed.
 
-    Prints the verdict, and writes report.html (for your browser), result.json, texts.parquet (one row per text) and
-    thresholds.json (what a score means at each length).
+    Prints the verdict, and writes report.html (for your browser) and result.json (every number).
+    Beside them: texts.parquet (one row per text) and thresholds.json (what a score means at each length).
     """
     from uncollapse.corpora import open_corpus
     from uncollapse.diagnosis.settings import Settings
@@ -97,11 +101,13 @@ def diagnose(
     from uncollapse.fixes import parse
     from uncollapse.tables import TextTable
 
+    if quick and false_positives is not None:
+        raise UncollapseError("--quick measures no thresholds, so --false-positives would do nothing. Leave one out.")
     chosen = None if fix is None else parse(fix)
     conditions = [parse_condition(text) for text in fail_if or ()]
     settings = Settings(
-        equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision or 0.0,
-        limits=read_limits(limits), deep=not quick, rate=false_positives,
+        equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision,
+        limits=read_limits(limits), deep=not quick, rate=0.01 if false_positives is None else false_positives,
     )  # fmt: skip
     reach = read_limit(max_tokens)
     reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}

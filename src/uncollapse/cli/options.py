@@ -35,6 +35,15 @@ ModelOption = Annotated[
         "--model", "-m", help="`minilm` (bundled, offline), a model folder, or a name on the Hugging Face hub."
     ),
 ]
+SeenOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="`minilm` (bundled, offline), a model folder, or a name on the Hugging Face hub; or what shows vectors "
+        "only: a .parquet or .npy file of them, or URL#MODEL of a server that speaks /v1/embeddings.",
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(

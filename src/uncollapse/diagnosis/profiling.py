@@ -103,6 +103,7 @@ def survey(
 ) -> Survey:
     """Read a corpus once without encoding it; with a precision, choose what to encode."""
     digest = hashlib.blake2b(digest_size=16)
+    Limits.of(encoder, settings.limits)  # a limit that cannot be is refused before anything is read
     strata = Strata(encoder, most=_most_characters(encoder), seed=settings.seed) if settings.precision else None
     count, work, lengths = 0, 0, Reservoir(_EDGE_SAMPLE if settings.equal_bins else 0, settings.seed)
     with (progress or Silent()).track("reading the corpus", None, "texts") as advance:
@@ -198,13 +199,13 @@ def _read(
     reporter: Reporter,
 ) -> tuple[str, ...]:
     """Encode the corpus, or of every length as many texts as it takes; returns what stayed less sure than asked."""
-    if surveyed.drawn is None:
+    if surveyed.drawn is None or reading.settings.precision is None:
         with reporter.track(what, surveyed.work, "characters") as advance:
             for batch in portions(corpus):
                 write(reading.add(batch, advance))
         return ()
-    drawn, settings = surveyed.drawn, reading.settings
-    rounds = Rounds(drawn, precision=settings.precision, whole=settings.points)
+    drawn = surveyed.drawn
+    rounds = Rounds(drawn, precision=reading.settings.precision, whole=reading.settings.points)
     uniform = drawn.texts[: drawn.uniform]
     reading.count_lengths(_as_texts(uniform), np.array([kept.n_tokens for kept in uniform]))
     with reporter.track(what, None, "characters") as advance:

@@ -76,8 +76,21 @@ def compare(dataset: str, main: str, scored: Mapping[str, Scored], plan: Plan) -
     }
     numbers = chain(_score_rows(main, scored, plan), _bias_rows(biases))
     rows = (*_counted(numbers, next(iter(scored.values())).sheets[0]), *_cut_rows(scored))
-    undefined = {name: why for bias in biases.values() for name, why in bias.missing.items()}
-    return Comparison(tuple(replace(row, dataset=dataset) for row in rows), undefined)
+    return Comparison(tuple(replace(row, dataset=dataset) for row in rows), _undefined(biases))
+
+
+def _undefined(biases: Mapping[str, LengthBias]) -> dict[str, str]:
+    """Why a figure of length bias has no number, and in which setting alone where others have one."""
+    reasons: dict[str, dict[str, str]] = {}
+    for fix, bias in biases.items():
+        for name, why in bias.missing.items():
+            reasons.setdefault(name, {})[fix] = why
+    return {
+        name: next(iter(said.values()))
+        if len(said) == len(biases)
+        else "; ".join(f"{'the first' if fix == STOCK else fix} alone: {why}" for fix, why in said.items())
+        for name, said in reasons.items()
+    }
 
 
 def items_of(dataset: str, main: str, scored: Mapping[str, Scored], *, most: int, seed: int = 0) -> tuple[Item, ...]:
