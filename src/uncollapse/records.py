@@ -132,13 +132,16 @@ class Row:
         low, high: 95 % interval; None where there is none, and then `note` says why.
         n: how many documents it rests on.
         view: of a diagnosis, "as_is" (every text at its own length) or "windows" (the same documents cut to n tokens);
-            of an evaluation, "overall", "by_document_length", "by_query_length" or "grid" (both).
+            of an evaluation, "overall", "by_document_length", "by_query_length" or "grid" (both); of an explanation,
+            the place inside a layer.
         bin: label of the length bin, "" for a number about all bins.
         n_tokens: mean token count in the bin, 0 for a number about all bins.
         fix: notation of the fix that was on, "none" for the stock model.
         p: of a comparison, the p-value of the paired test; None where there is no test.
         p_holm: the same after Holm's correction for all comparisons of its family.
         effect: of a comparison, the mean difference over the standard deviation of the differences.
+        layer, head: of the inside of a model, counted from 0; None for a number about all of them.
+        frequency: over token positions, in cycles per token from 0 to 0.5; None where there is none.
     """
 
     measure: str
@@ -156,6 +159,9 @@ class Row:
     p: float | None = None
     p_holm: float | None = None
     effect: float | None = None
+    layer: int | None = None
+    head: int | None = None
+    frequency: float | None = None
 
 
 @dataclass(frozen=True)
