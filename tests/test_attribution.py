@@ -324,6 +324,9 @@ def test_a_model_that_reads_all_it_says_gets_no_finding() -> None:
     assert finding.kind == "bad"
     assert finding.sentence.startswith("m says 512 tokens but reads only about 64")
     assert "none of 8 documents" in finding.sentence
+    (finding,) = explain_reach(Reach(512, 64, 8), "m", "", "words")
+    assert finding.title == "m reads only about 64 words"
+    assert finding.sentence.startswith("m does not say how much of a text it reads, and reads only about 64: ")
 
 
 def test_every_cause_says_what_it_means_and_what_to_do() -> None:

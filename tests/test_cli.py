@@ -125,7 +125,7 @@ WRONG = {
         ["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "2"],
         "leave room for text beside the 2",
     ),
-    "no device": (["diagnose", "CORPUS", "-m", "MODEL", "--device", "cuda:99"], "needs a graphics card"),
+    "no device": (["diagnose", "CORPUS", "-m", "MODEL", "--device", "gpu"], "torch finds here (cpu"),
     "no corpus": (["diagnose", "nowhere.jsonl"], "Expected a file or folder, got 'nowhere.jsonl'"),
     "no field": (["diagnose", "CORPUS", "--text-field", "bdy"], "Did you mean 'body'?"),
     "no model": (["diagnose", "CORPUS", "-m", "minlm"], "Did you mean 'minilm'?"),
@@ -164,8 +164,7 @@ def test_a_broken_line_is_named_or_skipped_and_counted(
     broken.write_text(corpus.read_text() + '{"_id": "x", "body": \n')
     assert run(["diagnose", str(broken), "-m", model, "-o", "out"]) == 2
     assert "broken.jsonl:161" in capsys.readouterr().err.replace("\n", "")
-    assert not Path("out/result.json").exists()
-    assert list(Path("out").iterdir()) == []
+    assert not Path("out").exists()
     assert run(["diagnose", str(broken), "-m", model, "-o", "out", "--skip-bad", "--windows", "0", "--quick"]) == 0
     assert "Left out. 1 x" in capsys.readouterr().out
     assert sum(Result.from_json(Path("out/result.json").read_text()).about["corpus"]["skipped"].values()) == 1
@@ -179,18 +178,6 @@ def test_foreign_files_in_the_output_folder_are_respected(model: str, corpus: Pa
     assert run([*common, "--force"]) == 0
     assert Path("out/thesis.txt").read_text() == "years of work"
     assert run(common) == 2, "an earlier report is work, too"
-
-
-def test_interrupting_leaves_with_130_and_nothing_half_written(
-    model: str, corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("uncollapse.diagnosis.study.profile", interrupt)
-    assert run(["diagnose", str(corpus), "-m", model, "-o", "out"]) == 130
-    assert "Traceback" not in capsys.readouterr().err
-    assert list(Path("out").iterdir()) == []
 
 
 def test_hostile_text_does_not_reach_the_report_unescaped(model: str) -> None:

@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from embedding_server import serving
 from tiny import save_tiny
 from uncollapse.cli import run
 from uncollapse.diagnosis.scores import Thresholds
+from uncollapse.encoders import load
 from uncollapse.records import Result
 
 
@@ -104,8 +107,53 @@ def test_the_rate_of_thresholds_is_the_one_asked_for_or_refused(
     assert "--false-positives would do nothing" in capsys.readouterr().err
 
 
+def test_a_server_is_asked_once_for_each_text_with_the_tokenizer_and_the_cache_that_were_named(
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving() as server:
+        common = ["diagnose", str(corpus), "-m", server.name, "--quick", "--windows", "0", "-q"]
+        assert run([*common, "-o", "words", "--cache", "kept"]) == 0
+        asked = len(server.seen)
+        assert run([*common, "-o", "tokens", "--cache", "kept", "--tokenizer", model]) == 0
+        assert asked > 0
+        assert len(server.seen) == asked, "the vectors were kept where that was asked for"
+        assert list(Path("kept").glob("*.sqlite"))
+        assert run([*common, "-o", "x", "--tokenizer", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    words, tokens = (read(folder) for folder in ("words", "tokens"))
+    assert (words.about["model"]["unit"], tokens.about["model"]["unit"]) == ("words", "tokens")
+    own = load(model, max_tokens="table").count(["a b c d"])[0]
+    assert own != 4
+    counted = [pq.read_table(f"{folder}/texts.parquet")["n_tokens_full"].to_pylist() for folder in ("words", "tokens")]
+    texts = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
+    assert counted[0] == [len(text.split()) for text in texts]
+    assert counted[1] == load(model, max_tokens="table").count(texts).tolist()
+
+
+def test_an_interrupted_diagnosis_of_a_server_says_where_its_vectors_are_kept(
+    corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uncollapse.diagnosis.study.profile", interrupt)
+    with serving() as server:
+        assert run(["diagnose", str(corpus), "-m", server.name, "--cache", "kept", "-o", "out"]) == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Nothing was written into 'out'. Vectors are kept in 'kept' as they are made." in said
+
+
+def test_a_model_that_runs_here_has_no_use_for_a_tokenizer_or_a_cache(
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("tokenizer", "cache"):
+        assert run(["diagnose", str(corpus), "-m", model, f"--{option}", "x", "-o", "out"]) == 2
+        assert f"A model that runs here has no use for {option}" in capsys.readouterr().err.replace("\n", " ")
+        assert not Path("out").exists()
+
+
 def test_a_file_of_vectors_is_diagnosed_and_options_of_models_are_refused(
-    corpus: Path, capsys: pytest.CaptureFixture[str]
+    model: str, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vectors = np.random.default_rng(0).standard_normal((150, 8)).astype(np.float32)
     np.save("vectors.npy", vectors)
@@ -113,7 +161,11 @@ def test_a_file_of_vectors_is_diagnosed_and_options_of_models_are_refused(
     assert run(common) == 0
     assert "Causes and costs need a model" in capsys.readouterr().out
     assert read("out").about["model"]["dim"] == 8
-    assert run([*common, "--device", "cpu"]) == 2
-    assert "--device would do nothing" in capsys.readouterr().err
+    for option, value in (("--device", "cpu"), ("--cache", "kept")):
+        assert run([*common, option, value]) == 2
+        assert f"{option} would do nothing" in capsys.readouterr().err
+    assert "Lengths are counted in words" in " ".join(read("out").about["notes"])
+    assert run([*common, "--tokenizer", model]) == 0
+    assert "Lengths are counted in words" not in " ".join(read("out").about["notes"])
     assert run([*common, "--fix", "temperature(0.9)"]) == 2
     assert "only vectors can be seen" in capsys.readouterr().err.replace("\n", " ")

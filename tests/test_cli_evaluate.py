@@ -1,18 +1,23 @@
 """`uncollapse evaluate` with a model, as a stranger meets it."""
 
 import json
+import shutil
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from command_files import go_alone, load_nothing, write_words
 from tiny import save_tiny
 from uncollapse import tables
 from uncollapse.cli import run
+from uncollapse.cli.printing import _card
 from uncollapse.errors import OutputError, UncollapseError
-from uncollapse.records import Result
+from uncollapse.evaluation.reading.trec import read_run
+from uncollapse.records import Finding, Result
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,10 @@ def test_a_damaged_cache_is_built_anew_and_told(model: str, folder: Path) -> Non
         (["data", "--split", "tset"], "Did you mean 'test'?"),
         (["data", "--fix", "temperatur(0.9)"], "Did you mean 'temperature'?"),
         (["data", "--kind", "retrievel"], "Did you mean 'retrieval'?"),
+        (["data", "--fix", "temperature(0,9)"], "Decimals have a point: write temperature(0.9)"),
+        (["data", "--fix", "tau.json"], "got 'tau.json', which is not there. Such a file holds"),
+        (["data", "--device", "gpu"], "Expected a device that torch finds here (cpu"),
+        (["data", "--against", "nomodel/"], "nomodel"),
         (["nowhere"], "nowhere"),
         (["data", "-m", "nomodel/"], "nomodel"),
     ],
@@ -156,7 +165,7 @@ def test_report_and_result_are_there_before_mteb_begins(
     seen = []
 
     def stop(*_: object, **__: object) -> None:
-        seen.extend(path.name for path in Path("out").iterdir())
+        seen.extend(path.name for path in Path("out").iterdir() if not path.name.startswith("."))
         raise UncollapseError("stopped")
 
     monkeypatch.setattr("uncollapse.evaluation.mteb.as_mteb_task", stop)
@@ -174,6 +183,65 @@ def test_mteb_scores_the_same_data_and_files_it_in_its_own_layout(model: str, fo
         (row,) = result.select(measure="ndcg@10", view="overall", fix=fix)
         theirs = json.loads(file.read_text())["scores"]["test"][0]["ndcg_at_10"]
         assert theirs == pytest.approx(row.value, abs=5e-5)
+
+
+def test_two_models_are_compared_in_pairs_and_each_has_its_own_vectors(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model with a temperature in its weights is what the temperature makes of the model."""
+    assert run(["fix", model, "temperature(0.5)", "-o", "after", "-q"]) == 0
+    common = ["evaluate", str(folder), "-m", model]
+    assert run([*common, "--fix", "temperature(0.5)", "--against", "after", "-o", "out", "--save-runs"]) == 0
+    printed = capsys.readouterr()
+    result = Result.from_json(Path("out/result.json").read_text())
+    assert result.about["fixes"] == ["none", "temperature(0.5)", "after"]
+    assert [one["folded_fix"] for one in (result.about["model"], *result.about["against"])] == [
+        "none",
+        "temperature(0.5)",
+    ]
+    patched, folded = (result.select(measure="ndcg@10_gain", fix=fix) for fix in ("temperature(0.5)", "after"))
+    assert len(patched) == len(folded) > 5
+    for mine, theirs in zip(patched, folded, strict=True):
+        assert (mine.view, mine.bin, mine.n) == (theirs.view, theirs.bin, theirs.n)
+        assert theirs.value == pytest.approx(mine.value, abs=1e-9)
+    assert "after" in printed.err, "a bar for each model"
+    assert any(f"{model} and after" in one.title or "after is " in one.title for one in result.verdict)
+    assert read_run("out/runs/data-test.after.trec").name == "after"
+    assert run([*common, "--against", "after", "-o", "again", "-q"]) == 0
+    again = Result.from_json(Path("again/result.json").read_text())
+    assert again.about["vectors"]["encoded"] == 0
+
+
+def test_a_model_against_itself_is_refused_and_a_copy_scores_the_same(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(folder), "-m", model, "--against", model, "-o", "out"]) == 2
+    assert "was given twice. Give it once" in " ".join(capsys.readouterr().err.split())
+    shutil.copytree(model, "stock")
+    shutil.copytree(model, "copy")
+    assert run(["evaluate", str(folder), "-m", "stock", "--against", "copy", "-o", "out"]) == 0
+    printed = capsys.readouterr().out
+    assert "copy and stock score the same on data/test" in printed
+    assert "+0.000" not in printed
+    assert "-0.000" not in printed
+
+
+@pytest.mark.parametrize("length", [1, 73, 74, 75, 200])
+def test_a_title_of_any_length_is_printed_whole(length: int) -> None:
+    console = Console(width=80, file=StringIO())
+    title = "m" * length
+    console.print(_card(Finding(title, "what was found", "good"), console.width))
+    printed = console.file.getvalue()
+    assert "".join(printed.replace("│", " ").split()).count("m") == length
+    assert "what was found" in printed
+    assert all(len(line) == 80 for line in printed.splitlines())
+
+
+def test_mteb_scores_every_model(model: str, folder: Path) -> None:
+    pytest.importorskip("mteb")
+    shutil.copytree(model, "copy")
+    assert run(["evaluate", str(folder), "-m", model, "--against", "copy", "-o", "out", "-q", "--mteb"]) == 0
+    assert len({file.parent for file in Path("out/mteb").glob("results/*/*/data.json")}) == 2
 
 
 def test_an_mteb_task_that_cannot_be_had_is_told_in_one_line(

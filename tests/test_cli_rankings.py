@@ -1,6 +1,8 @@
 """`uncollapse evaluate` on rankings of any engine, and the rankings it saves for others."""
 
+import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import typer
 from command_files import go_alone, load_nothing, write_rankings, write_trec, write_words
 from tiny import save_tiny
 from uncollapse.cli import app, modes, run
+from uncollapse.evaluation.bias.table import BIAS
 from uncollapse.evaluation.reading.trec import read_run
 from uncollapse.records import Result
 
@@ -73,6 +76,7 @@ def test_a_run_file_is_scored_without_a_model(
 WITH_A_MODEL = {
     "model": ["--model", "minilm"],
     "fix": ["--fix", "temperature(0.7)"],
+    "against": ["--against", "minilm"],
     "split": ["--split", "test"],
     "kind": ["--kind", "retrieval"],
     "queries": ["--queries", "queries.jsonl"],
@@ -104,6 +108,76 @@ def test_every_option_is_of_use_to_data_to_rankings_or_to_both() -> None:
     both = {"paths", "run", "out", "bins", "seed", "force", "quiet", "json", "help"}
     assert {name.replace("-", "_") for name in WITH_A_MODEL} == set(modes.WITH_A_MODEL)
     assert {one.name for one in command.params} - both == {*modes.WITH_A_MODEL, *modes.WITHOUT_A_MODEL}
+
+
+def test_saved_rankings_judgements_and_lengths_give_the_same_length_bias_without_the_model(
+    model: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["evaluate", str(folder), "-m", model, "--fix", "temperature(0.7)", "-o", "out", "-q", "--save-runs"]
+    assert run(arguments) == 0
+    load_nothing(monkeypatch)
+    saved = "out/runs/data-test"
+    again = evaluated(
+        "--run", f"{saved}.none.trec", "--qrels", f"{saved}.qrels", "--lengths", f"{saved}.lengths.tsv"
+    )  # fmt: skip
+    regression = ("length_slope", "length_slope_sd", "length_explained")
+    figures = [name for name in BIAS if name not in regression]
+    first = Result.from_json(Path("out/result.json").read_text())
+
+    def bias(result: Result) -> list[tuple[object, ...]]:
+        rows = [row for row in result.select(fix="none") if re.sub(r"(@|top)\d+$", r"\1k", row.measure) in figures]
+        return [(row.measure, row.view, row.bin, row.value, row.low, row.high, row.n, row.n_tokens) for row in rows]
+
+    assert len(bias(first)) > 20
+    assert bias(again) == bias(first)
+    assert again.about["tasks"][0]["dataset"] == "data-test"
+    assert again.about["tasks"][0]["unit"] == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("qrels", "name"),
+    [("judged.qrels", "judged"), ("my-set/qrels/dev.tsv", "my-set/dev"), ("trec.2019.qrels.gz", "trec.2019")],
+)
+def test_the_data_set_is_named_after_what_is_judged_and_not_after_a_run(
+    qrels: str, name: str, rankings: list[str]
+) -> None:
+    Path(qrels).parent.mkdir(parents=True, exist_ok=True)
+    text = Path("qrels.tsv").read_bytes()
+    Path(qrels).write_bytes(gzip.compress(text) if qrels.endswith(".gz") else text)
+    result = evaluated("--run", "a.trec", "--qrels", qrels, *rankings[2:])
+    assert {row.dataset for row in result.rows} == {name}
+    assert result.verdict[0].title.endswith(f"nDCG@10 on {name}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "unit", "told"),
+    [
+        (("document\twords\n",), "words", " words)"),
+        (("id\tn_tokens\n",), "tokens", " tokens)"),
+        (("",), "", "(length 1"),
+        (("document\tlength\n",), "", "(length 1"),
+        (("document\twords\n", "query\twords\n"), "words", " words)"),
+        (("document\twords\n", "query\ttokens\n"), "", "(length 1"),
+    ],
+)
+def test_lengths_are_called_what_the_header_of_their_file_says(
+    headers: tuple[str, ...], unit: str, told: str, rankings: list[str]
+) -> None:
+    Path("lengths.tsv").write_text(headers[0] + Path("lengths.tsv").read_text())
+    asked = ["--query-lengths", "asked.tsv"] if len(headers) > 1 else []
+    Path("asked.tsv").write_text(headers[-1] + "".join(f"q{i}\t{5 + i}\n" for i in range(12)))
+    result = evaluated("--run", "a.trec", *rankings, *asked)
+    assert result.about["tasks"][0]["unit"] == unit
+    text = " ".join(finding.sentence for finding in result.verdict)
+    assert told in text
+    assert ("tokens" in text) == (unit == "tokens")
+
+
+def test_every_run_is_judged_for_length_bias(rankings: list[str]) -> None:
+    result = evaluated("--run", "a.trec", "--run", "b.trec", *rankings)
+    titles = [finding.title for finding in result.verdict if "push" in finding.title]
+    assert [title.rpartition("on qrels, ranked by ")[2] for title in titles] == ["a", "b"]
+    assert not any(word in finding.title for finding in result.verdict for word in ("helps", "hurts", " by b "))
 
 
 def test_rows_of_runs_say_which_run_came_first(rankings: list[str]) -> None:
@@ -224,9 +298,10 @@ def test_saving_runs_or_an_index_where_nothing_is_ranked_is_refused(capsys: pyte
 def test_a_name_too_long_for_a_file_is_cut(model: str, folder: Path) -> None:
     long = folder.rename("x" * 240)
     assert run(["evaluate", str(long), "-m", model, "-o", "out", "-q", "--save-runs"]) == 0
-    first, second = sorted(path.name for path in Path("out/runs").iterdir())
-    assert first.startswith("xxx")
-    assert first.removesuffix(".none.trec") == second.removesuffix(".qrels")
+    lengths, ranking, judgements = sorted(path.name for path in Path("out/runs").iterdir())
+    assert lengths.startswith("xxx")
+    assert lengths.removesuffix(".lengths.tsv") == ranking.removesuffix(".none.trec")
+    assert ranking.removesuffix(".none.trec") == judgements.removesuffix(".qrels")
 
 
 def test_the_same_command_again_is_refused_with_the_way_out(

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+import vector_examples
 from planted_words import (
     COUNT,
     LIMIT,
@@ -33,6 +34,7 @@ from uncollapse.diagnosis.causes.controls.cutting import choose_lengths
 from uncollapse.diagnosis.causes.controls.materials import deal
 from uncollapse.diagnosis.causes.controls.words import STOP_WORDS, shuffle_sentences, stop_word_text
 from uncollapse.diagnosis.sentences import split_sentences
+from uncollapse.encoders import VectorFile
 from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.reservoir import Kept
 
@@ -306,9 +308,13 @@ def test_short_documents_are_refused_by_name() -> None:
         measure_controls(Words(), documents(), piece=5)
 
 
-def test_a_model_that_cannot_cut_is_refused() -> None:
-    with pytest.raises(ModelError, match="the texts of 'planted' cannot be cut"):
-        measure_controls(Words(can_cut=False), documents())
+def test_texts_are_cut_by_their_tokens_whether_or_not_a_limit_can_be_set() -> None:
+    assert measure_controls(Words(can_cut=False), documents()) == measure_controls(Words(), documents())
+
+
+def test_a_file_of_vectors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"'v.parquet' holds vectors of its own texts only. Use the model itself"):
+        measure_controls(VectorFile(vector_examples.whole(tmp_path / "v.parquet")), documents())
 
 
 def test_texts_that_grow_when_joined_are_cut_to_fit_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

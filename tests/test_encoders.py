@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
@@ -26,6 +27,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def encoder(folder: Path) -> SentenceEncoder:
     return load(str(folder), device="cpu")
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    for device in ("gpu", "cuda", "cuda:99", "CPU"):
+        said = rf"torch finds here \(cpu\), got '{device}'\. It finds no graphics card: .* Leave it out"
+        with pytest.raises(ModelError, match=said):
+            load(str(folder), device=device)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    with pytest.raises(ModelError, match=r"\(cpu, cuda, cuda:0, cuda:1\), got 'cuda:2'\. Leave it out"):
+        load(str(folder), device="cuda:2")
 
 
 def test_it_is_an_encoder(encoder: SentenceEncoder) -> None:

@@ -323,6 +323,10 @@ def test_load_connects_keeps_vectors_and_refuses_what_would_do_nothing(
     assert isinstance(again, Endpoint)
     again.vectors(TEXTS)
     assert (again.max_tokens, again.reused) == (99, 60)
+    elsewhere = load(server.name, cache=tmp_path / "other")
+    assert isinstance(elsewhere, Endpoint)
+    elsewhere.vectors(TEXTS)
+    assert (elsewhere.unit, elsewhere.reused) == ("words", 0)
     for given in ({"device": "cpu"}, {"trust_remote_code": True}):
         with pytest.raises(ModelError, match=f"A model behind a URL has no use for {next(iter(given))}: only models"):
             load(server.name, **given)

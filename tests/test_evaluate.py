@@ -183,6 +183,70 @@ def test_length_bias_is_given_for_rankings_with_its_change(result):
     assert "length_ratio@10" not in {row.measure for row in result.select(dataset="sts/test")}
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Another model: it reads less of a text, and counts more tokens in it."""
+    return load(str(save_tiny(tmp_path_factory.mktemp("other"), "mpnet", max_tokens=16)))
+
+
+def test_another_model_is_compared_over_the_same_items_in_the_bins_of_the_first(encoder, other, monkeypatch):
+    monkeypatch.setattr(other.model, "prompts", {"query": "the old man ", "document": "the green water near "})
+    found = evaluate(encoder, tasks(), FIXES[:1], against=[other], plan=PLAN)
+    assert found.about["fixes"] == ["none", str(FIXES[0]), other.name]
+    for task in tasks():
+        for view in ("overall", "by_document_length", "by_query_length", "grid"):
+            keys = {"dataset": label(task), "view": view}
+            mine, fixed, theirs = (found.select(measure=task.main, fix=fix, **keys) for fix in found.about["fixes"])
+            assert [(row.bin, row.n_tokens) for row in theirs] == [(row.bin, row.n_tokens) for row in mine]
+            gains = found.select(measure=f"{task.main}_gain", fix=other.name, **keys)
+            assert len(gains) == len(theirs) == len(fixed)
+            for gain, before, after in zip(gains, mine, theirs, strict=True):
+                assert gain.value == pytest.approx(after.value - before.value, abs=1e-12)
+    bins = [{row.bin for row in found.select(measure="share_of_top10", fix=fix)} for fix in ("none", other.name)]
+    assert bins[0] == bins[1]
+
+
+def test_every_model_has_its_own_score_whichever_comes_first(encoder, other):
+    one = [task for task in tasks() if task.kind in ("retrieval", "similarity")]
+    there = evaluate(encoder, one, against=[other], plan=PLAN)
+    back = evaluate(other, one, against=[encoder], plan=PLAN)
+    for task in one:
+        keys = {"dataset": label(task), "view": "overall"}
+        (gain,), (loss,) = (found.select(measure=f"{task.main}_gain", **keys) for found in (there, back))
+        assert gain.value == pytest.approx(-loss.value)
+        assert gain.value != 0
+        assert (gain.low, gain.high) == pytest.approx((-loss.high, -loss.low), rel=0.05)
+        (alone,) = evaluate(other, [task], plan=PLAN).select(measure=task.main, view="overall")
+        (beside,) = there.select(measure=task.main, fix=other.name, **keys)
+        assert (alone.value, alone.low, alone.high) == (beside.value, beside.low, beside.high)
+
+
+def test_what_each_model_cuts_off_is_told(encoder, other):
+    found = evaluate(encoder, [retrieval()], FIXES[:1], against=[other], plan=PLAN)
+    shares = {row.fix: row.value for row in found.select(measure="share_truncated", bin="documents")}
+    assert shares.keys() == {"none", other.name}
+    assert shares["none"] < shares[other.name]
+    cut = [finding for finding in found.verdict if "of the documents" in finding.title]
+    for finding, one, limit in zip(cut, (encoder, other), (60, 16), strict=True):
+        assert finding.title.endswith(f"are cut off by {one.name}")
+        assert f"longer than the {limit} tokens the model reads" in finding.sentence
+    pushed = [finding.title for finding in found.verdict if "push" in finding.title]
+    assert [title.rpartition("ranked by ")[2] for title in pushed] == [encoder.name, other.name]
+
+
+def test_a_note_on_one_model_names_it(encoder, other, monkeypatch):
+    monkeypatch.setattr(other.model, "similarity_fn_name", "euclidean")
+    found = evaluate(encoder, [retrieval()], against=[other], plan=PLAN)
+    (note,) = [note for note in found.about["tasks"][0]["notes"] if "euclidean" in note]
+    assert note.startswith(f"{other.name}: the model names euclidean")
+
+
+def test_a_model_is_compared_once_under_a_name_of_its_own(encoder, other):
+    for against in ([encoder], [other, other]):
+        with pytest.raises(UncollapseError, match="given twice"):
+            evaluate(encoder, [retrieval()], against=against)
+
+
 def test_the_result_survives_json(result):
     assert Result.from_json(result.to_json()) == replace(result, about=json.loads(json.dumps(result.about)))
 
@@ -267,7 +331,7 @@ def test_only_runs_of_all_documents_are_told_to_have_a_slope(depth, defined):
     scores = {q: dict(zip(names[:depth], rng.standard_normal(depth).tolist(), strict=True)) for q in judged}
     lengths = {name: 10 + i for i, name in enumerate(names)}
     found = evaluate_runs([Run.from_scores("a", scores)], judged, lengths, name="x", plan=PLAN)
-    assert any("twice as long" in finding.sentence for finding in found.verdict) == defined
+    assert any("twice the length" in finding.sentence for finding in found.verdict) == defined
     assert bool(found.select(measure="length_slope_sd")) == defined
     task = found.about["tasks"][0]
     assert ("run that ends before the last document" in task["undefined"].get("length_slope_sd", "")) != defined
@@ -289,7 +353,7 @@ def test_two_runs_are_compared_in_pairs():
     assert row.fix == "strong"
     assert row.low > 0.5
     assert row.p_holm < 0.05
-    assert found.verdict[0].title == "strong helps on x"
+    assert found.verdict[0].title == "strong is better than weak on x"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +382,8 @@ def test_item_rows_hold_every_score_of_every_item(encoder, tmp_path):
     assert ndcg.value.mean() == pytest.approx(row.value)
     assert rows[rows.measure == "correct"].experiment.nunique() == 10
     names = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    assert names == ["docs-test.none.trec", "docs-test.qrels", "docs-test.temperature-0.7.trec"]
+    runs = ["docs-test.none.trec", "docs-test.qrels", "docs-test.temperature-0.7.trec"]
+    assert names == ["docs-test.lengths.tsv", *runs]
 
 
 def test_a_figure_that_only_one_run_lacks_is_said_of_that_run_alone():

@@ -14,6 +14,7 @@ from uncollapse.diagnosis.causes.attribution import CAUSES, STEPS
 from uncollapse.diagnosis.causes.measurement import measure_causes, split_observed
 from uncollapse.diagnosis.causes.observation import observe
 from uncollapse.encoders import TextEncoder
+from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.records import Part, Row
 from uncollapse.reservoir import Kept
 
@@ -136,6 +137,16 @@ def test_silent_truncation_is_found_and_named() -> None:
     assert part.verdict[0].sentence.startswith("box says 256 tokens but reads only about 64: ")
     about = part.about["causes"]
     assert (about["claimed_tokens"], about["read_tokens"], about["window_tokens"]) == (256, 64, 256)
+
+
+def test_a_black_box_that_says_nothing_is_not_said_to_have_no_limit() -> None:
+    table, texts = planted.boilerplate(N)
+    box = planted.BlackBox(table, max_tokens=NO_LIMIT, really=64)
+    box.knows_limit, box.unit = False, "words"  # type: ignore[attr-defined]
+    part = explain(box, texts, 256)
+    assert part.verdict[0].title == "box reads only about 64 words"
+    assert "no limit" not in part.verdict[0].sentence
+    assert part.about["causes"]["claimed_tokens"] is None
 
 
 def test_honest_truncation_is_named_but_not_called_a_lie() -> None:
@@ -294,18 +305,19 @@ def test_the_size_of_a_piece_follows_what_is_read() -> None:
 
 def test_progress_reaches_its_end() -> None:
     table, texts = planted.unlike(N, 256)
-    bars: list[tuple[float, list[float]]] = []
+    bars: dict[tuple[str, str], tuple[float | None, list[float]]] = {}
 
     class Watched:
         def track(self, what: str, total: float | None, unit: str) -> object:
-            assert (what, unit) == ("causes of the rise", "tokens")
             done: list[float] = []
-            bars.append((total or 0.0, done))
+            bars[what, unit] = (total, done)
             return nullcontext(done.append)
 
     positions = np.zeros((256, table.shape[1]))
     measure_causes(planted.encoder(table, positions=positions), planted.kept(texts), progress=Watched())  # type: ignore[arg-type]
-    ((total, done),) = bars
+    (unknown, tried), (total, done) = bars["how much is read", "texts"], bars["causes of the rise", "tokens"]
+    assert unknown is None
+    assert sum(tried) == 2 * 8  # as they are, and with another end
     assert sum(done) == total == N * (256 + 224 + 256)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,26 @@ def test_unknown_fix_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("text", ["temperature()", "temperature(0.8, 0.9)", "temperature(t=0.8)"])
 def test_wrong_arguments_say_what_is_expected(text: str) -> None:
-    with pytest.raises(NotationError, match=r"Wrong arguments in .* Expected temperature\(tau"):
+    with pytest.raises(NotationError, match=r"Expected one number, or one list .* are a list: temperature\(\[0.9,"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("temperature(0,9)", "temperature(0.9)"),
+        (" temperature( 0, 85 )", "temperature(0.85)"),
+        ("temperature(0,05)", "temperature(0.05)"),
+    ],
+)
+def test_a_decimal_comma_is_told_what_was_meant(text: str, meant: str) -> None:
+    with pytest.raises(
+        NotationError, match=f"Decimals have a point: write {re.escape(meant)}, not '{re.escape(text.strip())}'"
+    ):
+        parse(text)
+    assert parse(meant).tau == float(meant[12:-1])
+    with pytest.raises(NotationError, match=r"Decimals have a point: 0\.9, not 0,9"):
+        parse("temperature([0,9, 0,8])")
 
 
 @pytest.mark.parametrize(
@@ -97,18 +116,43 @@ def test_a_json_file_holds_a_fix(tmp_path: Path) -> None:
     path = tmp_path / "tau.json"
     path.write_text(json.dumps(Temperature([0.9, 0.8]).to_json()))
     assert parse(str(path)) == Temperature([0.9, 0.8])
-    path.write_text("{")
-    with pytest.raises(NotationError, match="Expected a JSON file with a fix"):
+    path.write_text(json.dumps(Temperature(0.9).to_json()), encoding="utf-8-sig")
+    assert parse(str(path.rename(tmp_path / "TAU.JSON"))) == Temperature(0.9)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "Expected a file with a fix, got .*tau.json', which is not there"),
+        ("", "Expected a JSON file with a fix"),
+        ('{"fix": "temperature", "tau": 0,9}', "Expected a JSON file with a fix"),
+        ('{"tau": 0.9}', "Expected a fix in .*tau.json', got '{\"tau\": 0.9}'"),
+        ("[0.9, 0.8]", r"Expected a fix in .*got '\[0.9, 0.8\]'"),
+        ('{"fix": []}', "Expected a fix in"),
+        ('{"fix": "whitening"}', "Expected a fix in"),
+    ],
+)
+def test_a_file_without_a_fix_is_told_what_such_a_file_holds(content: str | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "tau.json"
+    if content is not None:
+        path.write_text(content)
+    holds = r'.*Such a file holds {"fix": "temperature", "tau": 0\.9}, or one number a layer'
+    with pytest.raises(NotationError, match=said + holds):
         parse(str(path))
-    path.write_text('{"fix": []}')
-    with pytest.raises(NotationError, match=r'Expected {"fix": name'):
-        parse(str(path))
-    path.write_text('{"fix": "wightening"}')
-    with pytest.raises(NotationError, match=r'Expected {"fix": name, \.\.\.}'):
-        parse(str(path))
-    path.write_text('{"fix": "temperature", "t": 1}')
-    with pytest.raises(NotationError, match=r'"tau": \.\.\.'):
-        parse(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"fix": "temperature", "t": 1}', r'tau\.json\': Expected {"fix": "temperature", "tau": \.\.\.}'),
+        ('{"fix": "temperature", "tau": "0.9"}', r"tau\.json': .*tau must be a number > 0, got '0\.9'"),
+        ('{"fix": "temperature", "tau": 0}', r"tau\.json': .*tau must be finite and > 0"),
+    ],
+)
+def test_a_wrong_number_in_a_file_names_the_file(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "tau.json").write_text(content)
+    with pytest.raises(NotationError, match=said):
+        parse(str(tmp_path / "tau.json"))
 
 
 def test_every_fix_is_in_the_table_under_its_own_notation() -> None:

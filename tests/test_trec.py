@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from corpus_files import write
 from task_files import pack
 from uncollapse.errors import CorpusError, OutputError
-from uncollapse.evaluation.reading.judgements import read_lengths, read_qrels, write_qrels
+from uncollapse.evaluation.reading.judgements import (
+    UNITS,
+    read_lengths,
+    read_qrels,
+    read_unit,
+    write_lengths,
+    write_qrels,
+)
 from uncollapse.evaluation.reading.trec import BLANKS, Ranking, Run, read_run, write_run
 
 IDS = st.text(min_size=1, max_size=5).filter(lambda name: not BLANKS.search(name) and not name.startswith("\ufeff"))
@@ -275,6 +282,39 @@ def test_bad_judgements_are_named_by_line(content: bytes, message: str, tmp_path
 )
 def test_lengths_of_all_forms_are_read_alike(content: bytes, tmp_path: Path) -> None:
     assert read_lengths(pack(tmp_path / "a.tsv.gz", content)) == {"d1": 3, "d 2": 40}
+
+
+@pytest.mark.parametrize(
+    ("header", "unit"),
+    [
+        (b"docid\twords\n", "words"),
+        (b"\n\xef\xbb\xbf", ""),
+        (b"\xef\xbb\xbfid\tWord_Count\r\n", "words"),
+        (b"id n_tokens\n", "tokens"),
+        (b"id\tcharacters\n", "characters"),
+        (b"tokens\tlength\n", ""),
+        (b"words7\twords\n", ""),
+        (b"", ""),
+    ],
+)
+def test_the_header_says_what_lengths_are_counted_in(header: bytes, unit: str, tmp_path: Path) -> None:
+    assert read_unit(pack(tmp_path / "a.tsv.gz", header + b"d1\t3\n")) == unit
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz"])
+def test_written_lengths_are_read_back(name: str, unit: str, tmp_path: Path) -> None:
+    lengths = {"d1": 3, "words": 0, "42": 10**6, "\N{GREEK SMALL LETTER ALPHA}": 1}
+    write_lengths(tmp_path / name, lengths, unit)
+    assert read_lengths(tmp_path / name) == lengths
+    assert list(read_lengths(tmp_path / name)) == list(lengths)
+    assert read_unit(tmp_path / name) == unit
+
+
+def test_lengths_of_a_document_that_no_file_can_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="document ids must be Unicode text without any, got 'd 2'"):
+        write_lengths(tmp_path / "a.tsv", {"d 2": 40})
+    assert not (tmp_path / "a.tsv").exists()
 
 
 def test_an_empty_document_has_length_zero(tmp_path: Path) -> None:

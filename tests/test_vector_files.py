@@ -286,6 +286,8 @@ def test_load_opens_a_file_of_vectors_and_refuses_what_would_do_nothing(tmp_path
     for given in ({"device": "cpu"}, {"trust_remote_code": True}, {"batch_size": 4}):
         with pytest.raises(ModelError, match=f"A file of vectors has no use for {next(iter(given))}: only models"):
             load(path, **given)
+    with pytest.raises(ModelError, match="A file of vectors has no use for cache: it keeps them itself"):
+        load(path, cache=tmp_path)
     with pytest.raises(ModelError, match="token limit must be 'model', 'table' or a number, got 'all'"):
         load(path, max_tokens="all")
     (tmp_path / "folder.parquet").mkdir()

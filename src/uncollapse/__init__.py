@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uncollapse.errors import UncollapseError as UncollapseError
     from uncollapse.evaluation.reading.layouts import open_tasks as open_tasks
     from uncollapse.evaluation.trial import evaluate as evaluate
+    from uncollapse.explanation.study import explain as explain
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.records import Result as Result
@@ -31,6 +32,7 @@ _HOMES = {
     "UncollapseError": "errors",
     "diagnose": "diagnosis.study",
     "evaluate": "evaluation.trial",
+    "explain": "explanation.study",
     "fix": "checkpoints",
     "fold": "attention.folding",
     "load": "encoders",

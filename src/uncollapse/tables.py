@@ -14,12 +14,13 @@ from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.evaluation.comparison import STOCK
 from uncollapse.evaluation.rankings.retrieval import Retrieved, as_run, judgements_of
-from uncollapse.evaluation.reading.judgements import write_qrels
+from uncollapse.evaluation.reading.judgements import write_lengths, write_qrels
 from uncollapse.evaluation.reading.trec import check_ids, write_run
 from uncollapse.evaluation.scoring import Scored
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.tasks import Retrieval, Task
 from uncollapse.evaluation.trial import label
+from uncollapse.explanation.study import HeadColumns
 from uncollapse.records import FloatArray
 from uncollapse.writing import file_name, whole_file
 
@@ -109,15 +110,18 @@ class ItemTable(_Table):
 
     Args:
         path: of the parquet file.
-        runs: folder for `DATASET.FIX.trec` and `DATASET.qrels`; None for no such files.
+        runs: folder for `DATASET.FIX.trec`, `DATASET.qrels` and `DATASET.lengths.tsv`; None for no such files.
         model: its name, which is the tag of the runs, with the fix behind it where there is one.
+        against: names of other models, whose runs have these for a tag.
     """
 
     schema = ITEMS
 
-    def __init__(self, path: Path, runs: Path | None = None, *, model: str = "model") -> None:
+    def __init__(
+        self, path: Path, runs: Path | None = None, *, model: str = "model", against: Sequence[str] = ()
+    ) -> None:
         super().__init__(path)
-        self.runs, self.model = runs, model
+        self.runs, self.model, self.against = runs, model, against
         self._broken: Exception | None = None
         self._runs_broken: Exception | None = None
 
@@ -130,7 +134,7 @@ class ItemTable(_Table):
             self._broken = error
         try:
             if self.runs and scored.ranking and not self._runs_broken:
-                _write_runs(self.runs, dataset, fix, scored.ranking, tag=_tag(self.model, fix))
+                _write_runs(self.runs, dataset, fix, scored.ranking, tag=_tag(self.model, fix, self.against))
         except Exception as error:  # raised when the `with` ends
             self._runs_broken = error
 
@@ -178,13 +182,14 @@ def _experiments(column: FloatArray) -> Iterator[tuple[int | None, FloatArray]]:
         yield from enumerate(column.T)
 
 
-def check_runs(tasks: Sequence[Task], fixes: Sequence[str], *, model: str) -> None:
+def check_runs(tasks: Sequence[Task], fixes: Sequence[str], *, model: str, against: Sequence[str] = ()) -> None:
     """Refuse before the work what could not be written as TREC files after it.
 
     Args:
         tasks: those that are no retrieval have no ranking and are passed over.
         fixes: notations, without the stock model.
         model: its name.
+        against: names of other models.
 
     Raises:
         CorpusError: an id of a query or document that a TREC file cannot hold.
@@ -198,12 +203,13 @@ def check_runs(tasks: Sequence[Task], fixes: Sequence[str], *, model: str) -> No
     uncollapse.errors.CorpusError: TREC files part columns by white space, so document ids (docs/test) must ...
     """
     ranked = [task for task in tasks if isinstance(task, Retrieval)]
-    check_ids((_tag(model, fix) for fix in (STOCK, *fixes)), "the name of the model")
+    settings = (STOCK, *fixes, *against)
+    check_ids((_tag(model, fix, against) for fix in settings), "the name of the model")
     taken: dict[str, str] = {}
     for task in ranked:
         check_ids(task.queries.ids, f"query ids ({label(task)})")
         check_ids(task.documents.ids, f"document ids ({label(task)})")
-        for fix in (STOCK, *fixes):
+        for fix in settings:
             name, what = _run_file(label(task), fix), f"{label(task)} under {fix}"
             other = taken.setdefault(name.casefold(), what)  # some file systems hold "A" and "a" to be one name
             if other != what:
@@ -220,13 +226,51 @@ def _write_runs(folder: Path, dataset: str, fix: str, ranking: Retrieved, *, tag
         raise OutputError(f"Could not make the folder {str(folder)!r}: {error}. Give another.") from error
     write_run(folder / _run_file(dataset, fix), as_run(ranking, tag))
     write_qrels(folder / f"{file_name(dataset)}.qrels", judgements_of(ranking))
+    lengths = dict(zip(ranking.document_ids, ranking.ranked.lengths.tolist(), strict=True))
+    write_lengths(folder / f"{file_name(dataset)}.lengths.tsv", lengths)
 
 
 def _run_file(dataset: str, fix: str) -> str:
     return f"{file_name(dataset)}.{file_name(fix)}.trec"
 
 
-def _tag(model: str, fix: str) -> str:
+def _tag(model: str, fix: str, against: Sequence[str] = ()) -> str:
     """The name of a run: of the model, and of the fix behind it; a tag holds no blanks."""
-    name = "_".join(model.split())
-    return name if fix == STOCK else f"{name}+{''.join(fix.split())}"
+    name = "_".join((fix if fix in against else model).split())
+    return name if fix in (STOCK, *against) else f"{name}+{''.join(fix.split())}"
+
+
+HEADS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("n_tokens", pa.int64()),
+        ("fix", pa.string()),
+        ("layer", pa.int64()),
+        ("head", pa.int64()),
+        ("measure", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+"""Columns of the numbers inside a model: one row a document, length, fix, layer, head and measure."""
+
+
+class HeadTable(_Table):
+    """Writes what every head did with every document."""
+
+    schema = HEADS
+
+    def write(self, columns: HeadColumns) -> None:
+        """Append rows; heads that a layer does not have are left out."""
+        for measure, values in columns.values.items():
+            documents, layers, heads = np.nonzero(np.isfinite(values))
+            count = len(documents)
+            data = {
+                "id": pa.array([columns.ids[row] for row in documents.tolist()], pa.string()),
+                "n_tokens": np.full(count, columns.n_tokens),
+                "fix": pa.array([columns.fix] * count, pa.string()),
+                "layer": layers,
+                "head": heads,
+                "measure": pa.array([measure] * count, pa.string()),
+                "value": values[documents, layers, heads],
+            }
+            self._writer.write_table(pa.table(data, schema=HEADS))

@@ -5,9 +5,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from uncollapse.errors import OutputError
@@ -31,6 +32,55 @@ def file_name(text: str) -> str:
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
     kept = name.encode()[: LONGEST_NAME_BYTES - len(digest) - 1].decode(errors="ignore")
     return f"{kept}-{digest}"
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """A folder, made with those above it that are missing; what was made goes again if it is empty after an error.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Could not make the folder {str(folder)!r}: {error}. Give another.") from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # of the first that holds anything; those above hold that one
+            for place in missing:
+                place.rmdir()
+        raise
+
+
+@contextmanager
+def only_writer(lock: Path, target: Path) -> Iterator[None]:
+    """Keep every other command that asks for the same lock from writing; one that was killed holds nothing.
+
+    Args:
+        lock: a file that is there during the `with`; its folder must exist.
+        target: what is written.
+
+    Raises:
+        OutputError: another command is writing, or the lock cannot be made.
+    """
+    holding = FileLock(lock, timeout=0)
+    with _told(target):
+        try:
+            holding.acquire()
+        except Timeout:
+            raise OutputError(
+                f"Another command is writing to {str(target)!r} at this moment. Wait for it to end, or give another "
+                "place with --out."
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file, and FileLock removes it there
+            lock.unlink(missing_ok=True)  # before it is released: nobody else's is removed
+        holding.release()
 
 
 @contextmanager

@@ -105,9 +105,10 @@ def _read_tau(tau: Any, whole: Any) -> Tau:
     if isinstance(tau, bool) or not isinstance(tau, (int, float)):
         raise NotationError(f"`temperature({whole!r})`: tau must be a number > 0, got {tau!r}.")
     if not (-1e300 < tau < 1e300 and tau > 0):
+        comma = " Decimals have a point: 0.9, not 0,9." if tau == 0 and isinstance(whole, (list, tuple)) else ""
         raise NotationError(
             f"`temperature({whole!r})`: tau must be finite and > 0, got {tau}. "
-            "Use `temperature(1.0)` for the unchanged model, less than 1 for sharper attention."
+            f"Use `temperature(1.0)` for the unchanged model, less than 1 for sharper attention.{comma}"
         )
     return float(tau)
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 import uncollapse
 from uncollapse.cli.diagnosing import diagnose
 from uncollapse.cli.evaluating import evaluate
+from uncollapse.cli.explaining import explain
 from uncollapse.cli.fixing import demo, fix
 from uncollapse.cli.options import EXIT_CODES, examples
 from uncollapse.errors import UncollapseError
@@ -34,10 +35,17 @@ app.command(
 app.command(
     epilog=examples(
         'uncollapse evaluate my-beir-folder/ --fix "temperature(0.9)"',
-        "uncollapse evaluate sts/test.tsv -m ./my-model",
+        "uncollapse evaluate sts/test.tsv -m ./before --against ./after",
         "uncollapse evaluate --run run.trec --qrels qrels.tsv --lengths lengths.tsv",
     )
 )(evaluate)
+app.command(
+    epilog=examples(
+        "uncollapse explain notes/",
+        "uncollapse explain docs.jsonl -m ./my-model --documents 64 --temperatures 0.9,0.7",
+        "uncollapse explain docstrings --limit 2000 --quick",
+    )
+)(explain)
 app.command(
     epilog=examples(
         'uncollapse fix minilm "temperature(0.8)" -o fixed',

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
+from uncollapse.cli.folders import output_folder
 from uncollapse.cli.options import (
     BatchOption,
     DeviceOption,
@@ -17,7 +18,6 @@ from uncollapse.cli.options import (
     SeedOption,
     SeenOption,
     TokensOption,
-    prepare_folder,
     read_bins,
     read_limit,
     read_limits,
@@ -29,6 +29,8 @@ from uncollapse.gate import FAILED, parse_condition
 if TYPE_CHECKING:
     from uncollapse.encoders import VectorFile
     from uncollapse.records import Result
+
+_OUTSIDE = "Models of which only vectors can be seen: a server, a file"
 
 
 def diagnose(
@@ -84,6 +86,23 @@ def diagnose(
     ] = False,
     batch_size: BatchOption = None,
     device: DeviceOption = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="A tokenizer.json, or the folder of a model with one, to count tokens with; words are counted if not "
+            "given.",
+            rich_help_panel=_OUTSIDE,
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder where the vectors of a server are kept; the user's cache folder if not given.",
+            rich_help_panel=_OUTSIDE,
+            show_default=False,
+        ),
+    ] = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -97,7 +116,8 @@ def diagnose(
     """
     from uncollapse.corpora import open_corpus
     from uncollapse.diagnosis.settings import Settings
-    from uncollapse.encoders import is_vector_file, load
+    from uncollapse.encoders import is_url, is_vector_file, load
+    from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import parse
     from uncollapse.tables import TextTable
 
@@ -109,26 +129,36 @@ def diagnose(
         equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision,
         limits=read_limits(limits), deep=not quick, rate=0.01 if false_positives is None else false_positives,
     )  # fmt: skip
-    reach = read_limit(max_tokens)
+    reach, kept = read_limit(max_tokens), default_folder() if is_url(model) and cache is None else cache
     reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
-    running: dict[str, Any] = {"device": device, "batch_size": batch_size, "trust_remote_code": trust_remote_code}
-    vectors = _open_vectors(model, corpus, reach, text_field, id_field) if is_vector_file(model) else None
+    running: dict[str, Any] = {
+        "device": device, "batch_size": batch_size, "trust_remote_code": trust_remote_code, "cache": kept,
+    }  # fmt: skip
+    vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
     texts = vectors.read(limit=limit, skip_bad=skip_bad) if vectors else open_corpus(corpus, **reading)
-    folder = prepare_folder(out, texts.name, force=force)
-    encoder = load(model, max_tokens=reach, **running) if vectors is None else _without(running, vectors)
-    say_notes((*encoder.notes, *texts.notes), quiet)
-    with TextTable(folder / "texts.parquet") as table:
-        result = uncollapse.diagnose(
-            encoder, texts, settings=settings, fix=chosen, sink=table, progress=progress(quiet)
-        )
-    _write_thresholds(result, folder)
-    finish(result, folder, quiet=quiet, json=json, skipped=str(texts.skipped) if texts.skipped.total else "")
-    if print_outcomes(conditions, result):
-        raise typer.Exit(FAILED)
+    with output_folder(out, texts.name, force=force, kept=kept) as folder:
+        if vectors is None:
+            encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)
+        else:
+            encoder = _without(running, vectors)
+        say_notes((*encoder.notes, *texts.notes), quiet)
+        with TextTable(folder / "texts.parquet") as table:
+            result = uncollapse.diagnose(
+                encoder, texts, settings=settings, fix=chosen, sink=table, progress=progress(quiet)
+            )
+        _write_thresholds(result, folder)
+        finish(result, folder, quiet=quiet, json=json, skipped=str(texts.skipped) if texts.skipped.total else "")
+        if print_outcomes(conditions, result):
+            raise typer.Exit(FAILED)
 
 
 def _open_vectors(
-    model: str, corpus: str, reach: int | str, text_field: str | None, id_field: str | None
+    model: str,
+    corpus: str,
+    reach: int | str,
+    text_field: str | None,
+    id_field: str | None,
+    tokenizer: Path | None,
 ) -> "VectorFile":
     """A file of vectors; the corpus is the same file, or the one that holds its texts."""
     from uncollapse.corpora.embedded import Columns
@@ -136,7 +166,8 @@ def _open_vectors(
 
     beside = None if Path(corpus) == Path(model) else corpus
     limit = reach if isinstance(reach, int) else None
-    return VectorFile(model, texts=beside, columns=Columns(text=text_field, id=id_field), max_tokens=limit)
+    columns = Columns(text=text_field, id=id_field)
+    return VectorFile(model, texts=beside, columns=columns, tokenizer=tokenizer, max_tokens=limit)
 
 
 def _without(running: dict[str, Any], vectors: "VectorFile") -> "VectorFile":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
+from uncollapse.cli.folders import output_folder
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
@@ -19,7 +20,6 @@ from uncollapse.cli.options import (
     RemoteOption,
     SeedOption,
     TokensOption,
-    prepare_folder,
     read_limit,
 )
 from uncollapse.cli.printing import finish, progress, say_notes
@@ -50,6 +50,10 @@ def evaluate(
     fix: Annotated[
         list[str] | None,
         typer.Option(help='Compare with this fix, e.g. "temperature(0.9)"; may be given several times.'),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare with this other model, item by item; may be given several times."),
     ] = None,
     out: OutOption = None,
     split: Annotated[
@@ -91,7 +95,8 @@ def evaluate(
     lengths: Annotated[
         Path | None,
         typer.Option(
-            help="Length of every document of the corpus: id, tab, tokens or words.",
+            help="Length of every document of the corpus, one a line: id, tab, tokens or words. A header, such as id, "
+            "tab, words, says which.",
             rich_help_panel=_RANKED,
             show_default=False,
         ),
@@ -101,7 +106,8 @@ def evaluate(
         typer.Option(help="The same of every query, if known.", rich_help_panel=_RANKED, show_default=False),
     ] = None,
     save_runs: Annotated[
-        bool, typer.Option("--save-runs", help="Also write the rankings as TREC run files, with their qrels.")
+        bool,
+        typer.Option("--save-runs", help="Also write the rankings as TREC run files, with their qrels and lengths."),
     ] = False,
     mteb: Annotated[
         bool,
@@ -113,7 +119,7 @@ def evaluate(
     json: JsonOption = False,
     trust_remote_code: RemoteOption = False,
 ) -> None:
-    """Score a model on your own data by length, and compare fixes with paired tests.
+    """Score a model on your own data by length, and compare fixes and other models with paired tests.
 
     The kind of task (retrieval, similarity, classification, clustering, summaries) is found from the files.
     Writes report.html (for your browser), result.json and items.parquet (one row per item and score).
@@ -125,8 +131,7 @@ def evaluate(
     check_options(context)
     plan = Plan(bins=bins, approximate=approximate, seed=seed)
     if run and qrels and lengths:  # the last two are there, or check_options would have refused
-        folder = prepare_folder(out, run[0].stem, force=force)
-        with ItemTable(folder / "items.parquet") as table:
+        with output_folder(out, run[0].stem, force=force) as folder, ItemTable(folder / "items.parquet") as table:
             result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)
             of_tasks = (note for task in result.about["tasks"] for note in task["notes"])
             say_notes((*result.about["notes"], *of_tasks), quiet)
@@ -137,34 +142,46 @@ def evaluate(
     from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import parse
 
-    fixes, limit = [parse(text) for text in fix or ()], read_limit(max_tokens)
+    fixes, others = [parse(text) for text in fix or ()], against or []
     choices = {"kind": kind, "queries": queries, "score_field": score_field, "lenient": lenient}
+    loading: dict[str, Any] = {
+        "max_tokens": read_limit(max_tokens), "device": device, "batch_size": batch_size,
+        "trust_remote_code": trust_remote_code,
+    }  # fmt: skip
     tasks = [task for path in paths or () for task in _open(path, split=split, **choices)]
     say_notes(tuple(f"{task.name}/{task.split}: {note}" for task in tasks for note in task.notes), quiet)
-    _check_possible(tasks, fixes, model, approximate=approximate, save_runs=save_runs, mteb=mteb)
-    folder = prepare_folder(out, tasks[0].name, force=force)
+    _check_possible(tasks, fixes, [model, *others], approximate=approximate, save_runs=save_runs, mteb=mteb)
     kept = None if no_cache else cache or default_folder()
-    encoder = load_model(
-        model, max_tokens=limit, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
-    )
-    say_notes(encoder.notes, quiet)
-    with ItemTable(folder / "items.parquet", runs=folder / "runs" if save_runs else None, model=model) as table:
-        result = uncollapse.evaluate(
-            encoder,
-            tasks,
-            fixes,
-            plan=plan,
-            cache=kept,
-            sink=table,
-            progress=progress(quiet),
-        )
-        finish(result, folder, quiet=quiet, json=json)
-    if mteb:
-        _run_mteb(encoder, tasks, fixes, folder / "mteb", kept, quiet)
+    with output_folder(out, tasks[0].name, force=force, kept=kept) as folder:
+        encoder, *rivals = (load_model(name, **loading) for name in (model, *others))
+        notes = (f"{one.name}: {note}" if others else note for one in (encoder, *rivals) for note in one.notes)
+        say_notes(tuple(notes), quiet)
+        runs = folder / "runs" if save_runs else None
+        with ItemTable(folder / "items.parquet", runs=runs, model=model, against=others) as table:
+            result = uncollapse.evaluate(
+                encoder,
+                tasks,
+                fixes,
+                against=rivals,
+                plan=plan,
+                cache=kept,
+                sink=table,
+                progress=progress(quiet),
+            )
+            finish(result, folder, quiet=quiet, json=json)
+        if mteb:
+            settings = [(encoder, None), *((encoder, fix) for fix in fixes), *((rival, None) for rival in rivals)]
+            _run_mteb(settings, tasks, folder / "mteb", kept, quiet)
 
 
 def _check_possible(
-    tasks: "Sequence[Task]", fixes: "Sequence[Fix]", model: str, *, approximate: bool, save_runs: bool, mteb: bool
+    tasks: "Sequence[Task]",
+    fixes: "Sequence[Fix]",
+    models: list[str],
+    *,
+    approximate: bool,
+    save_runs: bool,
+    mteb: bool,
 ) -> None:
     """Tell before hours of encoding what could not be done after them."""
     from uncollapse.evaluation.tasks import Retrieval
@@ -183,7 +200,7 @@ def _check_possible(
     if save_runs:
         from uncollapse.tables import check_runs
 
-        check_runs(tasks, [str(fix) for fix in fixes], model=model)
+        check_runs(tasks, [str(fix) for fix in fixes], model=models[0], against=models[1:])
     if mteb:
         from uncollapse.evaluation.mteb.library import require_mteb
 
@@ -191,9 +208,8 @@ def _check_possible(
 
 
 def _run_mteb(
-    encoder: "SentenceEncoder",
+    settings: "Sequence[tuple[SentenceEncoder, Fix | None]]",
     tasks: "Sequence[Task]",
-    fixes: "Sequence[Fix]",
     output: Path,
     cache: Path | None,
     quiet: bool,
@@ -204,7 +220,7 @@ def _run_mteb(
     for task in tasks:
         sets.setdefault((task.name, task.kind), []).append(task)
     theirs = [as_mteb_task(*splits) for splits in sets.values()]
-    for fix in (None, *fixes):
+    for encoder, fix in settings:
         run_mteb(encoder, theirs, fix=fix, output=output, cache=cache, progress=progress(quiet))
 
 
@@ -226,17 +242,25 @@ def _evaluate_runs(
     plan: "Plan",
     sink: "ItemTable",
 ) -> "Result":
-    from uncollapse.evaluation.reading.judgements import read_lengths, read_qrels
+    from uncollapse.evaluation.reading.judgements import read_lengths, read_qrels, read_unit
     from uncollapse.evaluation.reading.trec import read_run
     from uncollapse.evaluation.trial import evaluate_runs
 
     known: Mapping[str, int] | None = None if query_lengths is None else read_lengths(query_lengths)
+    units = {read_unit(file) for file in (lengths, query_lengths) if file}
     return evaluate_runs(
         [read_run(run) for run in runs],
         read_qrels(qrels),
         read_lengths(lengths),
-        name=runs[0].stem,
+        name=_judged_set(qrels),
         query_lengths=known,
+        unit=units.pop() if len(units) == 1 else "",
         plan=plan,
         sink=sink,
     )
+
+
+def _judged_set(qrels: Path) -> str:
+    """The name of what is judged: of the file, and in a BEIR folder (FOLDER/qrels/SPLIT.tsv) of that folder."""
+    split, folder = Path(qrels.name.removesuffix(".gz")).stem, qrels.absolute().parent
+    return f"{folder.parent.name}/{split}" if folder.name == "qrels" else split

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from uncollapse.cli.folders import ended_by_hand, output_folder
 from uncollapse.cli.options import (
     ForceOption,
     JsonOption,
@@ -13,7 +14,6 @@ from uncollapse.cli.options import (
     QuietOption,
     RemoteOption,
     SeedOption,
-    prepare_folder,
 )
 from uncollapse.cli.printing import as_json, finish, print_fixed, progress, say_notes, say_step
 
@@ -42,10 +42,13 @@ def fix(
     """
     from uncollapse.checkpoints import fix as write_fixed
     from uncollapse.fixes import parse
+    from uncollapse.writing import made_folder, only_writer
 
     steps = (lambda _: None) if quiet else say_step
-    report = write_fixed(model, parse(fix), out, force=force, trust_remote_code=trust_remote_code, step=steps)
-    if parse(fix).softens:
+    chosen, parent = parse(fix), out.absolute().parent
+    with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
+        report = write_fixed(model, chosen, out, force=force, trust_remote_code=trust_remote_code, step=steps)
+    if chosen.softens:
         say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)
     if json:
         typer.echo(as_json({**vars(report), "folder": str(report.folder)}))
@@ -75,21 +78,21 @@ def demo(
     from uncollapse.tables import TextTable
 
     chosen = Temperature(temperature)
-    folder = prepare_folder(out, "demo", force=force)
-    with progress(quiet).track("looking for texts of every length", None, "texts") as advance:
-        corpus = Balanced(open_corpus("docstrings", limit=DEMO_READ), texts, advance=advance)
-    with TextTable(folder / "texts.parquet") as table:
-        shown = demonstrate(
-            "minilm",
-            corpus,
-            folder / "model",
-            chosen=chosen,
-            sweep=[Temperature(tau) for tau in (0.9, 0.65) if tau != temperature],
-            settings=Settings(windows=windows, seed=seed),
-            force=force,
-            sink=table,
-            progress=progress(quiet),
-        )
-    finish(shown.result, folder, quiet=quiet, json=json)
+    with output_folder(out, "demo", force=force) as folder:
+        with progress(quiet).track("looking for texts of every length", None, "texts") as advance:
+            corpus = Balanced(open_corpus("docstrings", limit=DEMO_READ), texts, advance=advance)
+        with TextTable(folder / "texts.parquet") as table:
+            shown = demonstrate(
+                "minilm",
+                corpus,
+                folder / "model",
+                chosen=chosen,
+                sweep=[Temperature(tau) for tau in (0.9, 0.65) if tau != temperature],
+                settings=Settings(windows=windows, seed=seed),
+                force=force,
+                sink=table,
+                progress=progress(quiet),
+            )
+        finish(shown.result, folder, quiet=quiet, json=json)
     if not quiet and not json:
         print_fixed(shown.model)

@@ -8,7 +8,18 @@ HOW_TO_READ = ("kind", "queries", "score_field", "lenient")
 """How files are read; mteb says it of its own tasks."""
 
 WITH_A_MODEL = (
-    *("model", "fix", "split", *HOW_TO_READ, "max_tokens", "cache", "no_cache", "approximate", "batch_size"),
+    *(
+        "model",
+        "fix",
+        "against",
+        "split",
+        *HOW_TO_READ,
+        "max_tokens",
+        "cache",
+        "no_cache",
+        "approximate",
+        "batch_size",
+    ),
     *("device", "save_runs", "mteb", "trust_remote_code"),
 )
 """What only a model that is scored on data has a use for."""

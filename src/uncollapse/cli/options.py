@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from uncollapse.errors import OutputError, UncollapseError
+from uncollapse.errors import UncollapseError
 
 EXIT_CODES = (
     """Exit codes: 0 done (whatever the verdict), 1 a bug in uncollapse, 2 wrong usage or input, """
@@ -101,29 +101,3 @@ def read_limits(limits: str | None) -> tuple[int, ...]:
     if not all(part.isdigit() for part in parts):
         raise UncollapseError(f"--limits must be numbers of tokens with commas between, got {limits!r}.")
     return tuple(int(part) for part in parts)
-
-
-def prepare_folder(out: Path | None, name: str, *, force: bool) -> Path:
-    """The output folder, made; one that holds anything is left alone unless the user says otherwise.
-
-    Args:
-        out: what the user gave; None for `uncollapse-NAME`.
-        name: of what is measured.
-        force: write into a folder that is not empty.
-    """
-    from uncollapse.writing import file_name, is_leftover
-
-    folder = out or Path(f"uncollapse-{file_name(name)}")
-    if folder.is_file():
-        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(path.name for path in folder.iterdir() if not is_leftover(path))
-    except OSError as error:
-        raise OutputError(f"Could not make the output folder {str(folder)!r}: {error}. Give another.") from error
-    if there and not force:
-        raise OutputError(
-            f"The output folder {str(folder)!r} is not empty ({', '.join(there[:3])}). Give another with --out, or "
-            "--force to write into it."
-        )
-    return folder

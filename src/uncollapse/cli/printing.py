@@ -16,7 +16,7 @@ from rich.table import Table
 import uncollapse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from uncollapse.gate import Condition
     from uncollapse.records import Finding, Result, Row
@@ -26,6 +26,8 @@ COLOURS = {"bad": "red", "good": "green", "neutral": "default", "unknown": "yell
 
 FINDINGS, FINDINGS_OF_A_GROUP = 8, 3
 """Findings printed below the first, and under each heading where there are headings; all are in the report."""
+
+_FRAME = 6  # columns of a title's line that hold no letter of it
 
 
 def progress(quiet: bool) -> Any:
@@ -59,8 +61,7 @@ def as_json(data: dict[str, object]) -> str:
 def print_verdict(result: "Result", folder: Path, skipped: str) -> None:
     console = Console()
     first, *rest = result.verdict
-    colour = COLOURS[first.kind]
-    console.print(Panel(escape(first.sentence), title=f"[b]{escape(first.title)}[/b]", border_style=colour))
+    console.print(_card(first, console.width))
     for heading, findings in _grouped(rest, result.about.get("verdict_groups")):
         if heading:
             console.print(f"\n[b]{escape(heading)}[/b]")
@@ -75,6 +76,14 @@ def print_verdict(result: "Result", folder: Path, skipped: str) -> None:
     if skipped:
         console.print(f"[yellow]•[/] [b]Left out.[/b] {escape(skipped)}")
     console.print(f"\nReport: [b]{escape(str(folder / 'report.html'))}[/b]", soft_wrap=True)
+
+
+def _card(finding: "Finding", width: int) -> Panel:
+    """A finding in a frame, with its title in the line above where that has room for it."""
+    title, said, colour = f"[b]{escape(finding.title)}[/b]", escape(finding.sentence), COLOURS[finding.kind]
+    if len(finding.title) > width - _FRAME:
+        return Panel(f"{title}\n{said}", border_style=colour)
+    return Panel(said, title=title, border_style=colour)
 
 
 def _grouped(
@@ -127,7 +136,9 @@ def say_notes(notes: tuple[str, ...], quiet: bool) -> None:
 
 
 def _scores(result: "Result") -> Table:
-    """The score of every task, and under it what each fix adds."""
+    """The score of every task, and under it what each fix, or other model, adds."""
+    from uncollapse.evaluation.verdicts import signed
+
     stock, *fixes = result.about["fixes"]
     caption = (
         "[dim]n counts independent groups, or items where a row's note says so; intervals are 95 %; p is corrected "
@@ -139,15 +150,14 @@ def _scores(result: "Result") -> Table:
     for task in result.about["tasks"]:
         keys = {"dataset": task["dataset"], "view": "overall"}
         for row in result.select(measure=task["main"], fix=stock, **keys):
-            table.add_row(escape(task["dataset"]), task["main"], *_cells(row, "z"))
+            table.add_row(escape(task["dataset"]), task["main"], *_cells(row, "{:.3f}".format))
         for fix in fixes:
             for row in result.select(measure=f"{task['main']}_gain", fix=fix, **keys):
-                table.add_row("", escape(f"  {fix}"), *_cells(row, "+z"))
+                table.add_row("", escape(f"  {fix}"), *_cells(row, signed))
     return table
 
 
-def _cells(row: "Row", sign: str) -> tuple[str, str, str, str]:
-    bounded = row.low is not None and row.high is not None
-    interval = f"{row.low:{sign}.3f} to {row.high:{sign}.3f}" if bounded else "none"
+def _cells(row: "Row", shown: "Callable[[float], str]") -> tuple[str, str, str, str]:
+    interval = "none" if row.low is None or row.high is None else f"{shown(row.low)} to {shown(row.high)}"
     p = "" if row.p_holm is None else f"[b]{row.p_holm:.2g}[/]" if row.p_holm < 0.05 else f"{row.p_holm:.2g}"
-    return f"{row.value:{sign}.3f}", interval, f"{row.n:,}", p
+    return shown(row.value), interval, f"{row.n:,}", p

@@ -6,6 +6,7 @@ from typing import Any
 
 from uncollapse.diagnosis.audit import HARMFUL
 from uncollapse.diagnosis.causes.attribution import CAUSES
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.records import Finding, Part, Row
 
 NEXT = "What to try next"
@@ -18,35 +19,39 @@ Verdict = dict[str, tuple[Finding, ...]]
 """Findings by heading, in order."""
 
 
-def conclude(lengths: Sequence[Finding], parts: Sequence[tuple[str, Part]], *, model: str) -> Verdict:
+def conclude(
+    lengths: Sequence[Finding], parts: Sequence[tuple[str, Part]], *, model: str, unit: str = TOKENS
+) -> Verdict:
     """The whole verdict: whether there is a collapse, what is cut off, why, what it costs, and what to try next.
 
     Args:
         lengths: findings about the lengths; the first says whether there is a collapse.
         parts: of the diagnosis by heading, in order.
         model: what the user calls the model, for commands.
+        unit: what lengths are counted in.
     """
     verdict: Verdict = {"The verdict": tuple(lengths)}
     for heading, part in parts:
         verdict[heading] = (*verdict.get(heading, ()), *part.verdict)
     rows = [row for _, part in parts for row in part.rows]
     limits: Mapping[str, Any] = next((part.about["audit"]["limits"] for _, part in parts if "audit" in part.about), {})
-    steps = list(advise(rows, model, limits))
+    steps = list(advise(rows, model, limits, unit))
     numbered = " ".join(f"({number}) {step}" for number, step in enumerate(steps, start=1))
     if steps:
         verdict[NEXT] = (Finding(NEXT, numbered, "neutral"),)
     return {heading: findings for heading, findings in verdict.items() if findings}
 
 
-def advise(rows: Sequence[Row], model: str, limits: Mapping[str, Any]) -> Iterator[str]:
+def advise(rows: Sequence[Row], model: str, limits: Mapping[str, Any], unit: str = TOKENS) -> Iterator[str]:
     """One step for each thing that surely harms, most certain gain first.
 
     Args:
         rows: of all parts.
         model: what the user calls the model.
         limits: in tokens: "in_use" in this diagnosis, and "folder", the one the model comes with; None for none.
+        unit: what lengths are counted in.
     """
-    yield from _against_truncation(rows, limits)
+    yield from _against_truncation(rows, limits, unit)
     cause = leading_cause(rows)
     named = shlex.quote(model)
     if cause in CHUNKS:
@@ -74,14 +79,14 @@ def leading_cause(rows: Sequence[Row]) -> str:
     return max(sure, key=lambda row: row.value).bin
 
 
-def _against_truncation(rows: Sequence[Row], limits: Mapping[str, Any]) -> Iterator[str]:
+def _against_truncation(rows: Sequence[Row], limits: Mapping[str, Any], unit: str) -> Iterator[str]:
     in_use, folder = (_lost(rows, limits.get(name)) for name in ("in_use", "folder"))
     if in_use >= HARMFUL:
-        yield f"Cut long texts into chunks of at most {limits['in_use']} tokens; {in_use:.0%} of all lie beyond."
+        yield f"Cut long texts into chunks of at most {limits['in_use']} {unit}; {in_use:.0%} of all lie beyond."
     elif folder >= HARMFUL:
         yield (
-            f"Its folder lets the model read {limits['folder']} tokens, and {folder:.0%} of all lie beyond; this "
-            f"diagnosis let it read {limits['in_use']}. Chunks of at most {limits['folder']} tokens are safe."
+            f"Its folder lets the model read {limits['folder']} {unit}, and {folder:.0%} of all lie beyond; this "
+            f"diagnosis let it read {limits['in_use']}. Chunks of at most {limits['folder']} {unit} are safe."
         )
 
 

@@ -4,17 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from uncollapse.diagnosis.audit import measure_audit
-from uncollapse.diagnosis.causes.controls import measure_controls
+from uncollapse.diagnosis.causes.controls import fewest_tokens, measure_controls
 from uncollapse.diagnosis.causes.measurement import measure_causes
 from uncollapse.diagnosis.costs import measure_costs
 from uncollapse.diagnosis.costs.measurement import FEWEST
+from uncollapse.diagnosis.memory import Memory
 from uncollapse.diagnosis.profiling import Profile
 from uncollapse.diagnosis.scores import measure_scores
 from uncollapse.diagnosis.sentences import split_sentences
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
+from uncollapse.diagnosis.units import unit_of
 from uncollapse.encoders import SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.measures import unit
-from uncollapse.progress import Reporter
+from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Finding, Part
 from uncollapse.reservoir import Kept
 
@@ -39,39 +41,62 @@ def measure_parts(
     yield CUT, measure_audit(found.audit, encoder.name)
     if not settings.deep:
         return
+    memory = Memory()
     if isinstance(encoder, VectorFile):
         yield WHY, Part(verdict=(_NO_MODEL,))
     else:
-        yield from _probe(encoder, found, settings, progress)
-    yield COSTS, _score(encoder, found, settings, progress)
+        yield from _probe(encoder, found, settings, memory, progress)
+    yield COSTS, _score(encoder, found, settings, memory, progress)
 
 
 def _probe(
-    encoder: TextEncoder, found: Profile, settings: Settings, progress: Reporter | None
+    encoder: TextEncoder, found: Profile, settings: Settings, memory: Memory, progress: Reporter | None
 ) -> Iterator[tuple[str, Part]]:
     """What takes new vectors."""
-    seed, replicates, long = settings.seed, settings.replicates, found.documents[:PROBED]
-    if len(long) >= WINDOW_MINIMUM:
-        yield WHY, measure_causes(encoder, long, seed=seed, replicates=replicates, progress=progress)
-        yield WHY, measure_controls(encoder, long, seed=seed, replicates=replicates, progress=progress)
-    else:
-        yield WHY, Part(verdict=(_TOO_SHORT,))
-    if len(found.points) >= FEWEST:
-        queries = as_queries(encoder)
-        yield (
-            COSTS,
-            measure_costs(
-                encoder, found.points, query_encoder=queries, seed=seed, replicates=replicates, progress=progress
-            ),
-        )
+    for part in _explain(encoder, found.documents[:PROBED], settings, memory, progress):
+        yield WHY, part
+    if len(found.points) < FEWEST:
+        yield COSTS, Part(verdict=(_too_few(len(found.points)),))
+        return
+    yield (
+        COSTS,
+        measure_costs(
+            encoder,
+            found.points,
+            query_encoder=as_queries(encoder),
+            seed=settings.seed,
+            replicates=settings.replicates,
+            memory=memory,
+            progress=progress,
+        ),
+    )
 
 
-def _score(encoder: TextEncoder, found: Profile, settings: Settings, progress: Reporter | None) -> Part:
-    queries, source = _queries(encoder, found.points)
+def _explain(
+    encoder: TextEncoder, long: Sequence[Kept], settings: Settings, memory: Memory, progress: Reporter | None
+) -> Iterator[Part]:
+    """Causes and controls, as far as the documents are long enough."""
+    if len(long) < WINDOW_MINIMUM:
+        yield Part(verdict=(_TOO_SHORT if settings.windows else _NOT_ASKED,))
+        return
+    seed, replicates = settings.seed, settings.replicates
+    yield measure_causes(encoder, long, seed=seed, replicates=replicates, memory=memory, progress=progress)
+    fewest = fewest_tokens(encoder)
+    if min(document.n_tokens for document in long) < fewest:
+        yield Part(verdict=(_without_controls(fewest, unit_of(encoder)),))
+        return
+    yield measure_controls(encoder, long, seed=seed, replicates=replicates, memory=memory, progress=progress)
+
+
+def _score(
+    encoder: TextEncoder, found: Profile, settings: Settings, memory: Memory, progress: Reporter | None
+) -> Part:
+    queries, source = _queries(encoder, found.points, memory, progress or Silent())
     return measure_scores(
         found.points,
         queries,
         query_source=source,
+        unit=unit_of(encoder),
         rates=(settings.rate,),
         replicates=settings.replicates,
         seed=settings.seed,
@@ -84,14 +109,19 @@ def as_queries(encoder: TextEncoder) -> TextEncoder:
     return encoder.as_role("query") if isinstance(encoder, SentenceEncoder) else encoder
 
 
-def _queries(encoder: TextEncoder, documents: Sequence[Kept]) -> tuple[list[Kept], str]:
+def _queries(
+    encoder: TextEncoder, documents: Sequence[Kept], memory: Memory, reporter: Reporter
+) -> tuple[list[Kept], str]:
     """What stands in for users' queries, each with the id of the document that answers it."""
     if isinstance(encoder, VectorFile):
         return list(documents), "the documents themselves"
     asked = [document for document in documents if document.text.strip()]
-    prepared = as_queries(encoder).prepare([document.query or _first_sentence(document.text) for document in asked])
-    vectors = unit(as_queries(encoder).vectors(prepared.texts, prepared.n_tokens)) if asked else ()
     source = "the first line of each document" if any(document.query for document in asked) else "first sentences"
+    if not asked:
+        return [], f"{source} of other documents"
+    prepared = as_queries(encoder).prepare([document.query or _first_sentence(document.text) for document in asked])
+    with reporter.track("scores of queries", int(prepared.n_tokens.sum()), "tokens") as advance:
+        vectors = unit(memory.vectors(as_queries(encoder), prepared.texts, prepared.n_tokens, advance=advance))
     return [
         replace(document, text=text, n_tokens=int(n_tokens), vector=vector)
         for document, text, n_tokens, vector in zip(asked, prepared.texts, prepared.n_tokens, vectors, strict=True)
@@ -101,6 +131,23 @@ def _queries(encoder: TextEncoder, documents: Sequence[Kept]) -> tuple[list[Kept
 def _first_sentence(text: str) -> str:
     parts, _ = split_sentences(text)
     return next(part for part in parts if part.strip())
+
+
+def _without_controls(fewest: int, unit: str) -> Finding:
+    return Finding(
+        "Too short documents for texts that change one thing only",
+        f"They are made of pieces of documents of {fewest} {unit} or more, and too few of these texts are so long. "
+        "Use longer texts.",
+        "unknown",
+    )
+
+
+def _too_few(n: int) -> Finding:
+    return Finding(
+        "Too few texts to say what length costs in search",
+        f"A search takes at least {FEWEST} sampled texts, got {n}. Use more.",
+        "unknown",
+    )
 
 
 _NO_MODEL = Finding(
@@ -113,5 +160,10 @@ _TOO_SHORT = Finding(
     "Too few long documents to look for causes",
     f"Causes are told apart on at least {WINDOW_MINIMUM} documents that can be cut to several lengths. Use more or "
     "longer texts.",
+    "unknown",
+)
+_NOT_ASKED = Finding(
+    "Causes were not looked for",
+    "They are told apart on the documents of the nested windows, and none were asked for (--windows 0).",
     "unknown",
 )

@@ -12,9 +12,10 @@ from uncollapse.corpora import Skipped, Text, portions
 from uncollapse.diagnosis.audit import Audit, Limits
 from uncollapse.diagnosis.sampling import Drawn, Rounds, Strata
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
+from uncollapse.diagnosis.units import unit_of
 from uncollapse.diagnosis.views import View, make_view
-from uncollapse.diagnosis.windows import profile_windows, window_lengths
-from uncollapse.encoders import Prepared, TextEncoder
+from uncollapse.diagnosis.windows import document_lengths, profile_windows
+from uncollapse.encoders import Prepared, TextEncoder, VectorFile
 from uncollapse.measures import unit
 from uncollapse.moments import BinState, update_bins
 from uncollapse.progress import Advance, Reporter, Silent
@@ -24,6 +25,9 @@ from uncollapse.reservoir import Kept, Reservoir
 
 READ_ON = 4
 """How far beyond the model's limit sampled texts are kept, in limits, to tell what truncation hides."""
+
+TOO_SHORT = "too few of these are long enough"
+"""Why there are no nested windows, in most cases."""
 
 _EDGE_SAMPLE = 4096
 _HELD_TOKENS = 1 << 13
@@ -85,6 +89,7 @@ class Profile:
         n_texts: texts measured.
         dim: length of the vectors.
         audit: what is cut off.
+        uncut: what stood in the way of cutting the documents to several lengths; "" where they were.
         notes: what stayed less sure than asked.
     """
 
@@ -95,6 +100,7 @@ class Profile:
     n_texts: int
     dim: int
     audit: Audit
+    uncut: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -167,19 +173,29 @@ def profile(
         for columns in reading.finished_columns():
             sink.write(columns)
     documents = reading.window_documents()
-    views = {"as_is": make_view("as_is", reading.states, surveyed.bins.labels)}
-    if documents:
+    views = {"as_is": make_view("as_is", reading.states, surveyed.bins.labels, unit=unit_of(encoder))}
+    if documents and encoder.can_cut:
         views["windows"] = profile_windows(encoder, documents, settings, label=label, progress=reporter)
     return Profile(
         views,
         reading.histogram(),
         reading.points.documents(),
-        documents,
+        tuple(replace(document, vector=None) for document in documents),  # another fix gives them other vectors
         reading.n_texts,
         encoder.dim,
         reading.audit,
+        "" if "windows" in views else _why_uncut(encoder, settings),
         notes,
     )
+
+
+def _why_uncut(encoder: TextEncoder, settings: Settings) -> str:
+    """What stands in the way of nested windows."""
+    if isinstance(encoder, VectorFile):
+        return f"{encoder.name} holds vectors of whole texts only"
+    if not encoder.can_cut:
+        return f"{encoder.name} has no limit on its length that could be set"
+    return TOO_SHORT if settings.windows else "none were asked for"
 
 
 def _as_texts(kept: Sequence[Kept]) -> list[Text]:
@@ -215,7 +231,7 @@ def _read(
                 write(reading.add_kept(part, advance))
 
         rounds.run(reading.states, encode)
-    return rounds.unsure(reading.states, surveyed.bins.labels)
+    return rounds.unsure(reading.states, surveyed.bins.labels, unit_of(reading.encoder))
 
 
 @dataclass
@@ -235,7 +251,7 @@ class _Reading:
         self.states = [BinState(self.encoder.dim, s.replicates, s.seed) for _ in self.bins.labels]
         self.audit = Audit(Limits.of(self.encoder, s.limits), s.replicates, s.seed)
         self.points = Reservoir(s.points, s.seed)
-        self.levels = {n: Reservoir(s.windows, s.seed) for n in window_lengths(self.encoder)}
+        self.levels = {n: Reservoir(s.windows, s.seed) for n in document_lengths(self.encoder)}
 
     def add(self, batch: Sequence[Text], advance: Advance) -> TextColumns:
         """Encode a chunk of texts, count their lengths, and add it to every state."""
@@ -292,10 +308,11 @@ class _Reading:
             kept = Kept(
                 text.id, prepared.texts[row], n_tokens, full=text.text[:most], source=text.source, query=text.query
             )
-            self.points.offer(place, replace(kept, vector=units[row].copy()))
+            embedded = replace(kept, vector=units[row].copy())
+            self.points.offer(place, embedded)
             for level, reservoir in self.levels.items():
                 if n_tokens >= level:
-                    reservoir.offer(place, kept)
+                    reservoir.offer(place, embedded if n_tokens == level else kept)
 
     def count_lengths(self, batch: Sequence[Text], n_tokens_full: npt.NDArray[np.int64]) -> None:
         """Add lengths before truncation to the audit and to the histogram over half powers of two."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.corpora import Text
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.encoders import TextEncoder
 from uncollapse.measures import mean_cosine
 from uncollapse.moments import BinState
@@ -142,12 +143,12 @@ class Rounds:
             return asked
         return max(asked, ceil(_MORE * state.count * (width / self.precision) ** 2))
 
-    def unsure(self, states: Sequence[BinState], labels: Sequence[str]) -> tuple[str, ...]:
+    def unsure(self, states: Sequence[BinState], labels: Sequence[str], counted: str = TOKENS) -> tuple[str, ...]:
         """A note for every bin that stayed less sure than was asked."""
         widths = [(label, state, half_width(state)) for label, state in zip(labels, states, strict=True)]
         return tuple(
-            f"texts of {label} tokens: the mean cosine is known to {width:.3g} and not to {self.precision:g}, since "
-            f"the corpus, or the {STRATUM:,} texts kept of every length, has no more of them (n = {state.count})"
+            f"texts of {label} {counted}: the mean cosine is known to {width:.3g} and not to {self.precision:g}, "
+            f"since the corpus, or the {STRATUM:,} texts kept of every length, has no more of them (n = {state.count})"
             for label, state, width in widths
             if width is not None and width > self.precision
         )

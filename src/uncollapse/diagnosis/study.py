@@ -12,6 +12,7 @@ from uncollapse.diagnosis.advice import conclude
 from uncollapse.diagnosis.parts import measure_parts
 from uncollapse.diagnosis.profiling import Profile, Survey, TextSink, TextSource, profile, survey
 from uncollapse.diagnosis.settings import Settings
+from uncollapse.diagnosis.units import unit_of
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
 from uncollapse.encoders import SentenceEncoder, TextEncoder, inside
 from uncollapse.fixes import Fix
@@ -60,7 +61,7 @@ def diagnose(
         found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
         parts = tuple(measure_parts(encoder, found, settings, progress=progress))
     rows = [replace(row, fix=name) for _, part in parts for row in part.rows]
-    verdict = conclude(judge(found, _shown_name(encoder, fix)), parts, model=encoder.name)
+    verdict = conclude(judge(found, _shown_name(encoder, fix)), parts, model=encoder.name, unit=unit_of(encoder))
     about = describe(encoder, corpus, surveyed, settings, fix=name)
     return Result(
         rows=labelled([*profile_rows(found, name), *rows], encoder.name, corpus.name),

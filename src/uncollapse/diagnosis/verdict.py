@@ -5,7 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from uncollapse.diagnosis.profiling import Profile
+from uncollapse.diagnosis.profiling import TOO_SHORT, Profile
+from uncollapse.diagnosis.rows import row_of as row_of
 from uncollapse.diagnosis.views import View
 from uncollapse.measures import MINIMUM, isotropic_effective_rank
 from uncollapse.records import Finding, Row
@@ -25,26 +26,6 @@ def rows_of(view: View, *, fix: str) -> Iterator[Row]:
             yield row_of(measure, estimate, view=view.name, label=label, n_tokens=view.n_tokens[label], fix=fix)
     for measure, trend in trends(view).items():
         yield row_of(measure, trend, view=view.name, fix=fix)
-
-
-def row_of(
-    measure: str, estimate: Estimate, *, view: str = "", label: str = "", n_tokens: float = 0.0, fix: str = "none"
-) -> Row:
-    """An estimate as a row of the table."""
-    low, high = estimate.low, estimate.high
-    note = estimate.note if low is not None else estimate.note or "no interval"
-    return Row(
-        measure,
-        float(estimate.value),
-        None if low is None else float(low),
-        None if high is None else float(high),
-        estimate.n,
-        view=view,
-        bin=label,
-        n_tokens=round(n_tokens, 2),
-        fix=fix,
-        note=note,
-    )
 
 
 def trends(view: View) -> dict[str, Estimate]:
@@ -127,10 +108,10 @@ def judge(profile: Profile, model: str) -> tuple[Finding, ...]:
         profile: what was measured.
         model: what to call the model.
     """
-    return (_collapse(main_view(profile), model), *_as_is(profile), *_rank(main_view(profile)))
+    return (_collapse(main_view(profile), model, profile.uncut), *_as_is(profile), *_rank(main_view(profile)))
 
 
-def _collapse(view: View, model: str) -> Finding:
+def _collapse(view: View, model: str, uncut: str) -> Finding:
     curve = cosine_curve(view)
     if len(curve) < 2:
         return Finding(
@@ -141,11 +122,12 @@ def _collapse(view: View, model: str) -> Finding:
     rise = trends(view)["mean_cosine_rise"]
     (short, low), *_, (long, high) = curve.items()
     figures = (
-        f"The mean cosine of pairs of different texts goes from {_spell(low)} at {_tokens(short)} to "
-        f"{_spell(high)} at {_tokens(long)}: {_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % intervals)."
+        f"The mean cosine of pairs of different texts goes from {_spell(low)} at {_tokens(short, view)} to "
+        f"{_spell(high)} at {_tokens(long, view)}: {_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % "
+        "intervals)."
     )
     if view.name == "as_is":
-        return _name_trend(rise, model, figures)
+        return _name_trend(rise, model, figures, uncut)
     return Finding(*_name_rise(rise, model, figures))
 
 
@@ -159,12 +141,12 @@ def _too_few(view: View) -> str:
     )
 
 
-def _name_trend(rise: Estimate, model: str, figures: str) -> Finding:
+def _name_trend(rise: Estimate, model: str, figures: str, uncut: str) -> Finding:
     """The rise over texts at their own lengths, which may be due to what the long texts are about."""
     low, high = _interval(rise)
     caveat = (
-        "This mixes the effect of length with what long texts are about: too few texts were long enough to be cut to "
-        "several lengths, which would tell the two apart."
+        "This mixes the effect of length with what long texts are about. The same texts cut to several lengths would "
+        f"tell the two apart, but {uncut or TOO_SHORT}."
     )
     if low > 0:
         return Finding(f"Longer texts lie closer together in {model}", f"{figures} {caveat}", "neutral")
@@ -197,9 +179,9 @@ def _as_is(profile: Profile) -> Iterator[Finding]:
     curve = list(cosine_curve(view))
     yield Finding(
         "At their own lengths",
-        f"Taken as they are, texts of {_tokens(curve[-1])} are more alike than texts of {_tokens(curve[0])} by "
-        f"{_spell(trend['mean_cosine_rise'], signed=True)} in mean cosine. This mixes the effect of length "
-        "with what the long texts are about, which the first verdict keeps apart.",
+        f"Taken as they are, texts of {_tokens(curve[-1], view)} are more alike than texts of "
+        f"{_tokens(curve[0], view)} by {_spell(trend['mean_cosine_rise'], signed=True)} in mean cosine. This mixes "
+        "the effect of length with what the long texts are about, which the first verdict keeps apart.",
         "neutral",
     )
 
@@ -212,8 +194,8 @@ def _rank(view: View) -> Iterator[Finding]:
     change = difference(last, first)
     low, high = _interval(change)
     figures = (
-        f"effective rank {_spell(first, digits=0)} at {_tokens(short)}, {_spell(last, digits=0)} at {_tokens(long)} "
-        f"(both at n = {first.n})."
+        f"effective rank {_spell(first, digits=0)} at {_tokens(short, view)}, {_spell(last, digits=0)} at "
+        f"{_tokens(long, view)} (both at n = {first.n})."
     )
     if high < 0 or low > 0:
         few = high < 0
@@ -250,10 +232,11 @@ def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:
 
 def _changes(before: Profile, after: Profile) -> str:
     """What changes at both ends: a rise gets smaller by a lower end, but also by a higher start."""
-    first, second = cosine_curve(main_view(before)), cosine_curve(main_view(after))
+    view = main_view(before)
+    first, second = cosine_curve(view), cosine_curve(main_view(after))
     ends = [label for label in first if label in second]
     return ", ".join(
-        f"{_spell(difference(second[label], first[label]), signed=True)} at {_tokens(label)}"
+        f"{_spell(difference(second[label], first[label]), signed=True)} at {_tokens(label, view)}"
         for label in (ends[-1], ends[0])
     )
 
@@ -280,8 +263,8 @@ def _spell(estimate: Estimate, *, signed: bool = False, digits: int = 2) -> str:
     return f"{value} [{estimate.low:{sign}.{digits}f}, {estimate.high:{sign}.{digits}f}]"
 
 
-def _tokens(label: str) -> str:
-    return f"{label} tokens"
+def _tokens(label: str, view: View) -> str:
+    return f"{label} {view.unit}"
 
 
 def _documents(view: View, n: int) -> str:

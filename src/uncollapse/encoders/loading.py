@@ -27,17 +27,22 @@ def load(
     device: str | None = None,
     batch_size: int | None = None,
     trust_remote_code: bool = False,
+    tokenizer: str | Path | None = None,
+    cache: Path | None = None,
 ) -> TextEncoder:
     """Load whatever gives vectors: a model, an endpoint, or a file of vectors.
 
     Args:
-        name: of a model, as for `load_model`; a URL, `#` and a model, as for `Endpoint`, whose vectors are then kept
-            in the user's cache folder; or a .parquet or .npy file, as for `VectorFile`.
+        name: of a model, as for `load_model`; a URL, `#` and a model, as for `Endpoint`; or a .parquet or .npy file,
+            as for `VectorFile`.
         max_tokens: as for `load_model`; of an endpoint or a file only a number says anything, and "model" and "table"
             stand for no limit that is known.
         device: of a model only.
         batch_size: of a model or an endpoint: texts a forward pass, or a request.
         trust_remote_code: of a model only.
+        tokenizer: of an endpoint or a file only: a tokenizer.json or the folder of a model with one, to count tokens
+            with; words are counted by default.
+        cache: of an endpoint only: folder where its vectors are kept; the user's cache folder by default.
 
     Raises:
         ModelError: what cannot be loaded, or an option that would do nothing.
@@ -47,20 +52,27 @@ def load(
     384
     """
     if is_url(name):
-        _refuse("A model behind a URL", device=device, trust_remote_code=trust_remote_code)
+        _refuse("A model behind a URL", _ONLY_HERE, device=device, trust_remote_code=trust_remote_code)
         sending = Sending() if batch_size is None else Sending(texts=batch_size)
-        return Endpoint(name, max_tokens=_number(max_tokens), cache=default_folder(), sending=sending)
+        kept = default_folder() if cache is None else cache
+        return Endpoint(name, max_tokens=_number(max_tokens), tokenizer=tokenizer, cache=kept, sending=sending)
     if is_vector_file(name):
-        _refuse("A file of vectors", device=device, trust_remote_code=trust_remote_code, batch_size=batch_size)
-        return VectorFile(name, max_tokens=_number(max_tokens))
+        running = {"device": device, "trust_remote_code": trust_remote_code, "batch_size": batch_size}
+        _refuse("A file of vectors", _ONLY_HERE, **running)
+        _refuse("A file of vectors", "it keeps them itself", cache=cache)
+        return VectorFile(name, tokenizer=tokenizer, max_tokens=_number(max_tokens))
+    _refuse("A model that runs here", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
     return load_model(
         name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
     )
 
 
-def _refuse(what: str, **given: object) -> None:
+_ONLY_HERE = "only models that run here have"
+
+
+def _refuse(what: str, why: str, **given: object) -> None:
     if named := [name for name, value in given.items() if value]:
-        raise ModelError(f"{what} has no use for {' and '.join(named)}: only models that run here have. Leave it out.")
+        raise ModelError(f"{what} has no use for {' and '.join(named)}: {why}. Leave it out.")
 
 
 def _number(max_tokens: MaxTokens) -> int | None:
@@ -110,7 +122,7 @@ def load_model(
         trust_remote_code: run code that comes with the model. Only if you have read it.
 
     Raises:
-        ModelError: no such model, a limit beyond the position table, or weights only as pickles.
+        ModelError: no such model or device, a limit beyond the position table, or weights only as pickles.
         MissingExtraError: the bundled model is not installed.
 
     >>> encoder = load_model("minilm", max_tokens="table")  # doctest: +SKIP
@@ -122,8 +134,7 @@ def load_model(
             "Expected a model that can run here, its folder or its name on the Hugging Face hub, got "
             f"{'the URL of a server' if is_url(name) else 'a file of vectors'}, which only `diagnose` takes."
         )
-    if device and device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"The device {device!r} needs a graphics card and a torch built for it. Use cpu here.")
+    _check_device(device)
     source = find_source(name)
     refuse_pickles(source)
     with quiet(), _missing_weights(name):
@@ -134,6 +145,25 @@ def load_model(
     encoder = SentenceEncoder(model.eval(), name, source=source, folder_max_tokens=own, batch_size=batch_size)
     set_limit(encoder, max_tokens)
     return encoder
+
+
+def _check_device(device: str | None) -> None:
+    there = _devices()
+    if device is None or device in there:
+        return
+    cards = "" if len(there) > 1 else " It finds no graphics card: there is none, or this torch is not built for it."
+    raise ModelError(
+        f"Expected a device that torch finds here ({', '.join(there)}), got {device!r}.{cards} Leave it out for the "
+        "fastest one."
+    )
+
+
+def _devices() -> list[str]:
+    """What a model can run on here, as torch calls it."""
+    faster = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if faster is None:
+        return ["cpu"]
+    return ["cpu", faster.type, *(f"{faster.type}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
 def _load_model(name: str, source: Path, device: str | None, trust_remote_code: bool) -> SentenceTransformer:

@@ -229,7 +229,9 @@ def _bias_changes(before: LengthBias, after: LengthBias, fix: str) -> Iterator[R
 
 
 def _cut_rows(scored: Mapping[str, Scored]) -> Iterator[Row]:
-    fix, one = next(iter(scored.items()))
-    for what, (cut, n) in one.cut.items():
-        share = Estimate.of_share(cut, n)
-        yield Row("share_truncated", share.value, share.low, share.high, n, view="overall", bin=what, fix=fix)
+    """What is longer than a model reads; of a setting only where it is not as of the first."""
+    first = next(iter(scored))
+    for fix, one in scored.items():
+        for what, (cut, n) in one.cut.items() if fix == first or one.cut != scored[first].cut else ():
+            share = Estimate.of_share(cut, n)
+            yield Row("share_truncated", share.value, share.low, share.high, n, view="overall", bin=what, fix=fix)

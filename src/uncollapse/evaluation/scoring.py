@@ -1,7 +1,7 @@
 """A task and an encoder become sheets: encode, rank or compare, one line an item."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -94,6 +94,24 @@ def score_task(
             return _score_clustering(task, *parts)
         case SummaryEvaluation():
             return _score_summaries(task, *parts)
+
+
+def counted_like(scored: Scored, first: Scored) -> Scored:
+    """The same scores with the lengths that another model counted: a length bin then holds the same items for both.
+
+    Args:
+        scored: of one model.
+        first: of the other, on the same task.
+    """
+    sheets = tuple(
+        replace(mine, n_tokens=its.n_tokens, n_query_tokens=its.n_query_tokens)
+        for mine, its in zip(scored.sheets, first.sheets, strict=True)
+    )
+    if not (scored.ranking and first.ranking):
+        return replace(scored, sheets=sheets)
+    ranked = replace(scored.ranking.ranked, lengths=first.ranking.ranked.lengths)
+    ranking = replace(scored.ranking, ranked=ranked, query_lengths=first.ranking.query_lengths)
+    return replace(scored, sheets=sheets, ranking=ranking)
 
 
 def _score_retrieval(

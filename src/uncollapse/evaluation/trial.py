@@ -1,6 +1,7 @@
 """A whole trial: every task under the stock model and under every fix, as one result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
 from uncollapse.evaluation.reading.trec import Run
-from uncollapse.evaluation.scoring import Scored, score_task, texts_of
+from uncollapse.evaluation.scoring import Scored, counted_like, score_task, texts_of
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Fix
@@ -76,14 +77,28 @@ class _Trial:
         return _Part(rows, items, {**facts, "undefined": compared.undefined})
 
     def conclude(
-        self, parts: Sequence[_Part], fixes: list[str], *, subject: Mapping[str, Any], facts: Mapping[str, Any]
+        self,
+        parts: Sequence[_Part],
+        fixes: list[str],
+        rivals: Collection[str],
+        *,
+        subject: Mapping[str, Any],
+        facts: Mapping[str, Any],
     ) -> Result:
-        """The result of all data sets; `subject` is what was tried, `facts` whatever else a reader is told."""
+        """The result of all data sets.
+
+        Args:
+            parts: one a data set.
+            fixes: the settings.
+            rivals: those that are models or runs of their own.
+            subject: what was tried.
+            facts: whatever else a reader is told.
+        """
         rows = tuple(row for part in parts for row in part.rows)
         tasks = [part.about for part in parts]
         return Result(
             rows=rows,
-            verdict=judge(rows, tasks, fixes, self.name),
+            verdict=judge(rows, tasks, fixes, self.name, rivals),
             items=tuple(item for part in parts for item in part.items),
             about={
                 "title": _title(self.name, fixes),
@@ -101,17 +116,21 @@ def evaluate(
     tasks: Sequence[Task],
     fixes: Sequence[Fix] = (),
     *,
+    against: Sequence[SentenceEncoder] = (),
     plan: Plan | None = None,
     cache: Path | None = None,
     sink: Sink | None = None,
     progress: Reporter | None = None,
 ) -> Result:
-    """Score a model on tasks, by length, and compare fixes with it in pairs.
+    """Score a model on tasks, by length, and compare fixes and other models with it in pairs.
+
+    All lengths are those that the first model counts, so that a length bin holds the same items under every setting.
 
     Args:
         encoder: from `load`, with the token limit it is to be judged with.
         tasks: from `open_tasks`.
         fixes: each is compared with the model as it came.
+        against: so is each of these models; the rows that are theirs have its name for a fix.
         plan: bins, bootstrap, tests and seed.
         cache: folder where vectors are kept, so that the next run finds them; None keeps none.
         sink: gets the scores of every item.
@@ -129,21 +148,24 @@ def evaluate(
     >>> result = evaluate(load("minilm"), tasks, [parse("temperature(0.9)")])  # doctest: +SKIP
     >>> row = result.select(measure="ndcg@10_gain", view="overall")[0]  # doctest: +SKIP
     """
-    settings = _settings(encoder, fixes)
-    encoders = {name: CachedEncoder(encoder, fix, folder=cache) for name, fix in settings.items()}
+    settings = _settings(encoder, fixes, against)
+    encoders = {name: CachedEncoder(model, fix, folder=cache) for name, (model, fix) in settings.items()}
     _check_tasks(tasks)
     most = MOST_ITEMS // len(tasks)
     trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most)
     parts = [_try(task, encoders, trial) for task in tasks]
-    notes = (*encoder.notes, *(note for one in encoders.values() for note in one.notes))
+    notes = [*encoder.notes, *(f"{other.name}: {note}" for other in against for note in other.notes)]
+    notes += [note for one in encoders.values() for note in one.notes]
     counts = {
         "encoded": sum(one.encoded for one in encoders.values()),
         "from the cache": sum(one.reused for one in encoders.values()),
     }
+    others = {"against": [describe_model(other) for other in against]} if against else {}
     return trial.conclude(
         parts,
         list(settings),
-        subject={"model": describe_model(encoder)},
+        [other.name for other in against],
+        subject={"model": describe_model(encoder), **others},
         facts={"vectors": counts, "notes": list(dict.fromkeys(notes))},
     )
 
@@ -155,6 +177,7 @@ def evaluate_runs(
     *,
     name: str,
     query_lengths: Mapping[str, int] | None = None,
+    unit: str = "",
     plan: Plan | None = None,
     sink: Sink | None = None,
 ) -> Result:
@@ -166,6 +189,7 @@ def evaluate_runs(
         lengths: of every document of the corpus, in tokens or words, from `read_lengths`.
         name: of the data, for headings.
         query_lengths: of every judged query, if known.
+        unit: what lengths are counted in, in the plural; "" where that is not known.
         plan: bins, bootstrap, tests and seed.
         sink: gets the scores of every item.
 
@@ -184,11 +208,12 @@ def evaluate_runs(
     scored = {fix: Scored(ranking_sheets(one), one, {}, one.notes) for fix, one in rankings.items()}
     trial = _Trial(runs[0].name, plan or Plan(), sink or Nowhere(), Silent(), MOST_ITEMS)
     facts = {"dataset": name, "kind": Retrieval.kind, "main": Retrieval.main, **_describe_retrieved(rankings[STOCK])}
-    part = trial.examine({**facts, "notes": _notes_of_runs(runs, list(rankings.values()))}, scored)
+    facts |= {"unit": unit, "notes": _notes_of_runs(runs, list(rankings.values()))}
+    part = trial.examine(facts, scored)
     left_out = len(judgements) - len(judged)
     notes = [f"{left_out} queries without a relevant document were left out"] if left_out else []
     subject = {"runs": [run.name for run in runs]}
-    return trial.conclude([part], list(scored), subject=subject, facts={"notes": notes})
+    return trial.conclude([part], list(scored), list(scored)[1:], subject=subject, facts={"notes": notes})
 
 
 def label(task: Task) -> str:
@@ -205,7 +230,8 @@ def describe(task: Task, scored: Mapping[str, Scored]) -> dict[str, Any]:
         facts |= _describe_retrieved(first.ranking)
     else:
         facts[f"n_{first.sheets[0].items}"] = len(first.sheets[0])
-    facts["notes"] = list(dict.fromkeys((*task.notes, *first.notes)))
+    others = (f"{fix}: {note}" for fix, one in scored.items() for note in one.notes if note not in first.notes)
+    facts["notes"] = list(dict.fromkeys((*task.notes, *first.notes, *others)))
     return facts
 
 
@@ -230,27 +256,34 @@ def _describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix]) -> dict[str, Fix | None]:
-    """The stock model and every fix, by notation; a fix that the model cannot take is refused here."""
-    settings: dict[str, Fix | None] = {STOCK: None}
-    for fix in fixes:
-        if str(fix) in settings:
-            raise UncollapseError(f"Each fix is compared once, but {str(fix)!r} was given twice. Give it once.")
-        with patch(encoder.model, fix):
-            settings[str(fix)] = fix
+def _settings(
+    encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[SentenceEncoder]
+) -> dict[str, tuple[SentenceEncoder, Fix | None]]:
+    """The stock model, every fix by its notation and every other model; a fix that it cannot take is refused here."""
+    settings: dict[str, tuple[SentenceEncoder, Fix | None]] = {STOCK: (encoder, None)}
+    given = [*((str(fix), encoder, fix) for fix in fixes), *((other.name, other, None) for other in against)]
+    for name, model, fix in given:
+        if name in (*settings, encoder.name):
+            raise UncollapseError(f"Each fix and model is compared once, but {name!r} was given twice. Give it once.")
+        with nullcontext() if fix is None else patch(model.model, fix):
+            settings[name] = (model, fix)
     return settings
 
 
 def _try(task: Task, encoders: Mapping[str, CachedEncoder], trial: _Trial) -> _Part:
     """One task under every setting."""
-    texts, scored = texts_of(task), {}
+    texts = texts_of(task)
+    scored: dict[str, Scored] = {}
     for fix, encoder in encoders.items():
         what = label(task) if fix == STOCK else fix
         with trial.reporter.track(what, sum(encoder.work(part) for _, part in texts), "characters") as advance:
-            scored[fix] = score_task(
+            found = score_task(
                 task, encoder, approximate=trial.plan.approximate, seed=trial.plan.seed, advance=advance
             )
-    return trial.examine({**describe(task, scored), "limit_tokens": encoders[STOCK].max_tokens}, scored)
+        is_first = encoder.encoder is encoders[STOCK].encoder
+        scored[fix] = found if is_first else counted_like(found, scored[STOCK])
+    limits = {fix: encoder.max_tokens for fix, encoder in encoders.items()}
+    return trial.examine({**describe(task, scored), "limit_tokens": limits[STOCK], "limits_tokens": limits}, scored)
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

@@ -2,10 +2,12 @@
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from uncollapse.attention.temperature import Temperature
+from uncollapse.corpora.texts import excerpt
 from uncollapse.errors import NotationError, nearest
 from uncollapse.notation import Call, parse_calls
 
@@ -14,6 +16,10 @@ Fix = Temperature
 
 FIXES: dict[str, type[Fix]] = {"temperature": Temperature}
 """Name to class; `FIXES[name](*arguments)` makes the value."""
+
+_DECIMAL_COMMA = re.compile(r"(\w+)\(\s*(\d+),\s*(\d+)\s*\)")
+_LIST = "Several numbers, one a layer, are a list: temperature([0.9, 0.8, ...])."
+_FILE = 'Such a file holds {"fix": "temperature", "tau": 0.9}, or one number a layer: "tau": [0.9, 0.8, ...]'
 
 
 def parse(text: str) -> Fix:
@@ -30,8 +36,11 @@ def parse(text: str) -> Fix:
     >>> parse(str(parse("temperature([0.9, 0.8])"))).tau
     (0.9, 0.8)
     """
-    if text.strip().endswith(".json"):
+    if text.strip().lower().endswith(".json"):
         return _read_json(Path(text.strip()))
+    if comma := _DECIMAL_COMMA.fullmatch(text.strip()):
+        name, whole, decimals = comma.groups()
+        raise NotationError(f"Decimals have a point: write {name}({whole}.{decimals}), not {text.strip()!r}. {_LIST}")
     calls = parse_calls(text)
     if len(calls) != 1:
         raise NotationError(f"Expected one fix, got {len(calls)} in {text!r}. Give one; several cannot be combined.")
@@ -46,7 +55,7 @@ def _make(call: Call, text: str) -> Fix:
         inspect.signature(kind).bind(*call.arguments, **call.keywords)
     except TypeError as error:
         raise NotationError(
-            f"Wrong arguments in {text!r}: {error}. Expected {call.name}{inspect.signature(kind)}."
+            f"Expected one number, or one list of numbers, in {text!r}. Write temperature(0.9). {_LIST}"
         ) from error
     fix: Fix = kind(*call.arguments, **call.keywords)
     return fix
@@ -54,9 +63,14 @@ def _make(call: Call, text: str) -> Fix:
 
 def _read_json(path: Path) -> Fix:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise NotationError(f"Expected a file with a fix, got {str(path)!r}, which is not there. {_FILE}.") from error
     except (OSError, ValueError) as error:
-        raise NotationError(f"Expected a JSON file with a fix, got {str(path)!r}: {error}.") from error
+        raise NotationError(f"Expected a JSON file with a fix, got {str(path)!r}: {error}. {_FILE}.") from error
     if not isinstance(data, dict) or str(data.get("fix")) not in FIXES:
-        raise NotationError(f'Expected {{"fix": name, ...}} in {str(path)!r}, names: {", ".join(FIXES)}.')
-    return FIXES[data["fix"]].from_json(data)
+        raise NotationError(f"Expected a fix in {str(path)!r}, got {excerpt(json.dumps(data))}. {_FILE}.")
+    try:
+        return FIXES[data["fix"]].from_json(data)
+    except NotationError as error:
+        raise NotationError(f"{str(path)!r}: {error}") from error

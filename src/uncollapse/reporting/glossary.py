@@ -10,6 +10,7 @@ from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.measures import MEASURES
 from uncollapse.records import Row
 from uncollapse.reporting.diagnosis.terms import TERMS
+from uncollapse.reporting.explanation.terms import EXPLAINED
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,19 @@ def is_bias(measure: str) -> bool:
 
 def find_terms(rows: Iterable[Row]) -> list[Term]:
     """The entries that explain these rows, each once, in their order."""
-    names = dict.fromkeys(_base(row.measure) for row in rows)
+    measures = dict.fromkeys(row.measure for row in rows)
+    names = dict.fromkeys(map(_base, measures))
     return [found for name in names if (found := find_term(name)) is not None]
 
 
 def _base(measure: str) -> str:
+    """What a gain or a change is one of, unless a table knows the change itself."""
+    if any(measure in table for table in _TABLES):
+        return measure
     return re.sub("_(gain|change|loss|detectable)$", "", measure)
 
 
-_TABLES: tuple[Mapping[str, Any], ...] = (MEASURES, METRICS, BIAS, TERMS)
+_TABLES: tuple[Mapping[str, Any], ...] = (MEASURES, METRICS, BIAS, TERMS, EXPLAINED)
 _CUT = r"(@|top)(\d[\d.e-]*)$"
 """The number that ends a name: results looked at, tokens of a limit, a rate."""
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import jinja2
 from markupsafe import Markup
 
 from uncollapse.errors import OutputError
-from uncollapse.records import Finding, Result
+from uncollapse.records import Finding, Result, Row
 from uncollapse.reporting import glossary, plots, words
 from uncollapse.reporting.charts import Section
 from uncollapse.reporting.drawing import COLOURS
+from uncollapse.reporting.findings import find_groups
 from uncollapse.reporting.sections import make_sections, make_tiles
 from uncollapse.writing import whole_file
 
@@ -23,6 +23,9 @@ KINDS = {"bad": "Problem", "good": "Good", "neutral": "Note", "unknown": "Not kn
 
 FINDINGS = 6
 """How many findings stand under one heading; the others are folded away."""
+
+LISTED = 3000
+"""Rows of the table of all numbers that a page bears with those of single layers among them."""
 
 SECTIONS = 5
 """How many sections of a diagnosis need no table of contents."""
@@ -56,7 +59,7 @@ def render_report(result: Result) -> str:
     True
     """
     scripts = [Markup(plots.plotly_source()), Markup(_asset("report.js"))]
-    about, sections = result.about, make_sections(result)
+    about, sections, listed = result.about, make_sections(result), _listed(result.rows)
     return _environment().get_template("report.html").render(
         title=about.get("title") or "Length report",
         subtitle=_subtitle(result),
@@ -68,7 +71,9 @@ def render_report(result: Result) -> str:
         contents=_contents(sections),
         tasks=any(section.look == "task" for section in sections),
         tested=any(value is not None for row in result.rows for value in (row.p, row.p_holm, row.effect)),
-        rows=result.rows,
+        rows=listed,
+        by_layer=any(row.layer is not None for row in listed),
+        unlisted=_unlisted(result.rows, listed),
         first_run=_first_run(about),
         measures=glossary.find_terms(result.rows),
         facts=_facts(about),
@@ -134,18 +139,34 @@ def _policy(scripts: list[Markup]) -> str:
 
 def _groups(result: Result) -> list[Group]:
     """The findings after the first, under the headings that `about["verdict_groups"]` counts out; else under none."""
-    sizes = result.about.get("verdict_groups")
-    counts = list(sizes.values()) if isinstance(sizes, Mapping) else []
-    if not counts or not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != len(result.verdict):
+    groups = find_groups(result)
+    if not groups:
         return [_group("", result.verdict[1:])] if len(result.verdict) > 1 else []
-    ends = list(accumulate(counts))
-    cut = [result.verdict[max(end - size, 1) : end] for end, size in zip(ends, counts, strict=True)]
-    headings = map(str, sizes) if isinstance(sizes, Mapping) else ()
-    return [_group(heading, findings) for heading, findings in zip(headings, cut, strict=True) if findings]
+    first = next((heading for heading, findings in groups.items() if findings), "")
+    cut = {heading: findings[1:] if heading == first else findings for heading, findings in groups.items()}
+    return [_group(heading, findings) for heading, findings in cut.items() if findings]
 
 
 def _group(heading: str, findings: Sequence[Finding]) -> Group:
     return Group(heading, tuple(findings[:FINDINGS]), tuple(findings[FINDINGS:]))
+
+
+def _listed(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows of the table: none of a single head or frequency, nor of a single layer where they are too many."""
+    few = [row for row in rows if row.head is None and row.frequency is None]
+    return few if len(few) <= LISTED else [row for row in few if row.layer is None]
+
+
+def _unlisted(rows: Sequence[Row], listed: Sequence[Row]) -> str:
+    """What the table leaves out, and where it is."""
+    if len(rows) == len(listed):
+        return ""
+    layers = any(row.layer is not None for row in rows) and not any(row.layer is not None for row in listed)
+    what = "layer, head or band" if layers else "head or band"
+    return (
+        f"{words.count(len(rows) - len(listed))} numbers of a single {what} of frequencies are not in this table; all "
+        "of them are in result.json."
+    )
 
 
 def _subtitle(result: Result) -> list[str]:

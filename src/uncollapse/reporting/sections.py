@@ -11,6 +11,7 @@ from uncollapse.reporting.charts import Chart, Section, Tile, closed, gaps
 from uncollapse.reporting.diagnosis.audit import is_audit, make_audit_section
 from uncollapse.reporting.diagnosis.sections import make_reason_sections
 from uncollapse.reporting.drawing import Range, from_zero
+from uncollapse.reporting.explanation.sections import make_explanation_sections, make_explanation_tiles
 from uncollapse.reporting.plots import Line
 from uncollapse.reporting.tasks import make_task_sections, make_task_tiles
 
@@ -40,21 +41,22 @@ def make_tiles(result: Result) -> list[Tile]:
         Tile(words.number(row.value, row.measure), label, words.interval(row), role)
         for row, label, role in ((_preferred(rows), label, role) for rows, label, role in found)
         if row is not None and math.isfinite(row.value)
-    ] + make_task_tiles(_scored(result))
+    ] + [*make_task_tiles(_scored(result)), *make_explanation_tiles(result)]
 
 
 def make_sections(result: Result) -> list[Section]:
     """Every section of the report, top to bottom; what this result was never asked for is left out.
 
-    An evaluation begins with its tasks, and of a diagnosis it then has what there is something to draw for.
+    An evaluation begins with its tasks and an explanation with its heads; of a diagnosis they then have what there is
+    something to draw for.
     """
     diagnosis = [make_audit_section(result), _cosine_section(result), *make_reason_sections(result)]
     diagnosis += [_sweep_section(result), _projection_section(result), _shape_section(result), _length_section(result)]
     asked = [section for section in diagnosis if section is not None]
-    tasks = make_task_sections(_scored(result))
-    if not tasks:
+    first = [*make_task_sections(_scored(result)), *make_explanation_sections(result)]
+    if not first:
         return asked
-    return tasks + [section for section in asked if any(chart.figure or chart.table for chart in section.charts)]
+    return first + [section for section in asked if any(chart.figure or chart.table for chart in section.charts)]
 
 
 def _scored(result: Result) -> Result:

@@ -16,6 +16,8 @@ VIEWS = {
     "cost_overall": "all", "cost_by_length": "by document length", "cost_by_position": "by place in the text",
     "cost_by_window": "by tokens read", "cost_grid": "by depth and length", "hubness": "search results",
     "scores": "by both lengths", "scores_overall": "all", "scores_by_document": "by document length",
+    "heads": "each head", "all heads": "median over heads", "spectrum": "by frequency", "layers": "after a layer",
+    "one layer": "temperature in one layer",
 }  # fmt: skip
 MOST_PLACES = 4
 """Decimals of a small number that is read against 0."""
@@ -28,7 +30,7 @@ SIGNED = (
 """Beginnings of the names of measures that can be below 0 and are read against it."""
 SHARES = (
     "share_", "tokens_lost", "cloze_recall", "quote_recall", "needle_recall", "anywhere_recall", "beginning_recall",
-    "false_positive_rate",
+    "false_positive_rate", "entropy", "output_hc_share", "hc_share", "low_share", "power",
 )  # fmt: skip
 """Beginnings of the names of measures that are shares of a whole, printed in percent."""
 NO_INTERVAL = "no interval: "
@@ -70,6 +72,8 @@ def is_share(measure: str) -> bool:
 
 def _percent_places(value: float, measure: str) -> int:
     """Decimals of a share in percent: small ones are told apart, and none is printed as 0 that is not."""
+    if measure == "power" and value:
+        return min(max(1 - math.floor(math.log10(100 * abs(value))), 0), 6)
     if measure.endswith("_change") and 0 < abs(value) < 0.0005:
         return 2
     fine = 0.1 if measure.startswith(FINE) else 0.01
@@ -85,7 +89,7 @@ def _places(measure: str) -> int:
     """Decimals: a rank is large, and a slope of cosines by length is small."""
     if measure.startswith(("effective_rank", "occurrence", "k_occurrence")):
         return 1
-    if measure in ("k_skewness", "hub_length_ratio"):
+    if measure in ("k_skewness", "hub_length_ratio", "solved_tau"):
         return 2
     return 4 if measure in ("length_slope", "length_slope_change") else 3
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.corpora import Text
+from uncollapse.diagnosis.units import TOKENS, knows_limit, unit_of
 from uncollapse.encoders import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import UncollapseError
@@ -37,6 +38,7 @@ class Limits:
         in_use: that of this study, which may have raised it; None for no limit.
         named: what the user asks about, within the model's reach or not.
         known: whether a limit of None says that there is none.
+        unit: what limits and lengths are counted in.
 
     >>> Limits(256, 512, (8192, 256)).every
     (256, 512, 8192)
@@ -46,6 +48,7 @@ class Limits:
     in_use: int | None
     named: tuple[int, ...] = ()
     known: bool = True
+    unit: str = TOKENS
 
     @classmethod
     def of(cls, encoder: TextEncoder, named: Sequence[int] = ()) -> Self:
@@ -64,8 +67,9 @@ class Limits:
         if len(set(named)) > MOST_LIMITS:
             raise UncollapseError(f"At most {MOST_LIMITS} limits can be named, got {len(set(named))}. Name fewer.")
         in_use = encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None
-        known = bool(getattr(encoder, "knows_limit", True))  # a black box may cut texts off where nobody sees it
-        return cls(encoder.folder_max_tokens, in_use, tuple(sorted(set(named))), known)
+        return cls(
+            encoder.folder_max_tokens, in_use, tuple(sorted(set(named))), knows_limit(encoder), unit_of(encoder)
+        )
 
     @property
     def every(self) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ HARMFUL = 0.05
 WORTH = 0.1
 """Least part of the loss that a raised limit takes back where raising it is advised. Judgement, stated in the docs."""
 
+_FEW = f"For a statement about more texts like these, at least {MINIMUM} are needed."
+
 _HOMES = {NO_SOURCE: "texts without a source", OTHER_SOURCES: "texts from other sources"}
 
 
@@ -56,7 +58,7 @@ def _nothing_lost(audit: Audit, model: str) -> Finding:
         return Finding("Nothing is cut off", f"{sentence} The longest has {audit.longest:,} tokens.", "good")
     fit = f"All {n:,} texts fit into {main:,} tokens, {_owner(audit)}; the longest has {audit.longest:,}."
     if n < MINIMUM:
-        return Finding("Nothing is cut off", f"{fit} To tell for more texts like these takes {MINIMUM}.", "unknown")
+        return Finding("Nothing is cut off", f"{fit} {_FEW}", "unknown")
     high = share_truncated(audit.total, audit.limits.every.index(main), main).high or 0.0
     more = f"Of more texts like these, at most {_percent(high)} are longer (95 % interval)."
     return Finding("Nothing is cut off", " ".join(filter(None, (fit, more, _in_study(audit)))), "good")
@@ -72,9 +74,8 @@ def _loss(audit: Audit, column: int, model: str) -> Finding:
         f"longer, and {_spell(lost)} of all tokens lie beyond it, where no search can find them (95 % intervals)."
     )
     where = "; ".join(f"{_spell(part)} of what is lost is in {home}" for home, part in homes)
-    few = f"For a statement about more texts like these, at least {MINIMUM} are needed."
     kind = "bad" if max(share.value, lost.value) >= HARMFUL else "neutral"
-    parts = (what, f"{where}.", _in_study(audit), few if total.texts < MINIMUM else "")
+    parts = (what, f"{where}.", _in_study(audit), _FEW if total.texts < MINIMUM else "")
     title = f"{_percent(lost.value)} of the tokens are never seen{most}"
     return Finding(title, " ".join(filter(None, parts)), kind if total.texts >= MINIMUM else "unknown")
 

@@ -18,6 +18,7 @@ from uncollapse.diagnosis.audit.losses import (
     tokens_lost,
 )
 from uncollapse.diagnosis.audit.servers import SERVERS
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.errors import UncollapseError
 from uncollapse.records import Part, Row
 
@@ -56,15 +57,18 @@ def _rows(audit: Audit, whole: str) -> Iterator[Row]:
     for view, label, sums, ends in groups(audit):
         for column, limit in enumerate(audit.limits.every):
             reach = audit.limits.reach
-            note = f"what-if: the model was run with at most {reach:,} tokens" if reach and limit > reach else ""
+            note = (
+                f"what-if: the model was run with at most {reach:,} {audit.limits.unit}"
+                if reach and limit > reach
+                else ""
+            )
             for name, estimate in {
                 "share_truncated": share_truncated(sums, column, limit, ends),
                 "tokens_lost": tokens_lost(sums, column, limit, ends),
             }.items():
-                said = "; ".join(filter(None, (estimate.note, note, "" if ends else whole)))
-                mean = round(sums.tokens / sums.texts, 2) if label else 0.0
-                numbers = (estimate.value, estimate.low, estimate.high, estimate.n)
-                yield Row(f"{name}@{limit}", *numbers, view=view, bin=label, n_tokens=mean, note=said)
+                noted = estimate.noted(note).noted("" if ends else whole)
+                mean = sums.tokens / sums.texts if label else 0.0
+                yield row_of(f"{name}@{limit}", noted, view=view, label=label, n_tokens=mean)
 
 
 def _about(audit: Audit) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from uncollapse.diagnosis.causes.attribution import CAUSES, Split
 from uncollapse.diagnosis.causes.reach import Reach
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.measures import MINIMUM
 from uncollapse.records import Finding
 from uncollapse.resampling import Estimate, difference
@@ -12,17 +13,18 @@ SMALL, SMALL_SHARE = 0.01, 0.1
 """A cause is spoken of from this much mean cosine on, and from this share of the largest cause. Judgement."""
 
 
-def explain_split(split: Split, lengths: tuple[int, int]) -> Iterator[Finding]:
+def explain_split(split: Split, lengths: tuple[int, int], unit: str = TOKENS) -> Iterator[Finding]:
     """What carries the rise, then a finding for each cause that matters.
 
     Args:
         split: from `split_rise`.
         lengths: mean tokens of the first piece and of the whole text.
+        unit: what they are counted in.
     """
     if split.rise.n < MINIMUM:
-        yield Finding("Too few documents to say why", _too_few(split.rise.n, lengths[1]), "unknown")
+        yield Finding("Too few documents to say why", _too_few(split.rise.n, f"{lengths[1]} {unit}"), "unknown")
         return
-    figures = f"between {lengths[0]} and {lengths[1]} tokens (n = {split.rise.n} documents, 95 % intervals)"
+    figures = f"between {lengths[0]} and {lengths[1]} {unit} (n = {split.rise.n} documents, 95 % intervals)"
     matter = [name for name in split.causes if _matters(split, name)]
     if (split.rise.low or 0) <= 0:
         yield _nothing(split, matter, figures)
@@ -32,23 +34,33 @@ def explain_split(split: Split, lengths: tuple[int, int]) -> Iterator[Finding]:
         yield _one(name, split.causes[name])
 
 
-def explain_reach(reach: Reach, model: str, claimed: str) -> Iterator[Finding]:
-    """That a model reads less than it says, if it does."""
-    if reach.is_short:
-        yield Finding(
-            f"{model} reads less than it says",
-            f"{model} says {claimed} but reads only about {reach.tokens}: replacing everything behind them by "
-            f"other text changed the vector of none of {reach.probes} documents. Longer texts are cut off without a "
-            f"word. Cut them into chunks of at most {reach.tokens} tokens.",
-            "bad",
-        )
+def explain_reach(reach: Reach, model: str, claimed: str, unit: str = TOKENS) -> Iterator[Finding]:
+    """That a model reads less than it says, if it does.
+
+    Args:
+        reach: from `find_reach`.
+        model: what to call the model.
+        claimed: what it says it reads, "" where it says nothing.
+        unit: what lengths are counted in.
+    """
+    if not reach.is_short:
+        return
+    title = f"{model} reads less than it says" if claimed else f"{model} reads only about {reach.tokens} {unit}"
+    said = f"says {claimed} but" if claimed else "does not say how much of a text it reads, and"
+    yield Finding(
+        title,
+        f"{model} {said} reads only about {reach.tokens}: replacing everything behind them by other text changed the "
+        f"vector of none of {reach.probes} documents. Longer texts are cut off without a word. Cut them into "
+        f"chunks of at most {reach.tokens} {unit}.",
+        "bad",
+    )
 
 
-def refuse(n: int, tokens: int, fewest: int) -> Finding:
+def refuse(n: int, tokens: int, fewest: int, unit: str = TOKENS) -> Finding:
     """Why nothing can be split at all."""
     return Finding(
         "The causes of a rise cannot be told apart",
-        f"Splitting a rise needs at least 2 documents of {fewest} tokens or more, got {n} of {tokens}. "
+        f"Splitting a rise needs at least 2 documents of {fewest} {unit} or more, got {n} of {tokens}. "
         f"Use longer texts, {MINIMUM} or more of them for intervals.",
         "unknown",
     )
@@ -65,10 +77,10 @@ def _signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"  # no -0.00
 
 
-def _too_few(n: int, tokens: int) -> str:
+def _too_few(n: int, length: str) -> str:
     return (
-        f"Only {n} documents are long enough. Which cause carries the rise needs at least {MINIMUM} of about {tokens} "
-        "tokens; the numbers are given without intervals."
+        f"Only {n} documents are long enough. Which cause carries the rise needs at least {MINIMUM} of about "
+        f"{length}; the numbers are given without intervals."
     )
 
 

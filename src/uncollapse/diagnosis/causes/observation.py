@@ -9,12 +9,13 @@ import numpy.typing as npt
 from uncollapse.diagnosis.causes.attribution import PieceVectors, Positions
 from uncollapse.diagnosis.causes.reach import Reach, find_reach
 from uncollapse.diagnosis.causes.shifting import find_positions, leading_tokens, shifted
+from uncollapse.diagnosis.memory import Memory
 from uncollapse.diagnosis.pieces import Pieces, cut_pieces
+from uncollapse.diagnosis.units import knows_limit, unit_of
 from uncollapse.encoders import SentenceEncoder, TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.measures import unit
 from uncollapse.progress import Advance, Reporter, Silent
-from uncollapse.records import chunks
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept
 
@@ -30,8 +31,6 @@ FEWEST_TOKENS = 4
 OFFSET_STEP = 8
 """Positions are shifted by the nearest multiple of this, so that many pieces go through the model together."""
 
-_AT_ONCE = 512
-
 
 @dataclass(frozen=True, eq=False)
 class Observed:
@@ -39,7 +38,9 @@ class Observed:
 
     Args:
         model: name of the model.
-        claimed: tokens it says it reads; None for no limit.
+        unit: what its texts are counted in.
+        claimed: tokens it says it reads; None for no limit, or where it says nothing.
+        says: whether it says how much it reads.
         reach: tokens it was given and how many of them it reads.
         size: tokens of a piece at most, special tokens in.
         cuts: the pieces of each document; of the longest that the model cannot read, LIMITS limits.
@@ -49,7 +50,9 @@ class Observed:
     """
 
     model: str
+    unit: str
     claimed: int | None
+    says: bool
     reach: Reach
     size: int
     cuts: tuple[Pieces, ...]
@@ -64,25 +67,33 @@ def observe(
     *,
     seed: int = 0,
     piece: int = PIECE_TOKENS,
+    memory: Memory | None = None,
     progress: Reporter | None = None,
 ) -> Observed:
     """Find out how much the model reads, cut the documents into pieces, and embed pieces and wholes.
 
     Args:
-        encoder, documents, seed, piece, progress: as for `measure_causes`; at least 2 documents of 16 tokens of text.
+        encoder, documents, seed, piece, memory, progress: as for `measure_causes`; at least 2 documents of 16 tokens
+            of text.
     """
     order = np.argsort(sampling_order(document_keys([document.id for document in documents]), seed=seed))
     documents = [documents[row] for row in order.tolist()]  # so that no sum depends on the order they come in
     window, special = common_window(encoder, documents), encoder.n_special_tokens
-    reach = find_reach(encoder, documents, window, last=_text_tokens(window, special, piece), seed=seed)
+    reporter = progress or Silent()
+    with reporter.track("how much is read", None, "texts") as advance:
+        last = _text_tokens(window, special, piece)
+        reach = find_reach(encoder, documents, window, last=last, seed=seed, advance=advance)
     size = _text_tokens(reach.tokens, special, piece)
     cuts = tuple(_cut(encoder, document, window, size) for document in documents)
     plan = _plan(cuts, _count_read(encoder, cuts, reach.tokens))
     positions = find_positions(encoder)
-    vectors = _embed(encoder, tuple(document.id for document in documents), plan, positions, progress or Silent())
+    ids = tuple(document.id for document in documents)
+    vectors = _embed(encoder, ids, plan, positions, memory or Memory(), reporter)
     return Observed(
         encoder.name,
+        unit_of(encoder),
         None if encoder.max_tokens >= NO_LIMIT else encoder.max_tokens,
+        knows_limit(encoder),
         reach,
         size + special,
         cuts,
@@ -168,14 +179,21 @@ def _plan(cuts: Sequence[Pieces], n_read: npt.NDArray[np.int64]) -> _Plan:
 
 
 def _embed(
-    encoder: TextEncoder, ids: tuple[str, ...], plan: _Plan, positions: Positions, reporter: Reporter
+    encoder: TextEncoder,
+    ids: tuple[str, ...],
+    plan: _Plan,
+    positions: Positions,
+    memory: Memory,
+    reporter: Reporter,
 ) -> PieceVectors:
     moved = plan.read & (plan.numbers > 0) & (positions is Positions.SHIFTED)
-    total = plan.n_tokens.sum() + plan.n_tokens[moved].sum() + plan.whole_tokens.sum()
+    special = encoder.n_special_tokens
+    pieces, wholes = plan.n_tokens + special, plan.whole_tokens + special
+    total = pieces.sum() + pieces[moved].sum() + wholes.sum()
     with reporter.track("causes of the rise", float(total), "tokens") as advance:
-        alone = _units(encoder, plan.texts, plan.n_tokens, advance)
+        alone = unit(memory.vectors(encoder, plan.texts, pieces, advance=advance))
         placed = _place(encoder, plan, alone, moved, advance) if isinstance(encoder, SentenceEncoder) else alone
-        whole = _units(encoder, plan.wholes, plan.whole_tokens, advance)
+        whole = unit(memory.vectors(encoder, plan.wholes, wholes, advance=advance))
     return PieceVectors(
         ids, plan.documents, plan.read, alone, placed if positions is Positions.SHIFTED else None, whole
     )
@@ -189,12 +207,13 @@ def _place(
     advance: Advance,
 ) -> npt.NDArray[np.float32]:
     """The vectors of pieces, of those that move at the positions they have in their documents."""
-    placed = alone.copy()
+    placed, counts = alone.copy(), plan.n_tokens + encoder.n_special_tokens
     offsets = _offsets(plan, encoder.max_tokens - encoder.n_special_tokens)
     for offset in np.unique(offsets[moved]).tolist():
         rows = np.flatnonzero(moved & (offsets == offset))
         with shifted(encoder.model, offset, leading=leading_tokens(encoder)):
-            placed[rows] = _units(encoder, [plan.texts[row] for row in rows], plan.n_tokens[rows], advance)
+            placed[rows] = unit(encoder.vectors([plan.texts[row] for row in rows], counts[rows]))
+        advance(float(counts[rows].sum()))
     return placed
 
 
@@ -203,15 +222,3 @@ def _offsets(plan: _Plan, room: int) -> npt.NDArray[np.int64]:
     below = plan.before // OFFSET_STEP * OFFSET_STEP
     nearest = (plan.before + OFFSET_STEP // 2) // OFFSET_STEP * OFFSET_STEP
     return np.where(nearest + plan.n_tokens <= room, nearest, below)
-
-
-def _units(
-    encoder: TextEncoder, texts: Sequence[str], n_tokens: npt.NDArray[np.int64], advance: Advance
-) -> npt.NDArray[np.float32]:
-    """Unit vectors of texts of so many tokens each, special tokens not counted; the longest are embedded first."""
-    units = np.empty((len(texts), encoder.dim), np.float32)
-    counts = n_tokens + encoder.n_special_tokens
-    for rows in chunks(np.argsort(-n_tokens, kind="stable").tolist(), _AT_ONCE):
-        units[rows] = unit(encoder.vectors([texts[row] for row in rows], counts[rows]))
-        advance(float(n_tokens[rows].sum()))
-    return units

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from uncollapse.encoders import TextEncoder
 from uncollapse.measures import unit
+from uncollapse.progress import Advance
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept
 
@@ -54,7 +55,15 @@ class _Probe:
         return f"{start} {self.other[: others[-1, 1]]}".strip()
 
 
-def find_reach(encoder: TextEncoder, documents: Sequence[Kept], window: int, *, last: int, seed: int = 0) -> Reach:
+def find_reach(
+    encoder: TextEncoder,
+    documents: Sequence[Kept],
+    window: int,
+    *,
+    last: int,
+    seed: int = 0,
+    advance: Advance = lambda _: None,
+) -> Reach:
     """How many of `window` tokens a model reads.
 
     Everything after token k of a few documents is replaced by other text; k is the smallest number for which not one
@@ -67,13 +76,16 @@ def find_reach(encoder: TextEncoder, documents: Sequence[Kept], window: int, *, 
         window: tokens, special tokens and prompt in.
         last: tokens of text, the least that would be missed.
         seed: which documents are tried.
+        advance: told about texts.
     """
     probes = _probes(encoder, documents, window - encoder.n_special_tokens, seed)
     length = min(len(probe.spans) for probe in probes)
     as_is = _units(encoder, [probe.text for probe in probes])
+    advance(len(probes))
 
     def is_read(kept: int) -> bool:
         changed = _units(encoder, [probe.replaced(kept) for probe in probes])
+        advance(len(probes))
         share = (length - kept) / length
         # A mean over very many tokens hardly moves by a few of them: their share is the change to expect.
         unnoticed = min(UNNOTICED, 1e-3 * share**2)

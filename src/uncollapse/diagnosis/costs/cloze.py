@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from uncollapse.diagnosis.costs.encodings import Encodings
-from uncollapse.diagnosis.costs.frame import Binned, Floats, Frame, apart, by_length, length_rows, make_row
+from uncollapse.diagnosis.costs.frame import Binned, Floats, Frame, apart, by_length, length_rows
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of, rows_of
 from uncollapse.diagnosis.costs.sentences import Sentence, draw
 from uncollapse.diagnosis.costs.wording import percent, points, surely_above, surely_below, surely_small, too_few
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import mid_ranks
 from uncollapse.records import Finding, Part, Row
@@ -80,13 +81,13 @@ def _rows(found: Found, frame: Frame) -> Iterator[Row]:
     readings = [cloze.reading for cloze in found.clozes]
     keys, thirds = keys_of(readings), _thirds(found)
     for measure, scores in found.scores.items():
-        yield make_row(measure, frame.share(scores, keys), view="cost_overall", note=note)
+        yield row_of(measure, frame.share(scores, keys), view="cost_overall", note=note)
         yield from length_rows(measure, _by_length(found, frame, measure), note=note)
         for place, third in enumerate(THIRDS):
             there = thirds == place
             if there.any():
                 share = frame.share(scores[there], keys[there])
-                yield make_row(measure, share, view="cost_by_position", label=third, note=note)
+                yield row_of(measure, share, view="cost_by_position", label=third, note=note)
 
 
 def _thirds(found: Found) -> Floats:
@@ -118,10 +119,10 @@ def _judge(found: Found, frame: Frame) -> Finding:
         f"of its document comes first in {percent(first)} of the searches, and among the first ten in {percent(ten)} "
         "(95 % intervals; no judgements by people needed)."
     )
-    return Finding(*_compare(_by_length(found, frame, "cloze_recall@10"), figures, f"{ten.value:.0%}"))
+    return Finding(*_compare(_by_length(found, frame, "cloze_recall@10"), figures, f"{ten.value:.0%}", frame.unit))
 
 
-def _compare(binned: Sequence[Binned], figures: str, share: str) -> tuple[str, str, str]:
+def _compare(binned: Sequence[Binned], figures: str, share: str, unit: str) -> tuple[str, str, str]:
     """What the shortest and the longest documents differ by."""
     full = [part for part in binned if part.estimate.low is not None]
     title = f"{share} of sentences find their own document among the first ten"
@@ -130,7 +131,7 @@ def _compare(binned: Sequence[Binned], figures: str, share: str) -> tuple[str, s
     short, long = full[0], full[-1]
     change = apart(long.estimate, short.estimate)
     ends = (
-        f"Among the first ten are {percent(short.estimate)} of documents of {short.label} tokens and "
+        f"Among the first ten are {percent(short.estimate)} of documents of {short.label} {unit} and "
         f"{percent(long.estimate)} of those of {long.label}: {points(change)}."
     )
     if surely_below(change):

@@ -8,10 +8,11 @@ import numpy as np
 
 from uncollapse.diagnosis.costs.cloze import Cloze
 from uncollapse.diagnosis.costs.encodings import Encodings
-from uncollapse.diagnosis.costs.frame import Floats, Frame, Vectors, make_row
+from uncollapse.diagnosis.costs.frame import Floats, Frame, Vectors
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of, rows_of
 from uncollapse.diagnosis.costs.sentences import draw
 from uncollapse.diagnosis.costs.wording import percent, points, surely_above, surely_below, surely_small, too_few
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import mid_ranks
 from uncollapse.records import Finding, Part, Row
@@ -133,7 +134,7 @@ def report_context(windowed: Windowed, curves: Mapping[str, Curve], frame: Frame
     each = product(curves.items(), DEPTHS)
     rows = tuple(row for (name, curve), depth in each for row in _rows(name, curve, depth, frame, documents))
     if not windowed.windows:
-        what = f"documents of more than {SHORTEST} tokens with four sentences or more"
+        what = f"documents of more than {SHORTEST} {frame.unit} with four sentences or more"
         missing = too_few(int((lengths_of(windowed.readings) > SHORTEST).sum()), what)
         return Part(rows, (Finding("Whether more context pays cannot be told", missing, "unknown"),))
     return Part(rows, (_judge(curves, frame, documents),))
@@ -148,7 +149,7 @@ def _rows(name: str, curve: Curve, depth: int, frame: Frame, documents: int) -> 
         if before is not None:
             numbers[f"{measure}_gain"] = frame.change(curve.found(before, depth), found, keys)
         for key, number in numbers.items():
-            yield make_row(key, number, view="cost_by_window", label=str(window), n_tokens=window, note=note)
+            yield row_of(key, number, view="cost_by_window", label=str(window), n_tokens=window, note=note)
 
 
 def _change(curve: Curve, before: int, after: int, frame: Frame) -> Estimate:
@@ -170,12 +171,13 @@ def _judge(curves: Mapping[str, Curve], frame: Frame, documents: int) -> Finding
     window, gain = enough(curve, frame), _change(curve, shortest, longest, frame)
     steps = ", ".join(f"{percent(frame.share(curve.found(n), keys))} at {n}" for n in curve.windows)
     sentence = (
-        f"The same {documents} documents were indexed by their first {shortest} to {longest} tokens. A sentence from "
-        f"anywhere in the text finds its document first in {steps} tokens: {points(gain)} from the shortest to the "
-        f"longest ({len(keys)} documents, 95 % intervals). {_beginning(curves['beginning'], frame)}"
+        f"The same {documents} documents were indexed by their first {shortest} to {longest} {frame.unit}. A sentence "
+        f"from anywhere in the text finds its document first in {steps} {frame.unit}: {points(gain)} from the "
+        f"shortest to the longest ({len(keys)} documents, 95 % intervals). {_beginning(curves['beginning'], frame)}"
     )
     if window > shortest:
-        return Finding(*_name_paying(window, longest, _change(curve, window, longest, frame), sentence))
+        beyond = _change(curve, window, longest, frame)
+        return Finding(*_name_paying(window, longest, beyond, sentence, frame.unit))
     return Finding(*_name_idle(gain, sentence))
 
 
@@ -189,8 +191,8 @@ def _beginning(curve: Curve, frame: Frame) -> str:
         )
     change = _change(curve, curve.windows[0], curve.windows[-1], frame)
     return (
-        f"For a sentence of the first {curve.windows[0]} tokens, which every window holds, it is {points(change)} "
-        f"({n} documents){_reading(change)}."
+        f"For a sentence of the first {curve.windows[0]} {frame.unit}, which every window holds, it is "
+        f"{points(change)} ({n} documents){_reading(change)}."
     )
 
 
@@ -202,13 +204,13 @@ def _reading(change: Estimate) -> str:
     return ": no harm is done there" if surely_small(change) else ", which may be chance"
 
 
-def _name_paying(window: int, longest: int, beyond: Estimate, sentence: str) -> tuple[str, str, str]:
+def _name_paying(window: int, longest: int, beyond: Estimate, sentence: str, unit: str) -> tuple[str, str, str]:
     if window == longest:
-        return f"More context pays up to the longest texts ({longest} tokens)", sentence, "good"
-    title = f"More context pays up to {window} tokens"
+        return f"More context pays up to the longest texts ({longest} {unit})", sentence, "good"
+    title = f"More context pays up to {window} {unit}"
     if surely_below(beyond):
         return f"{title} and hurts beyond", f"{sentence} From {window} to {longest} it is {points(beyond)}.", "bad"
-    return title, f"{sentence} Beyond {window} tokens no longer window surely finds more.", "neutral"
+    return title, f"{sentence} Beyond {window} {unit} no longer window surely finds more.", "neutral"
 
 
 def _name_idle(gain: Estimate, sentence: str) -> tuple[str, str, str]:

@@ -7,10 +7,11 @@ import numpy as np
 
 from uncollapse.diagnosis.costs.cloze import Cloze
 from uncollapse.diagnosis.costs.encodings import Encodings
-from uncollapse.diagnosis.costs.frame import Binned, Floats, Frame, by_length, length_rows, make_row
+from uncollapse.diagnosis.costs.frame import Binned, Floats, Frame, by_length, length_rows
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of, rows_of
 from uncollapse.diagnosis.costs.wording import decimal, surely_above, too_few
 from uncollapse.diagnosis.pieces import cut_pieces
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.measures import MINIMUM
 from uncollapse.records import Finding, Part, Row
 from uncollapse.resampling import difference
@@ -80,7 +81,7 @@ def compare_pieces(cut: Sequence[Pieced], frame: Frame, queries: Encodings, enco
 def report_dilution(found: Diluted, frame: Frame) -> Part:
     """The loss of cosine from best piece to whole document, overall and by length."""
     if not found.readings:
-        return Part(verdict=(_unknown(0),))
+        return Part(verdict=(_unknown(0, frame.unit),))
     return Part(tuple(_rows(found, frame)), (_judge(found, frame),))
 
 
@@ -91,7 +92,7 @@ def _rows(found: Diluted, frame: Frame) -> Iterator[Row]:
         ("evidence_cosine_whole", found.whole),
         ("evidence_cosine_piece", found.best),
     ):
-        yield make_row(measure, frame.mean(values, keys), view="cost_overall")
+        yield row_of(measure, frame.mean(values, keys), view="cost_overall")
     yield from length_rows("evidence_dilution", _by_length(found, frame), note="")
 
 
@@ -100,10 +101,10 @@ def _by_length(found: Diluted, frame: Frame) -> tuple[Binned, ...]:
     return by_length(frame.bins, lengths_of(found.readings), lambda mask: frame.mean(found.dilution[mask], keys[mask]))
 
 
-def _unknown(n: int) -> Finding:
+def _unknown(n: int, unit: str) -> Finding:
     return Finding(
         "How far texts dilute what they say cannot be told",
-        too_few(n, f"documents of more than {PIECE} tokens with four sentences or more"),
+        too_few(n, f"documents of more than {PIECE} {unit} with four sentences or more"),
         "unknown",
     )
 
@@ -111,10 +112,10 @@ def _unknown(n: int) -> Finding:
 def _judge(found: Diluted, frame: Frame) -> Finding:
     keys = keys_of(found.readings)
     if len(keys) < MINIMUM:
-        return _unknown(len(keys))
+        return _unknown(len(keys), frame.unit)
     loss, whole, best = (frame.mean(values, keys) for values in (found.dilution, found.whole, found.best))
     sentence = (
-        f"A sentence scores {decimal(best)} with the best piece of its document (32 to {PIECE} tokens) but "
+        f"A sentence scores {decimal(best)} with the best piece of its document (32 to {PIECE} {frame.unit}) but "
         f"{decimal(whole)} with the whole document: {decimal(loss)} of its score is lost ({len(keys)} documents, "
         "cosines, 95 % intervals)."
     )
@@ -122,7 +123,7 @@ def _judge(found: Diluted, frame: Frame) -> Finding:
     if len(ends) > 1:
         grown = difference(ends[-1].estimate, ends[0].estimate)
         sentence += (
-            f" Documents of {ends[0].label} tokens lose {decimal(ends[0].estimate)}, those of {ends[-1].label} "
+            f" Documents of {ends[0].label} {frame.unit} lose {decimal(ends[0].estimate)}, those of {ends[-1].label} "
             f"{decimal(ends[-1].estimate)}, {decimal(grown)} more."
         )
     if surely_above(loss, LARGE):

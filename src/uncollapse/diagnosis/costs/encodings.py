@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.encoders import Prepared, TextEncoder
+from uncollapse.diagnosis.memory import Memory
+from uncollapse.encoders import TextEncoder
 from uncollapse.measures import unit
-from uncollapse.progress import Advance, Reporter, Silent
-
-_AT_ONCE = 128
+from uncollapse.progress import Reporter, Silent
 
 Vectors = npt.NDArray[np.float32]
 
@@ -39,6 +38,7 @@ def encode_once(
     texts: Iterable[str],
     *,
     what: str,
+    memory: Memory | None = None,
     progress: Reporter | None = None,
 ) -> Encodings:
     """Encode every different text once, longest first.
@@ -47,6 +47,7 @@ def encode_once(
         encoder: the model.
         texts: not blank; the same text any number of times.
         what: heading of the bar.
+        memory: of what other rooms embedded already; None starts a new one.
         progress: told about tokens.
     """
     different = list(dict.fromkeys(texts))
@@ -54,16 +55,8 @@ def encode_once(
     if not different:
         return Encodings(rows, np.empty((0, encoder.dim), np.float32), 0)
     prepared = encoder.prepare(different)
-    total = int(prepared.n_tokens.sum())
-    with (progress or Silent()).track(what, total, "tokens") as advance:
-        vectors = _encode(encoder, prepared, advance)
-    return Encodings(rows, unit(vectors), total)
-
-
-def _encode(encoder: TextEncoder, prepared: Prepared, advance: Advance) -> Vectors:
-    order = np.argsort(-prepared.n_tokens, kind="stable")
-    vectors = np.empty((len(order), encoder.dim), np.float32)
-    for rows in np.array_split(order, -(-len(order) // _AT_ONCE)):
-        vectors[rows] = encoder.vectors([prepared.texts[row] for row in rows], prepared.n_tokens[rows])
-        advance(int(prepared.n_tokens[rows].sum()))
-    return vectors
+    memory = memory or Memory()
+    before = memory.tokens
+    with (progress or Silent()).track(what, int(prepared.n_tokens.sum()), "tokens") as advance:
+        vectors = memory.vectors(encoder, prepared.texts, prepared.n_tokens, advance=advance)
+    return Encodings(rows, unit(vectors), memory.tokens - before)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from uncollapse.diagnosis.rows import row_of
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import bootstrap_mean, change_in_share, mean_score
 from uncollapse.records import LengthBins, Row
@@ -32,6 +34,7 @@ class Frame:
         n_tokens: int64 [documents].
         bins: of the length of documents that are asked for.
         replicates, seed: of the bootstrap.
+        unit: what lengths are counted in.
     """
 
     vectors: Vectors
@@ -40,6 +43,7 @@ class Frame:
     bins: LengthBins
     replicates: int
     seed: int
+    unit: str = TOKENS
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -130,18 +134,7 @@ def make_bins(n_tokens: Ints) -> LengthBins:
     return LengthBins.equal_count(n_tokens, int(np.clip(len(n_tokens) // IN_A_BIN, 1, MOST_BINS)))
 
 
-def make_row(
-    measure: str, estimate: Estimate, *, view: str, label: str = "", n_tokens: float = 0.0, note: str = ""
-) -> Row:
-    """An estimate as a row of the table."""
-    notes = "; ".join(part for part in (note, estimate.note) if part)
-    low, high = estimate.low, estimate.high
-    return Row(
-        measure, estimate.value, low, high, estimate.n, view=view, bin=label, n_tokens=round(n_tokens, 2), note=notes
-    )
-
-
 def length_rows(measure: str, binned: Sequence[Binned], *, view: str = "cost_by_length", note: str) -> Iterator[Row]:
     """A row for each length bin."""
     for part in binned:
-        yield make_row(measure, part.estimate, view=view, label=part.label, n_tokens=part.n_tokens, note=note)
+        yield row_of(measure, part.estimate, view=view, label=part.label, n_tokens=part.n_tokens, note=note)

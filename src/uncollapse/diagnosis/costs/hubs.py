@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from uncollapse.diagnosis.costs.frame import Binned, Frame, by_length, guarded, length_rows, make_bins, make_row
+from uncollapse.diagnosis.costs.frame import Binned, Frame, by_length, guarded, length_rows, make_bins
 from uncollapse.diagnosis.costs.wording import decimal, percent, surely_above, surely_below
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.hubness import (
     HUB,
@@ -31,6 +32,7 @@ class Hubs:
         skewness, antihubs: of the k-occurrence.
         ratio: length of hubs over length of all; None where there is no hub.
         occurrence: mean k-occurrence by length bin.
+        unit: what lengths are counted in.
     """
 
     near: Neighbours
@@ -38,6 +40,7 @@ class Hubs:
     antihubs: Estimate
     ratio: Estimate | None
     occurrence: tuple[Binned, ...]
+    unit: str
 
 
 def find_hubs(frame: Frame) -> Hubs:
@@ -52,6 +55,7 @@ def find_hubs(frame: Frame) -> Hubs:
         guarded(share_of_antihubs(near, **drawn)),
         None if ratio is None else guarded(ratio),
         by_length(bins, frame.n_tokens, lambda mask: guarded(mean_occurrence(near, mask, **drawn))),
+        frame.unit,
     )
 
 
@@ -67,10 +71,10 @@ def report_hubs(found: Hubs) -> Part:
 
 def _rows(found: Hubs) -> Iterator[Row]:
     note = f"among the {found.near.k} nearest of {len(found.near.keys):,} documents"
-    yield make_row("k_skewness", found.skewness, view="hubness", note=note)
-    yield make_row("share_of_antihubs", found.antihubs, view="hubness", note=note)
+    yield row_of("k_skewness", found.skewness, view="hubness", note=note)
+    yield row_of("share_of_antihubs", found.antihubs, view="hubness", note=note)
     if found.ratio is not None:
-        yield make_row("hub_length_ratio", found.ratio, view="hubness", note=note)
+        yield row_of("hub_length_ratio", found.ratio, view="hubness", note=note)
     yield from length_rows("occurrence", found.occurrence, view="hubness", note=note)
 
 
@@ -98,7 +102,7 @@ def _lengths(found: Hubs) -> str:
     short, long = full[0], full[-1]
     change = difference(long.estimate, short.estimate)
     ends = (
-        f"documents of {short.label} tokens stand in {decimal(short.estimate, digits=1)} lists each, those of "
+        f"documents of {short.label} {found.unit} stand in {decimal(short.estimate, digits=1)} lists each, those of "
         f"{long.label} in {decimal(long.estimate, digits=1)}"
     )
     ratio = _ratio(found.ratio)

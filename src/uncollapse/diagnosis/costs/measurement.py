@@ -1,7 +1,8 @@
 """Measure what length costs in search: every probe planned first, so that no text is encoded twice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from uncollapse.diagnosis.costs.hubs import find_hubs, report_hubs
 from uncollapse.diagnosis.costs.needle import Hidden, hide_needles, report_needles, search_needles
 from uncollapse.diagnosis.costs.quotes import Quotes, choose_quotes, report_quotes, search_quotes
 from uncollapse.diagnosis.costs.readings import Reading, lengths_of, read_documents
+from uncollapse.diagnosis.memory import Memory
+from uncollapse.diagnosis.units import unit_of
 from uncollapse.encoders import TextEncoder
 from uncollapse.errors import UncollapseError
 from uncollapse.measures import unit
@@ -37,6 +40,7 @@ def measure_costs(
     query_encoder: TextEncoder | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    memory: Memory | None = None,
     progress: Reporter | None = None,
 ) -> Part:
     """Tell what length costs in search among these documents, with their own sentences as queries.
@@ -57,6 +61,7 @@ def measure_costs(
         query_encoder: the model as it encodes queries, where its prompts differ; `encoder`, if not given.
         replicates: bootstrap replicates, a multiple of 4.
         seed: of every choice and of the bootstrap.
+        memory: of what other rooms embedded already; None starts a new one.
         progress: told about every batch.
 
     Returns:
@@ -80,13 +85,14 @@ def measure_costs(
     line = _in_line(documents, seed)
     readings, left_out = read_documents(encoder, line)
     plan = make_plan(encoder, readings[:ASKED], tokens=sum(document.n_tokens for document in line), seed=seed)
-    frame = _frame(line, plan, replicates, seed)
-    encodings, queries = _encode(encoder, query_encoder or encoder, plan, progress)
-    parts = _report(plan, frame, queries, encodings)
+    frame = replace(_frame(line, plan, replicates, seed), unit=unit_of(encoder))
+    hubs = find_hubs(frame)
+    encodings, queries = _encode(encoder, query_encoder or encoder, plan, memory or Memory(), progress)
+    parts = (*_report(plan, frame, queries, encodings), report_hubs(hubs))
     return Part(
         tuple(row for part in parts for row in part.rows),
         tuple(finding for part in parts for finding in part.verdict),
-        {"costs": _describe(plan, frame, left_out, queries, encodings)},
+        {"costs": _describe(plan, frame, left_out, queries, encodings) | {"neighbours": hubs.near.k}},
     )
 
 
@@ -150,20 +156,20 @@ def _report(plan: Plan, frame: Frame, queries: Encodings, encodings: Encodings) 
         report_dilution(compare_pieces(plan.pieced, frame, queries, encodings), frame),
         report_needles(search_needles(plan.hidden, queries, encodings), frame),
         report_context(plan.windowed, curves, frame),
-        report_hubs(find_hubs(frame)),
     )
 
 
 def _encode(
-    encoder: TextEncoder, query_encoder: TextEncoder, plan: Plan, progress: Reporter | None
+    encoder: TextEncoder, query_encoder: TextEncoder, plan: Plan, memory: Memory, progress: Reporter | None
 ) -> tuple[Encodings, Encodings]:
     """Vectors of documents and of queries; the same where one encoder serves both."""
+    encode = partial(encode_once, memory=memory, progress=progress)
     if query_encoder is encoder:
-        both = encode_once(encoder, [*plan.texts, *plan.queries], what="what it costs in search", progress=progress)
+        both = encode(encoder, [*plan.texts, *plan.queries], what="what it costs in search")
         return both, both
     return (
-        encode_once(encoder, plan.texts, what="what it costs: documents", progress=progress),
-        encode_once(query_encoder, plan.queries, what="what it costs: queries", progress=progress),
+        encode(encoder, plan.texts, what="what it costs: documents"),
+        encode(query_encoder, plan.queries, what="what it costs: queries"),
     )
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.diagnosis.costs.encodings import Encodings
-from uncollapse.diagnosis.costs.frame import Floats, Frame, make_row
+from uncollapse.diagnosis.costs.frame import Floats, Frame
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of
 from uncollapse.diagnosis.costs.sentences import count_words, draw
 from uncollapse.diagnosis.costs.wording import percent, points, surely_above, surely_below, surely_small, too_few
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.encoders import TextEncoder
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import mid_ranks
@@ -180,7 +181,7 @@ def report_needles(swept: Swept, frame: Frame) -> Part:
     n = len(swept.readings)
     rows = tuple(_rows(swept, frame)) if n else ()
     if n < MINIMUM:
-        what = f"documents of {SHORTEST} tokens or more, and as many others with a short sentence"
+        what = f"documents of {SHORTEST} {frame.unit} or more, and as many others with a short sentence"
         title = "Whether one sentence in a long text is found cannot be told"
         return Part(rows, (Finding(title, too_few(n, what), "unknown"),))
     return Part(rows, (_judge(swept, frame),))
@@ -189,11 +190,11 @@ def report_needles(swept: Swept, frame: Frame) -> Part:
 def _rows(swept: Swept, frame: Frame) -> Iterator[Row]:
     measure, keys = "needle_recall@1", keys_of(swept.readings)
     note = f"search among {len(keys)} documents"
-    yield make_row(measure, frame.share(swept.mean(), keys), view="cost_overall", note=note)
+    yield row_of(measure, frame.share(swept.mean(), keys), view="cost_overall", note=note)
     margins = {(length, EVERY): swept.mean(length) for length in swept.lengths}
     for (length, depth), values in (swept.found | margins).items():
         label = f"{depth} x {length}"
-        yield make_row(measure, frame.share(values, keys), view="cost_grid", label=label, n_tokens=length, note=note)
+        yield row_of(measure, frame.share(values, keys), view="cost_grid", label=label, n_tokens=length, note=note)
 
 
 def _judge(swept: Swept, frame: Frame) -> Finding:
@@ -201,29 +202,30 @@ def _judge(swept: Swept, frame: Frame) -> Finding:
     shares = [frame.share(swept.mean(length), keys) for length in (short, long)]
     ends = [swept.found[long, depth] for depth in (DEPTHS[0], DEPTHS[-1])]
     figures = (
-        f"A short sentence from another document, put into texts cut to {long} tokens, finds the text it is in first "
-        f"among {len(keys)} in {percent(shares[1])} of the searches"
+        f"A short sentence from another document, put into texts cut to {long} {frame.unit}, finds the text it is in "
+        f"first among {len(keys)} in {percent(shares[1])} of the searches"
     )
     if short == long:
         return Finding("One foreign sentence in a text", f"{figures} ({len(keys)} documents).", "neutral")
     loss = frame.shift(swept.mean(long) - swept.mean(short), keys)
     deep = frame.change(ends[0], ends[1], keys)
     sentence = (
-        f"{figures}; in texts of {short} tokens in {percent(shares[0])}. From short to long it is {points(loss)} "
-        f"({len(keys)} documents, each compared with itself, mean over five depths, 95 % intervals). At {long} tokens "
-        f"a sentence at the very end instead of the very beginning makes it {points(deep)}{_depth(deep)}."
+        f"{figures}; in texts of {short} {frame.unit} in {percent(shares[0])}. From short to long it is "
+        f"{points(loss)} ({len(keys)} documents, each compared with itself, mean over five depths, 95 % intervals). "
+        f"At {long} {frame.unit} a sentence at the very end instead of the very beginning makes it "
+        f"{points(deep)}{_depth(deep)}."
     )
-    return Finding(*_name(loss, long, sentence))
+    return Finding(*_name(loss, f"texts of {long} {frame.unit}", sentence))
 
 
 def _depth(deep: Estimate) -> str:
     return "" if surely_above(deep) or surely_below(deep) else ", which may be chance"
 
 
-def _name(loss: Estimate, long: int, sentence: str) -> tuple[str, str, str]:
+def _name(loss: Estimate, long: str, sentence: str) -> tuple[str, str, str]:
     if surely_below(loss):
         advice = "A single fact in a long text is easily missed: search chunks instead."
-        return f"One sentence gets lost in texts of {long} tokens", f"{sentence} {advice}", "bad"
+        return f"One sentence gets lost in {long}", f"{sentence} {advice}", "bad"
     if surely_small(loss, NEAR):
-        return f"One sentence is found in texts of {long} tokens as in short ones", sentence, "good"
+        return f"One sentence is found in {long} as in short ones", sentence, "good"
     return "Whether one sentence gets lost in long texts cannot be told", sentence, "unknown"

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.diagnosis.costs.encodings import Encodings
-from uncollapse.diagnosis.costs.frame import Binned, Floats, Frame, by_length, length_rows, make_row
+from uncollapse.diagnosis.costs.frame import Binned, Floats, Frame, by_length, length_rows
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of, rows_of
 from uncollapse.diagnosis.costs.sentences import draw
 from uncollapse.diagnosis.costs.wording import percent, points, surely_above, surely_below, surely_small, too_few
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import mid_ranks
 from uncollapse.records import Finding, Part, Row
@@ -97,15 +98,15 @@ def _rows(found: Found, frame: Frame) -> Iterator[Row]:
     measure, view = "quote_recall@1", "cost_by_position"
     if found.readings:
         keys = keys_of(found.readings)
-        yield make_row(measure, frame.share(found.end, keys), view="cost_overall", note=note)
-        yield make_row(f"{measure}_loss", _loss(found, frame), view="cost_overall", note=note)
+        yield row_of(measure, frame.share(found.end, keys), view="cost_overall", note=note)
+        yield row_of(f"{measure}_loss", _loss(found, frame), view="cost_overall", note=note)
         yield from length_rows(measure, _by_length(found, frame), note=note)
         yield from length_rows(f"{measure}_loss", _loss_by_length(found, frame), note=note)
         for label, scores in (("beginning", found.beginning), ("end", found.end)):
-            yield make_row(measure, frame.share(scores, keys), view=view, label=label, note=note)
+            yield row_of(measure, frame.share(scores, keys), view=view, label=label, note=note)
     if found.truncated:
         share = frame.share(found.cut_off, keys_of(found.truncated))
-        yield make_row(measure, share, view=view, label=CUT_OFF, note=note)
+        yield row_of(measure, share, view=view, label=CUT_OFF, note=note)
 
 
 def _loss(found: Found, frame: Frame, mask: npt.NDArray[np.bool_] | slice = slice(None)) -> Estimate:
@@ -144,7 +145,7 @@ def _judge_ends(found: Found, frame: Frame) -> Finding:
     )
     full = [part for part in _loss_by_length(found, frame) if part.estimate.low is not None]
     if len(full) > 1:
-        figures += f" At {full[-1].label} tokens it is {points(full[-1].estimate)}."
+        figures += f" At {full[-1].label} {frame.unit} it is {points(full[-1].estimate)}."
     if surely_above(loss):
         advice = "What stands late in a text is found less well: use shorter chunks, and put what matters first."
         return Finding("The ends of texts get lost", f"{figures} {advice}", "bad")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.diagnosis.scores.pairs import Pairs, Reading, Side, mean_and_spread, read, share_above, thresholds
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.records import IntArray, LengthBins
 from uncollapse.resampling import Estimate
 
@@ -70,6 +71,7 @@ class Grid:
         rates: whose thresholds are asked for.
         queries, documents: length bins of both sides.
         cutoffs: the threshold of all pairs together, of each rate for which it can be told.
+        unit: what lengths are counted in.
     """
 
     pairs: Pairs
@@ -77,6 +79,7 @@ class Grid:
     queries: LengthBins
     documents: LengthBins
     cutoffs: Mapping[str, Estimate]
+    unit: str = TOKENS
 
     @property
     def whole(self) -> Cell:
@@ -84,13 +87,13 @@ class Grid:
         return _cell(self.pairs, "", {f"threshold@{name}": cutoff for name, cutoff in self.cutoffs.items()})
 
 
-def make_grid(pairs: Pairs, rates: Rates) -> Grid:
+def make_grid(pairs: Pairs, rates: Rates, *, unit: str = TOKENS) -> Grid:
     """Cut pairs into length bins of about equally many texts, and find the cut-offs of all pairs together.
 
     At most 4 bins of queries and 5 of documents, of at least 50 texts each unless there is but one.
     """
     queries, documents = _bins(pairs.queries, QUERY_BINS), _bins(pairs.documents, DOCUMENT_BINS)
-    return Grid(pairs, rates, queries, documents, cutoffs=_thresholds(pairs, rates))
+    return Grid(pairs, rates, queries, documents, _thresholds(pairs, rates), unit)
 
 
 def tells(pairs: int, rate: float) -> bool:

@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.diagnosis.scores.cells import Cell, Grid, Rates, by_length, make_grid, measure_cells
 from uncollapse.diagnosis.scores.pairs import make_pairs, make_side
 from uncollapse.diagnosis.scores.verdict import judge, too_few
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.errors import UncollapseError
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Part, Row
@@ -25,6 +27,7 @@ def measure_scores(
     queries: Sequence[Kept],
     *,
     query_source: str,
+    unit: str = TOKENS,
     rates: Sequence[float] = (RATE,),
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -46,6 +49,7 @@ def measure_scores(
         documents: a uniform sample, with vectors; no id twice.
         queries: with vectors, and with the id of the document each is made from or made for, if any.
         query_source: what the queries are, in words, such as "first sentences of other documents".
+        unit: what lengths are counted in.
         rates: false-positive rates, each above 0 and below 1; the verdict speaks of the first.
         replicates: bootstrap replicates, a multiple of 4.
         seed: of the bootstrap, and of the sample where there are more than 2,000 texts.
@@ -82,7 +86,7 @@ def measure_scores(
     if len({text.id for side in kept for text in side}) < 2 or not all(kept):
         return Part(verdict=(too_few(len(queries), len(documents)),), about={"scores": about})
     pairs = make_pairs(*(make_side(side, replicates=replicates, seed=seed) for side in kept))
-    grid = make_grid(pairs, named)
+    grid = make_grid(pairs, named, unit=unit)
     with (progress or Silent()).track("scores of random pairs", pairs.count, "pairs") as advance:
         measured = measure_cells(grid, advance)
     by_query, by_document = (by_length(grid, measured, side=side) for side in (0, 1))
@@ -104,8 +108,7 @@ def _rows(views: Mapping[str, Sequence[Cell]]) -> Iterator[Row]:
     for view, parts in views.items():
         for cell in parts:
             for measure, found in cell.figures.items():
-                numbers = (measure, found.value, found.low, found.high, found.n)
-                yield Row(*numbers, view, cell.label, round(cell.n_tokens, 2), note=found.note)
+                yield row_of(measure, found, view=view, label=cell.label, n_tokens=cell.n_tokens)
 
 
 def _describe(grid: Grid, cells: Sequence[Cell]) -> dict[str, Any]:

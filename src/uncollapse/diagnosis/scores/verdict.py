@@ -50,7 +50,7 @@ def judge(
     if len(told["documents"]) < 2:
         findings.insert(0, _cannot_compare(grid, rate, by_document))
     untold = [cell for cell in cells if f"threshold@{name}" not in cell.figures]
-    return (*findings, *([_untold(untold, len(cells), rate)] if untold else []))
+    return (*findings, *([_untold(untold, len(cells), rate, grid.unit)] if untold else []))
 
 
 def _compare(grid: Grid, what: str, side: Sequence[Cell], query_source: str) -> Finding:
@@ -60,10 +60,11 @@ def _compare(grid: Grid, what: str, side: Sequence[Cell], query_source: str) -> 
     low, high = (cell.figures[f"threshold@{name}"] for cell in (short, long))
     figures = (
         f"Over all lengths, {percent(rate)} of pairs of a query and a document that is not its own score above "
-        f"{_spell(grid.cutoffs[name])}. Of pairs with the shortest {what} ({short.label} tokens), {_share(first)} "
-        f"do; with the longest ({long.label} tokens), {_share(last)}. To let through {percent(rate)} at both lengths, "
-        f"the cut-off would have to be {_spell(low)} for the shortest and {_spell(high)} for the longest (n = "
-        f"{min(first.n, last.n)} documents or more at each length; 95 % intervals; queries: {query_source})."
+        f"{_spell(grid.cutoffs[name])}. Of pairs with the shortest {what} ({short.label} {grid.unit}), "
+        f"{_share(first)} do; with the longest ({long.label} {grid.unit}), {_share(last)}. To let through "
+        f"{percent(rate)} at both lengths, the cut-off would have to be {_spell(low)} for the shortest and "
+        f"{_spell(high)} for the longest (n = {min(first.n, last.n)} documents or more at each length; 95 % "
+        f"intervals; queries: {query_source})."
     )
     return Finding(*_name(first, last, what, figures))
 
@@ -90,8 +91,8 @@ def _cannot_compare(grid: Grid, rate: float, by_document: Sequence[Cell]) -> Fin
     if len(by_document) == 1:
         return Finding(
             "What a score means by length cannot be told",
-            f"Half of the {documents} documents or more have one length, so that {by_document[0].label} tokens is the "
-            "only length bin. Use texts of different lengths.",
+            f"Half of the {documents} documents or more have one length, so that {by_document[0].label} {grid.unit} "
+            "is the only length bin. Use texts of different lengths.",
             "unknown",
         )
     most = max(cell.n_pairs for cell in by_document)
@@ -103,12 +104,12 @@ def _cannot_compare(grid: Grid, rate: float, by_document: Sequence[Cell]) -> Fin
     )
 
 
-def _untold(untold: Sequence[Cell], cells: int, rate: float) -> Finding:
+def _untold(untold: Sequence[Cell], cells: int, rate: float, unit: str) -> Finding:
     fewest = min(untold, key=lambda cell: cell.n_pairs)
     return Finding(
         "Some thresholds cannot be told",
         f"{_needed(rate)}. {len(untold)} of {cells} combinations of a query length and a document length have fewer "
-        f"({fewest.label} tokens has {fewest.n_pairs:,}) and no threshold. Use more texts.",
+        f"({fewest.label} {unit} has {fewest.n_pairs:,}) and no threshold. Use more texts.",
         "unknown",
     )
 

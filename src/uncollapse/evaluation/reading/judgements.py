@@ -13,6 +13,9 @@ from uncollapse.evaluation.reading.trec import BLANKS, MAX_LINE_BYTES, check_ids
 
 QRELS_COLUMNS = "query 0 document grade (TREC) or query document grade (BEIR)"
 
+UNITS = ("tokens", "words", "characters")
+"""What lengths may be counted in."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
 
 
@@ -82,7 +85,7 @@ def judgements_in(file: DataFile) -> Iterator[Judgement]:
 def read_lengths(path: str | Path) -> dict[str, int]:
     """Read the lengths of documents: `document<tab>length` a line, in tokens, words or characters, plain or .gz.
 
-    A header is passed over: a first line without any digit. An empty document has length 0.
+    A header is passed over: a first line without any digit; `read_unit` reads it. An empty document has length 0.
 
     Raises:
         CorpusError: no such file, no length in it, a line with other columns, a length that is no whole number of at
@@ -111,6 +114,43 @@ def read_lengths(path: str | Path) -> dict[str, int]:
     if not lengths:
         raise CorpusError(f"{file.path}: expected lengths (document, tab, length), got none. Check the file.")
     return lengths
+
+
+def read_unit(path: str | Path) -> str:
+    """What the lengths in a file are counted in, if the last column of its header says so: one of UNITS, else "".
+
+    Raises:
+        CorpusError: no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "lengths.tsv")
+    ...     _ = path.write_text("id\\tn_words\\nd1\\t120\\n")
+    ...     read_unit(path)
+    'words'
+    """
+    lines = (line.text for line in read_lines(trec_file(path, "a file of document lengths"), MAX_LINE_BYTES))
+    fields = next((line for line in lines if line.strip()), "").split()
+    header = fields[-1].lower() if fields and _is_header(fields) else ""
+    return next((unit for unit in UNITS if unit.removesuffix("s") in header), "")
+
+
+def write_lengths(path: str | Path, lengths: Mapping[str, int], unit: str = "tokens") -> None:
+    """Write the lengths of documents, `document<tab>length` a line under a header, gzip where the name ends in .gz.
+
+    Args:
+        path: of the file.
+        lengths: by document.
+        unit: what they are counted in, for the header.
+
+    Raises:
+        CorpusError: an id is empty or holds white space.
+        OutputError: the file cannot be written.
+    """
+    check_ids(lengths, "document ids")
+    with writing(Path(path)) as stream:
+        stream.write(f"document\t{unit}\n".encode())
+        stream.writelines(f"{document}\t{int(length)}\n".encode() for document, length in lengths.items())
 
 
 def _columns(file: DataFile, allowed: tuple[int, ...], columns: str) -> Iterator[tuple[int, list[str]]]:

@@ -12,7 +12,8 @@ from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.reservoir import Kept
 
 PIECE = 32
-"""Tokens of a piece, special tokens in; a quarter of the full length where that is less."""
+"""Tokens of a piece, special tokens in; twice the special tokens and prompt where that is more, and a quarter of the
+full length where that is less."""
 
 _LEAST_TEXT, _LEAST_PIECES = 4, 4
 
@@ -47,17 +48,22 @@ class Lengths:
         return self.room // self.size
 
 
-def choose_lengths(encoder: TextEncoder, documents: Sequence[Kept], piece: int = PIECE) -> Lengths:
+def fewest_tokens(encoder: TextEncoder) -> int:
+    """Tokens that a document must have at least, special tokens and prompt in."""
+    return _LEAST_PIECES * (encoder.n_special_tokens + _LEAST_TEXT)
+
+
+def choose_lengths(encoder: TextEncoder, documents: Sequence[Kept], piece: int | None = None) -> Lengths:
     """The longest length that the model reads and all documents reach, and the length of a piece.
 
     N is the model's limit where all documents reach it, else the largest power of two that they all reach, as in the
-    nested windows. A piece has `piece` tokens, or N / 4 where that is less.
+    nested windows, or what four pieces take. A piece has `piece` tokens, or N / 4 where that is less.
 
     Raises:
         UncollapseError: a document too short for four pieces; pieces without room for text.
     """
-    special = encoder.n_special_tokens
-    least = _LEAST_PIECES * (special + _LEAST_TEXT)
+    special, least = encoder.n_special_tokens, fewest_tokens(encoder)
+    piece = max(PIECE, 2 * special) if piece is None else piece
     if piece < special + _LEAST_TEXT:
         raise UncollapseError(
             f"A piece needs room for {_LEAST_TEXT} tokens of text beside the {special} special and prompt tokens of "
@@ -71,7 +77,7 @@ def choose_lengths(encoder: TextEncoder, documents: Sequence[Kept], piece: int =
                 "Leave out shorter documents, or raise the model's limit."
             )
     shortest = min(document.n_tokens for document in documents)
-    full = encoder.max_tokens if shortest >= encoder.max_tokens else 1 << (shortest.bit_length() - 1)
+    full = encoder.max_tokens if shortest >= encoder.max_tokens else max(least, 1 << (shortest.bit_length() - 1))
     return Lengths(full, min(piece, full // _LEAST_PIECES), special)
 
 

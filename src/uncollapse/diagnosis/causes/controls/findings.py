@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from uncollapse.diagnosis.causes.controls.cutting import Lengths
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.measures import MINIMUM
 from uncollapse.records import Finding
 from uncollapse.resampling import Estimate
@@ -27,6 +28,7 @@ class _Found:
     cosines: Mapping[str, Estimate]
     effects: Mapping[str, Estimate]
     closeness: Mapping[str, float]
+    unit: str
 
     @property
     def n(self) -> int:
@@ -42,6 +44,7 @@ def judge_controls(
     cosines: Mapping[str, Estimate],
     effects: Mapping[str, Estimate],
     closeness: Mapping[str, float],
+    unit: str = TOKENS,
 ) -> tuple[Finding, ...]:
     """The findings of the controls that were measured.
 
@@ -51,8 +54,9 @@ def judge_controls(
         cosines: mean cosine by name of the control.
         effects: against the control's reference, by name.
         closeness: mean cosine of a first piece with the pieces it was dealt, by name of the control.
+        unit: what lengths are counted in.
     """
-    found = _Found(model, lengths, cosines, effects, closeness)
+    found = _Found(model, lengths, cosines, effects, closeness, unit)
     if found.n < MINIMUM:
         return (too_few_documents(found.n),)
     return (*_static(found), *_length_alone(found), *_topics(found))
@@ -88,7 +92,7 @@ def _static(found: _Found) -> Iterator[Finding]:
     rise, static = found.effects["whole"], found.effects["static_long"]
     figures = (
         f"An average of {found.model}'s own word vectors, without any attention, takes the mean cosine of different "
-        f"texts from {found.cosines['static_short'].value:.2f} at {found.lengths.piece} tokens to "
+        f"texts from {found.cosines['static_short'].value:.2f} at {found.lengths.piece} {found.unit} to "
         f"{found.cosines['static_long'].value:.2f} at {found.lengths.full}: {_spell(static)}. The whole model goes "
         f"from {found.cosines['start'].value:.2f} to {found.cosines['whole'].value:.2f}: {_spell(rise)} "
         f"({_same(found.n)})."
@@ -120,22 +124,24 @@ def _length_alone(found: _Found) -> Iterator[Finding]:
     if not found.has("repeat_full"):
         return
     figures = (
-        f"The first {found.lengths.piece} tokens of every text said {found.lengths.count} times over, up to "
-        f"{found.lengths.full} tokens, change the mean cosine of different texts by "
+        f"The first {found.lengths.piece} {found.unit} of every text said {found.lengths.count} times over, up to "
+        f"{found.lengths.full} {found.unit}, change the mean cosine of different texts by "
         f"{_spell(found.effects['repeat_full'])} ({_same(found.n)}), although nothing new is said.{_others(found)}"
     )
     elsewhere = (
-        "So neither more tokens nor later positions are to blame for a rise: what longer texts say is, or how the "
-        "model spreads its attention over it."
+        f"So neither more {found.unit} nor later positions are to blame for a rise: what longer texts say is, or how "
+        "the model spreads its attention over it."
     )
     yield {
         "up": Finding(
-            "More tokens pull texts together even if nothing new is said", f"{figures} {_advice(found)}", "bad"
+            f"More {found.unit} pull texts together even if nothing new is said", f"{figures} {_advice(found)}", "bad"
         ),
-        "down": Finding("More tokens set texts apart if nothing new is said", f"{figures} {elsewhere}", "neutral"),
-        "little": Finding("More tokens do little if nothing new is said", f"{figures} {elsewhere}", "good"),
+        "down": Finding(
+            f"More {found.unit} set texts apart if nothing new is said", f"{figures} {elsewhere}", "neutral"
+        ),
+        "little": Finding(f"More {found.unit} do little if nothing new is said", f"{figures} {elsewhere}", "good"),
         "unknown": Finding(
-            "What more tokens do by themselves cannot be told",
+            f"What more {found.unit} do by themselves cannot be told",
             f"{figures} The interval of the first number holds zero and more: use more documents.",
             "unknown",
         ),
@@ -162,7 +168,7 @@ def _advice(found: _Found) -> str:
     if found.has("shifted") and direction(found.effects["shifted"]) == "up":
         return (
             "So late positions pull texts together, whatever stands there. Keep texts well below "
-            f"{found.lengths.full} tokens, or embed smaller chunks."
+            f"{found.lengths.full} {found.unit}, or embed smaller chunks."
         )
     return "So part of the rise has nothing to do with what longer texts say. Embed smaller chunks."
 
@@ -173,7 +179,7 @@ def _topics(found: _Found) -> Iterator[Finding]:
         return
     effect, near, mixed = found.effects["mixed_topic"], found.closeness["same_topic"], found.closeness["mixed_topic"]
     figures = (
-        f"Texts of about {found.lengths.full} tokens were put together from pieces of many documents. On mixed "
+        f"Texts of about {found.lengths.full} {found.unit} were put together from pieces of many documents. On mixed "
         f"subjects their mean cosine is {found.cosines['mixed_topic'].value:.2f}, from the same pieces sorted by "
         f"subject {found.cosines['same_topic'].value:.2f}: a difference of {_spell(effect)} ({_same(found.n)}). "
         f"Sorted, a first piece has a cosine of {near:.2f} with the pieces that follow it; mixed, {mixed:.2f}."

@@ -1,14 +1,13 @@
 """Measure the controls: every distinct text embedded once, every effect paired with its reference."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from uncollapse.diagnosis.causes.controls.cutting import (
-    PIECE,
     Lengths,
     Made,
     choose_lengths,
@@ -21,16 +20,17 @@ from uncollapse.diagnosis.causes.controls.materials import Materials
 from uncollapse.diagnosis.causes.controls.static import input_embeddings, static_vectors
 from uncollapse.diagnosis.causes.controls.table import Control, choose
 from uncollapse.diagnosis.causes.shifting import has_positions, leading_tokens, shifted
-from uncollapse.encoders import SentenceEncoder, TextEncoder
+from uncollapse.diagnosis.memory import Memory
+from uncollapse.diagnosis.rows import row_of
+from uncollapse.diagnosis.units import unit_of
+from uncollapse.encoders import SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.errors import ModelError
 from uncollapse.measures import MINIMUM, mean_cosine, unit
 from uncollapse.moments import Moments
-from uncollapse.progress import Reporter, Silent
-from uncollapse.records import FloatArray, Part, Row, chunks
+from uncollapse.progress import Advance, Reporter, Silent
+from uncollapse.records import FloatArray, Part, Row
 from uncollapse.resampling import REPLICATES, Estimate, difference, document_keys
 from uncollapse.reservoir import Kept
-
-_BATCH = 64
 
 
 def measure_controls(
@@ -39,8 +39,9 @@ def measure_controls(
     *,
     seed: int = 0,
     replicates: int = REPLICATES,
-    piece: int = PIECE,
+    piece: int | None = None,
     names: Sequence[str] | None = None,
+    memory: Memory | None = None,
     progress: Reporter | None = None,
 ) -> Part:
     """What changing one thing only does to the mean cosine of unrelated texts.
@@ -57,8 +58,9 @@ def measure_controls(
         documents: the same for all controls, each at least as long as the longest window; at least 30 for intervals.
         seed: of every random choice.
         replicates: of the bootstrap, a multiple of 4.
-        piece: tokens of a piece, special tokens in.
+        piece: tokens of a piece, special tokens in; None for 32, or more where a prompt takes much of that.
         names: controls to measure, their references come along; None for all.
+        memory: of what other rooms embedded already; None starts a new one.
         progress: told about every batch.
 
     Returns:
@@ -67,21 +69,22 @@ def measure_controls(
 
     Raises:
         UncollapseError: documents too short; an unknown control.
-        ModelError: a model whose texts cannot be cut.
+        ModelError: a file of vectors, which embeds no new texts.
 
     >>> from uncollapse.encoders import load
     >>> part = measure_controls(load("minilm"), documents, names=["repeat_4"])  # doctest: +SKIP
     >>> [row.bin for row in part.rows if row.measure == "control_effect"]  # doctest: +SKIP
     ['repeat_4']
     """
-    _refuse_uncut(encoder)
+    _refuse_vectors(encoder)
     chosen = choose(names)
     if len(documents) < 2:
         return Part(verdict=(too_few_documents(len(documents)),), about={"controls": {"documents": len(documents)}})
     lengths = choose_lengths(encoder, documents, piece)
     left_out = _left_out(encoder, chosen, lengths)
     controls = [control for control in chosen if control.name not in left_out]
-    bench = _Bench(encoder, documents, lengths, seed, progress or Silent(), controls)
+    bench = _Bench(encoder, lengths, seed, memory or Memory(), progress or Silent())
+    bench.read(documents, embed=any(control.needs_pieces for control in controls))
     measured = bench.measure(controls, replicates)
     effects = {
         name: difference(found.estimate, measured[found.control.reference].estimate)
@@ -91,18 +94,23 @@ def measure_controls(
     return Part(
         rows=tuple(_rows(measured, effects)),
         verdict=judge_controls(
-            encoder.name, lengths, {n: m.estimate for n, m in measured.items()}, effects, bench.closeness(measured)
+            encoder.name,
+            lengths,
+            {name: found.estimate for name, found in measured.items()},
+            effects,
+            bench.closeness(measured),
+            unit_of(encoder),
         ),
         about={"controls": bench.describe(measured, left_out)},
     )
 
 
-def _refuse_uncut(encoder: TextEncoder) -> None:
-    # A static model has no limit to set, yet its texts can be cut by their tokens like any others.
-    if not encoder.can_cut and input_embeddings(encoder) is None:
+def _refuse_vectors(encoder: TextEncoder) -> None:
+    # A limit that cannot be set is no hindrance: texts are cut by their tokens before the model sees them.
+    if isinstance(encoder, VectorFile):
         raise ModelError(
-            f"Controls embed texts of chosen lengths, but the texts of {encoder.name!r} cannot be cut. Use the model "
-            "itself, or an endpoint that embeds new texts."
+            f"Controls embed texts of chosen lengths, but {encoder.name!r} holds vectors of its own texts only. Use "
+            "the model itself, or an endpoint that embeds new texts."
         )
 
 
@@ -132,74 +140,63 @@ class Measured:
 class _Bench:
     """Everything that is shared between the controls of one model and one set of documents."""
 
-    def __init__(
-        self,
-        encoder: TextEncoder,
-        documents: Sequence[Kept],
-        lengths: Lengths,
-        seed: int,
-        progress: Reporter,
-        controls: Sequence[Control],
-    ) -> None:
+    materials: Materials
+
+    def __init__(self, encoder: TextEncoder, lengths: Lengths, seed: int, memory: Memory, progress: Reporter) -> None:
         self.encoder, self.lengths, self.seed, self.progress = encoder, lengths, seed, progress
-        self.tokens_embedded = 0
-        self._known: dict[str, npt.NDArray[np.float32]] = {}
-        pieces = tuple(read_pieces(encoder, document, lengths) for document in documents)
-        texts = [text for one in pieces for text in one.texts]
-        wanted = texts if any(control.needs_pieces for control in controls) else []
-        self._embed(wanted, "pieces of documents")
+        self._memory, self._before, self._shifted = memory, memory.tokens, 0
+
+    @property
+    def tokens_embedded(self) -> int:
+        """Tokens that went through the model for these controls alone."""
+        return self._memory.tokens - self._before + self._shifted
+
+    def read(self, documents: Sequence[Kept], *, embed: bool) -> None:
+        """Cut the documents into pieces, and embed these if a control needs it."""
+        pieces = tuple(read_pieces(self.encoder, document, self.lengths) for document in documents)
+        texts = [text for one in pieces for text in one.texts] if embed else []
+        counts = self.encoder.count(texts) if texts else np.empty(0, np.int64)
+        with self.progress.track("pieces of documents", float(counts.sum()), "tokens") as advance:
+            vectors = self._memory.vectors(self.encoder, texts, counts, advance=advance)
         self.materials = Materials(
             pieces,
             document_keys([document.id for document in documents]),
-            room=lengths.room,
-            seed=seed,
-            cut=cutter(encoder),
-            vectors=self._rows(wanted).reshape(len(pieces), -1, encoder.dim),
+            room=self.lengths.room,
+            seed=self.seed,
+            cut=cutter(self.encoder),
+            vectors=vectors.reshape(len(pieces), -1, self.encoder.dim),
         )
 
     def measure(self, controls: Sequence[Control], replicates: int) -> dict[str, Measured]:
         """The mean cosine of every control, by name."""
         made = {c.name: fit(self.encoder, c.make(self.materials), self.lengths, c.name) for c in controls}
-        plain = (text for c in controls if c.embedding == "model" for text in made[c.name].texts)
-        self._embed(plain, "controls")
-        return {c.name: self._measured(c, made, replicates) for c in controls}
+        total = sum(int(made[c.name].n_tokens.sum()) for c in controls if c.embedding in {"model", "shifted"})
+        with self.progress.track("controls", float(total), "tokens") as advance:
+            return {c.name: self._measured(c, made, replicates, advance) for c in controls}
 
-    def _measured(self, control: Control, made: Mapping[str, Made], replicates: int) -> Measured:
+    def _measured(self, control: Control, made: Mapping[str, Made], replicates: int, advance: Advance) -> Measured:
         own = made[control.name]
-        vectors = unit(self._vectors(control, own))
+        vectors = unit(self._vectors(control, own, advance))
         moments = Moments(vectors.shape[1], replicates, self.seed)
         moments.update(vectors, self.materials.keys)
         special = self.lengths.special if control.embedding == "static" else 0
         return Measured(control, mean_cosine(moments), float(own.n_tokens.mean()) - special, _note(control, made))
 
-    def _vectors(self, control: Control, made: Made) -> FloatArray:
+    def _vectors(self, control: Control, made: Made, advance: Advance) -> FloatArray:
         if control.embedding == "model":
-            return self._rows(made.texts)
+            return self._memory.vectors(self.encoder, made.texts, made.n_tokens, advance=advance)
         if control.embedding == "chunks":
             return chunk_means(self.materials)
         if control.embedding == "static":
             return static_vectors(self.encoder, made.texts)
         assert isinstance(self.encoder, SentenceEncoder)  # only its inside shows positions
-        self.tokens_embedded += int(made.n_tokens.sum())
+        tokens = int(made.n_tokens.sum())
+        self._shifted += tokens
         offset = self.lengths.full - int(made.n_tokens.max())
         with shifted(self.encoder.model, offset, leading=leading_tokens(self.encoder)):
-            return self.encoder.vectors(made.texts, made.n_tokens)
-
-    def _embed(self, texts: Iterable[str], what: str) -> None:
-        """Embed the texts that are new, the longest first."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if not new:
-            return
-        counts = self.encoder.count(new)
-        self.tokens_embedded += int(counts.sum())
-        with self.progress.track(what, float(counts.sum()), "tokens") as advance:
-            for rows in chunks(np.argsort(-counts, kind="stable").tolist(), _BATCH):
-                batch = [new[row] for row in rows]
-                self._known.update(zip(batch, self.encoder.vectors(batch, counts[rows]), strict=True))
-                advance(float(counts[rows].sum()))
-
-    def _rows(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        return np.array([self._known[text] for text in texts], np.float32).reshape(len(texts), self.encoder.dim)
+            vectors = self.encoder.vectors(made.texts, made.n_tokens)
+        advance(float(tokens))
+        return vectors
 
     def closeness(self, measured: Iterable[str]) -> dict[str, float]:
         """Mean cosine of a first piece with the pieces that joined it, by name of the control."""
@@ -264,15 +261,8 @@ def _rows(measured: Mapping[str, Measured], effects: Mapping[str, Estimate]) -> 
 
 def _row(measure: str, estimate: Estimate, found: Measured) -> Row:
     few = estimate.n < MINIMUM
-    why = f"no interval: {estimate.n} documents, fewer than {MINIMUM}" if few else estimate.note
-    return Row(
-        measure,
-        float(estimate.value),
-        None if few else estimate.low,
-        None if few else estimate.high,
-        estimate.n,
-        view="controls",
-        bin=found.control.name,
-        n_tokens=round(found.n_tokens, 2),
-        note="; ".join(note for note in (why, found.note) if note),
-    )
+    if few:
+        why = f"no interval: {estimate.n} documents, fewer than {MINIMUM}"
+        estimate = replace(estimate, low=None, high=None, note=why)
+    noted = estimate.noted(found.note)
+    return row_of(measure, noted, view="controls", label=found.control.name, n_tokens=found.n_tokens)

@@ -1,0 +1,113 @@
+"""What is seen of one attention layer: its logits, its values and what each head gives."""
+
+from dataclasses import dataclass
+
+import torch
+
+from uncollapse.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """The attention logits of one layer, as query and key where they are seen, else as the model formed them.
+
+    logits = softcap * tanh(scale * QK' / softcap) + bias; without a soft-cap, scale * QK' + bias.
+
+    Args:
+        query, key: [texts, heads, n, head_dim], keys repeated to the query heads; None where only scores are seen.
+        scale: what QK' is multiplied by.
+        bias: added to the scores, -inf where a token may not look [1 or texts, 1 or heads, n, n]; None for none.
+        softcap: limit of the scores before the bias, None for none.
+        formed: the scores themselves [texts, heads, n, n], where query and key are not seen.
+    """
+
+    query: torch.Tensor | None = None
+    key: torch.Tensor | None = None
+    scale: float = 1.0
+    bias: torch.Tensor | None = None
+    softcap: float | None = None
+    formed: torch.Tensor | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the map is softmax(scale * QK') and no more, so that it can be applied without being formed."""
+        return self.query is not None and self.bias is None and self.softcap is None
+
+    def scores(self) -> torch.Tensor:
+        """The logits, float32 or float64 [texts, heads, n, n].
+
+        >>> Logits(torch.ones(1, 1, 2, 4), torch.ones(1, 1, 2, 4), scale=0.5).scores().tolist()
+        [[[[2.0, 2.0], [2.0, 2.0]]]]
+        """
+        if self.query is None or self.key is None:
+            assert self.formed is not None
+            return upcast(self.formed)
+        # The product is new and nobody else's, so that what follows can reuse its memory.
+        scores = torch.matmul(upcast(self.query), upcast(self.key).mT).mul_(self.scale)
+        if self.softcap is not None:
+            scores.div_(self.softcap).tanh_().mul_(self.softcap)
+        return scores if self.bias is None else scores.add_(self.bias)
+
+    def map(self, inverse_temperature: float | torch.Tensor = 1.0) -> torch.Tensor:
+        """The attention map A = softmax(logits / tau): rows are queries and sum to 1 [texts, heads, n, n].
+
+        Half precision is taken to float32 first.
+
+        Args:
+            inverse_temperature: 1 / tau, a number or a tensor such as one a head [heads, 1, 1].
+
+        Raises:
+            ModelError: an inverse temperature that is not finite and positive.
+
+        >>> logits = Logits(formed=torch.tensor([[[[0.0, 1.0], [2.0, 2.0]]]]))
+        >>> [[round(a, 3) for a in row] for row in logits.map(2.0)[0, 0].tolist()]
+        [[0.119, 0.881], [0.5, 0.5]]
+        """
+        factor = torch.as_tensor(inverse_temperature)
+        if not bool((torch.isfinite(factor) & (factor > 0)).all()):
+            raise ModelError(f"Expected a finite inverse temperature > 0, got {inverse_temperature}.")
+        scores = self.scores()
+        if isinstance(inverse_temperature, torch.Tensor):
+            scores = scores * inverse_temperature.to(scores)
+        elif inverse_temperature != 1:
+            scores = scores * inverse_temperature
+        return torch.softmax(scores, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """One attention layer for texts of equal length, without padding.
+
+    Only softmax attention is shown: of ConvBERT's layers, not the half that is a convolution.
+
+    Args:
+        layer: which attention layer, from 0; layers without attention (the convolutions of LFM2) are not counted.
+        rows: which texts of the batch.
+        n: tokens of each text.
+        logits: what the softmax is taken of.
+        value: [texts, heads, n, value_dim], repeated to the query heads.
+        output: A V as the model computed it, before the output projection [texts, heads, n, value_dim].
+    """
+
+    layer: int
+    rows: tuple[int, ...]
+    n: int
+    logits: Logits
+    value: torch.Tensor
+    output: torch.Tensor
+
+
+def upcast(tensor: torch.Tensor) -> torch.Tensor:
+    """Half precision as float32; anything wider as it is."""
+    return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+
+
+def without_masked(scores: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """-inf where a model added its lowest number instead.
+
+    Args:
+        scores: logits or an additive mask.
+        dtype: precision of the model, which says what its lowest number is.
+    """
+    masked = scores < torch.finfo(dtype).min / 2
+    return scores.masked_fill(masked, -torch.inf) if bool(masked.any()) else scores

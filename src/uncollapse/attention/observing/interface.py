@@ -1,0 +1,179 @@
+"""Attention that shows its query, key and value, for the models whose attention can be exchanged."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from uncollapse.attention.observing.heads import Heads, Logits, upcast, without_masked
+from uncollapse.attention.observing.passes import ForwardPass
+from uncollapse.attention.observing.spans import Span
+from uncollapse.attention.sites import Site
+from uncollapse.errors import ArchitectureError, ModelError
+
+_NUMBERS = count()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an attention function, as transformers makes it.
+
+    Args:
+        module: the attention module.
+        query: [texts, heads, width, head_dim].
+        key, value: the same, with fewer heads where several query heads share one.
+        mask: True where a token may look, or additive [texts or 1, 1 or heads, width, width].
+        options: the other arguments.
+    """
+
+    module: nn.Module
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    options: dict[str, Any]
+
+    @property
+    def repeated(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Key and value for every query head."""
+        groups = self.query.shape[1] // self.key.shape[1]
+        return repeat_kv(self.key, groups), repeat_kv(self.value, groups)
+
+    @property
+    def scale(self) -> float:
+        """What query times key is multiplied by."""
+        scaling = self.options.get("scaling")
+        return self.query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token may not look ahead where no mask says so; read as SDPA reads it."""
+        given = self.options.get("is_causal")
+        return bool(getattr(self.module, "is_causal", True) if given is None else given)
+
+
+class ShowingAttention:
+    """An attention function of transformers: SDPA, which also tells of every call.
+
+    Args:
+        sites: the attention modules to tell of.
+        running: the forward pass.
+        tell: is given the heads of one layer, for texts of one length at a time.
+    """
+
+    def __init__(self, sites: Sequence[Site], running: ForwardPass, tell: Callable[[Heads], None]) -> None:
+        self.sites = {id(site.module): site for site in sites}
+        self.running = running
+        self.tell = tell
+
+    def __call__(
+        self,
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, None]:
+        call = Call(module, query, key, value, attention_mask, kwargs)
+        if kwargs.get("softcap") is None:
+            output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        else:
+            output = capped_attention(call)
+        if site := self.sites.get(id(module)):
+            self._tell(site, call, output.transpose(1, 2))
+        return output, None
+
+    def _tell(self, site: Site, call: Call, output: torch.Tensor) -> None:
+        layer, spans = self.running.layer(site, site.name), self.running.spans
+        _refuse(site, call, spans[0].width)
+        key, value = call.repeated
+        for span in spans:
+            seen = (span.cut(tensor.detach(), 2) for tensor in (call.query, key, value, output))
+            shown_query, shown_key, shown_value, shown_output = seen
+            logits = Logits(shown_query, shown_key, call.scale, logit_bias(call, span), call.options.get("softcap"))
+            self.tell(Heads(layer, span.rows, span.n, logits, shown_value, shown_output))
+
+
+def _refuse(site: Site, call: Call, width: int) -> None:
+    if call.options.get("s_aux") is not None:
+        raise ArchitectureError(f"{site.name!r} shares its softmax with sinks, so its weights on tokens are no map.")
+    if not call.query.shape[2] == call.key.shape[2] == width:
+        raise ModelError(
+            f"Expected {width} queries and keys a text in {site.name!r}, got {call.query.shape[2]} and "
+            f"{call.key.shape[2]}. Earlier tokens in a cache cannot be observed: give whole texts."
+        )
+
+
+def logit_bias(call: Call, span: Span) -> torch.Tensor | None:
+    """What is added to the scores of some texts, None where every token may look at all and nothing is added."""
+    position: torch.Tensor | None = call.options.get("position_bias")
+    position = None if position is None else upcast(span.cut(position.detach(), 2, 3))
+    if call.mask is not None and call.mask.dtype != torch.bool:
+        added = upcast(without_masked(span.cut(call.mask.detach(), 2, 3), call.mask.dtype))
+        return added if position is None else position + added
+    allowed = _allowed(call, span)
+    if allowed is None:
+        return position
+    return torch.where(allowed, torch.zeros((), device=allowed.device) if position is None else position, -torch.inf)
+
+
+def _allowed(call: Call, span: Span) -> torch.Tensor | None:
+    """Where each token may look, None for everywhere."""
+    if call.mask is not None:
+        allowed = span.cut(call.mask, 2, 3)
+        # Texts of one length nearly always share their mask.
+        allowed = allowed[:1] if bool((allowed == allowed[:1]).all()) else allowed
+        return None if bool(allowed.all()) else allowed
+    if not call.is_causal or span.n == 1:
+        return None
+    return torch.ones(1, 1, span.n, span.n, dtype=torch.bool, device=call.query.device).tril()
+
+
+def capped_attention(call: Call) -> torch.Tensor:
+    """Attention with a soft-cap on its scores, which SDPA does not know: [texts, width, heads, value_dim]."""
+    texts, _, width, _ = call.query.shape
+    bias = logit_bias(call, Span(tuple(range(texts)), 0, width, texts, width))
+    # Padding may look nowhere; -inf all along a row would give it NaN.
+    bias = None if bias is None else bias.clamp(min=torch.finfo(bias.dtype).min)
+    key, value = call.repeated
+    weights = Logits(call.query, key, call.scale, bias, call.options["softcap"]).map().to(value.dtype)
+    weights = nn.functional.dropout(weights, call.options.get("dropout", 0.0), call.module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous()
+
+
+@contextmanager
+def exchanged_attention(model: PreTrainedModel, function: ShowingAttention) -> Iterator[None]:
+    """Run a model with another attention function, and leave its configs and the registries as they were."""
+    # Words such as "sdpa" or "flash" in the name would have effects of their own.
+    name = f"uncollapse_observing_{next(_NUMBERS)}"
+    before = [(config, config._attn_implementation_internal) for config in _configs(model)]
+    AttentionInterface.register(name, function)
+    # Without a mask function under the same name, padding would be attended to, in silence.
+    AttentionMaskInterface.register(name, sdpa_mask)
+    try:
+        model.set_attn_implementation(name)
+        yield
+    finally:
+        for config, implementation in before:
+            config._attn_implementation_internal = implementation
+        del AttentionInterface._global_mapping[name], AttentionMaskInterface._global_mapping[name]
+
+
+def _configs(model: PreTrainedModel) -> list[PreTrainedConfig]:
+    """The configs of a model and of all its parts, each once."""
+    found: dict[int, PreTrainedConfig] = {}
+    waiting = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    while waiting:
+        config = waiting.pop()
+        if config is not None and id(config) not in found:
+            found[id(config)] = config
+            waiting += [getattr(config, key, None) for key in config.sub_configs]
+    return list(found.values())

@@ -1,0 +1,88 @@
+"""Where a command writes: a folder of its own, gone again if nothing came of it, and what is left at Ctrl-C."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from uncollapse.errors import OutputError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+LOCK = ".uncollapse.lock"
+"""The file that is in an output folder while a command writes there."""
+
+
+@contextmanager
+def output_folder(out: Path | None, name: str, *, force: bool, kept: Path | None = None) -> Iterator[Path]:
+    """The output folder, made, with no other command in it; one that holds anything is left alone unless forced.
+
+    Args:
+        out: what the user gave; None for `uncollapse-NAME`.
+        name: of what is measured.
+        force: write into a folder that is not empty.
+        kept: where vectors are kept as they are made; None where none are.
+
+    Raises:
+        OutputError: a file, a folder that holds anything, one that another command writes into or that cannot be made.
+    """
+    from uncollapse.writing import file_name, made_folder, only_writer
+
+    folder = out or Path(f"uncollapse-{file_name(name)}")
+    if folder.is_file():
+        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
+    with made_folder(folder), only_writer(folder / LOCK, folder):
+        _check_empty(folder, force=force)
+        with ended_by_hand(folder, kept):
+            yield folder
+
+
+@contextmanager
+def ended_by_hand(folder: Path, kept: Path | None = None) -> Iterator[None]:
+    """At Ctrl-C say what is there and how to go on, and leave.
+
+    Args:
+        folder: that is written into; it may be missing.
+        kept: where vectors are kept as they are made; None where none are.
+    """
+    before = _entries(folder)
+    try:
+        yield
+    except KeyboardInterrupt:
+        written = sorted(name for name, changed in _entries(folder).items() if before.get(name) != changed)
+        Console(stderr=True).print(escape(_what_is_left(folder, written, kept)), soft_wrap=True, highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _what_is_left(folder: Path, written: list[str], kept: Path | None) -> str:
+    said = f"Nothing was written into {str(folder)!r}."
+    if written:
+        said = f"Written into {str(folder)!r} before that: {', '.join(written)}."
+    again = f"The same command{', with --force,' if written else ''}"
+    if kept is None:
+        return f"Interrupted. {said} {again} begins anew."
+    return f"Interrupted. {said} Vectors are kept in {str(kept)!r} as they are made. {again} goes on from there."
+
+
+def _check_empty(folder: Path, *, force: bool) -> None:
+    from uncollapse.writing import is_leftover
+
+    there = sorted(name for name in _entries(folder) if not is_leftover(folder / name))
+    if there and not force:
+        raise OutputError(
+            f"The output folder {str(folder)!r} is not empty ({', '.join(there[:3])}). Give another with --out, or "
+            "--force to write into it."
+        )
+
+
+def _entries(folder: Path) -> dict[str, int]:
+    """What a folder holds but for the lock, and when each was changed."""
+    try:
+        there = [path for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+        return {path.name: path.lstat().st_mtime_ns for path in there}
+    except OSError as error:
+        raise OutputError(f"Could not look into the folder {str(folder)!r}: {error}. Give another.") from error

@@ -1,0 +1,209 @@
+"""Several numbers of the same tensors at once: what costs time is reading them from memory, so each is read once."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from uncollapse.spectra.energies import as_states
+from uncollapse.spectra.filtering import FilterRates, filter_rate
+from uncollapse.spectra.krylov import Statistics
+from uncollapse.spectra.maps import Shares, entropy, score_spread, shares
+
+TOLERANCE = 1e-2
+"""To which filter rates are certified here; a value converges with the square of its residual, so it is far nearer."""
+
+CACHED_BYTES = 1 << 20
+"""Bytes of maps that are made and looked at in one go, so that they are still near the processor."""
+
+SAFE = (1e-20, 1e30)
+"""Sums of e^s over a row between which no score is lost to underflow or overflow."""
+
+HELD_BYTES = 16 << 20
+"""Bytes of maps that are held at once; the memory is written over, since fresh memory costs more than arithmetic."""
+
+
+@dataclass(frozen=True)
+class HeadNumbers:
+    """What one attention layer does, a number a text and head; tensors [texts, heads].
+
+    Args:
+        rates: filter rates.
+        entropy: mean over tokens, in nats.
+        shares: on special, own and near tokens.
+        spread: mean standard deviation of a token's scores.
+    """
+
+    rates: FilterRates
+    entropy: Float[Tensor, "texts heads"]
+    shares: Shares
+    spread: Float[Tensor, "texts heads"]
+
+
+def measure_heads(
+    query: Float[Tensor, "texts heads n width"],
+    key: Float[Tensor, "texts heads n width"],
+    scale: float,
+    *,
+    special: Bool[Tensor, "texts n"] | None = None,
+    window: int = 8,
+    seed: int = 0,
+) -> HeadNumbers:
+    """Filter rate, entropy, shares and score spread of softmax(scale QK'), as the functions of those names give them.
+
+    Each map is formed once, a few at a time, and what is made of it is made while it is near the processor.
+
+    Args:
+        query, key: without padding, keys repeated to the query heads; float32 or float64.
+        scale: what QK' is multiplied by.
+        special, window: as for `shares`.
+        seed: as for `filter_rate`.
+
+    Raises:
+        ModelError: as the functions of those names.
+
+    >>> numbers = measure_heads(torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2), 1.0)
+    >>> round(float(numbers.entropy), 4), float(numbers.spread), round(float(numbers.rates.value), 6) + 0
+    (1.3863, 0.0, 0.0)
+    """
+    texts, heads, n, _ = query.shape
+    together = max(1, HELD_BYTES // (heads * n * n * query.element_size()))
+    maps = query.new_empty(min(together, texts), heads, n, n)
+    chosen = None if special is None else special.to(query.dtype)
+    found = [
+        _measure_some(
+            (query[few] * scale).contiguous(), key[few].contiguous(), maps[: few.stop - few.start], window, seed
+        )
+        for few in (slice(first, min(first + together, texts)) for first in range(0, texts, together))
+    ]
+    parts = [torch.cat([getattr(part, name) for part in found]) for name in _Some.__dataclass_fields__]
+    rates, (looked_at, *rest) = FilterRates(*parts[:3]), parts[3:]
+    on_special = torch.full_like(rest[0], torch.nan) if chosen is None else (looked_at * chosen[:, None]).sum(-1)
+    return HeadNumbers(rates, rest[2], Shares(on_special, rest[0], rest[1]), rest[3])
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Numbers of a few texts: three of the filter rate, the mean row of each map, shares, entropy, spread."""
+
+    value: Tensor
+    residual: Tensor
+    ceiling: Tensor
+    mean: Tensor
+    own: Tensor
+    near: Tensor
+    entropy: Tensor
+    spread: Tensor
+
+
+def _measure_some(query: Tensor, key: Tensor, maps: Tensor, window: int, seed: int) -> _Some:
+    """Numbers of a few texts, whose maps are written over `maps`."""
+    flat, flat_query, flat_key = maps.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1)
+    count, n, _ = flat.shape
+    ones, mean = flat.new_full((1, n), 1 / n), flat.new_empty(count, n)
+    squares, (entropy, own, near) = flat.new_empty(count, dtype=torch.float64), flat.new_empty(3, count)
+    size = max(1, CACHED_BYTES // (n * n * flat.element_size()))
+    for which in (slice(first, min(first + size, count)) for first in range(0, count, size)):
+        entropy[which] = _form(flat_query[which], flat_key[which], flat[which]) / n
+        part = flat[which]
+        squares[which] = _dots(part, part)
+        mean[which] = (ones @ part)[:, 0]
+        own[which], near[which] = _diagonals(part, min(window, n - 1))
+    statistics = Statistics(mean.view(*maps.shape[:2], n), squares.view(maps.shape[:2]))
+    rates = filter_rate(maps, tolerance=TOLERANCE, seed=seed, statistics=statistics)
+    own, near, entropy = (numbers.view(maps.shape[:2]) for numbers in (own, near, entropy))
+    spread = score_spread_of(query, key, 1.0)
+    return _Some(rates.value, rates.residual, rates.ceiling, statistics.mean, own, near, entropy, spread)
+
+
+def _form(query: Tensor, key: Tensor, maps: Tensor) -> Tensor:
+    """Write softmax(QK') over `maps`, and return the sum of the entropies of its rows.
+
+    A row's entropy is the log of its sum of e^s, minus its mean score. Taking e^s without the largest score first is
+    much faster; where it would not be exact, it is not done.
+    """
+    scores = torch.bmm(query, key.mT)
+    sums = torch.exp(scores, out=maps).sum(-1, keepdim=True)
+    if not bool(((sums > SAFE[0]) & (sums < SAFE[1])).all()):
+        logs = torch.log_softmax(scores, -1)
+        return -_dots(torch.exp(logs, out=maps), logs)
+    maps.mul_(1 / sums)
+    return sums.log().sum((-2, -1)) - _dots(maps, scores)
+
+
+def _diagonals(maps: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Mean over rows of the weight on the token itself, and on tokens at most `window` away."""
+    own = maps.diagonal(0, -2, -1).mean(-1)
+    far = [maps.diagonal(offset, -2, -1).sum(-1) for offset in range(-window, window + 1) if offset]
+    return own, own + torch.stack([torch.zeros_like(own), *far]).sum(0) / maps.shape[-1]
+
+
+def _dots(one: Tensor, other: Tensor) -> Tensor:
+    """The sum of products of every two matrices; one by one, which is many times faster than a product of batches."""
+    pairs = zip(one.flatten(1), other.flatten(1), strict=True)
+    return torch.stack([torch.dot(left, right) for left, right in pairs])
+
+
+def measure_maps(
+    scores: Float[Tensor, "texts heads n n"],
+    *,
+    special: Bool[Tensor, "texts n"] | None = None,
+    window: int = 8,
+    seed: int = 0,
+) -> HeadNumbers:
+    """The same of scores that are there, masked ones -infinity.
+
+    >>> numbers = measure_maps(torch.zeros(1, 1, 4, 4))
+    >>> round(float(numbers.entropy), 4), float(numbers.spread)
+    (1.3863, 0.0)
+    """
+    attention = torch.softmax(scores, -1)
+    found = shares(attention, special, window=window)
+    return HeadNumbers(filter_rate(attention, seed=seed), entropy(attention), found, score_spread(scores))
+
+
+def score_spread_of(
+    query: Float[Tensor, "*maps n width"], key: Float[Tensor, "*maps n width"], scale: float
+) -> Float[Tensor, "*maps"]:
+    """`score_spread` of scale QK' without forming it.
+
+    The variance of row i is scale^2 q_i' C q_i, with C the covariance of the keys.
+
+    >>> round(float(score_spread_of(torch.ones(2, 1), torch.tensor([[1.0], [3.0]]), 1.0)), 6)
+    1.0
+    """
+    centred = key - key.mean(-2, keepdim=True)
+    covariance = centred.mT @ centred / key.shape[-2]
+    variance = ((query @ covariance) * query).sum(-1).clamp(min=0)
+    return abs(scale) * variance.sqrt().mean(-1)
+
+
+@dataclass(frozen=True)
+class StateNumbers:
+    """What tokens share, a number a text; tensors [...].
+
+    Args:
+        hc_share, token_cosine: as the functions of those names.
+    """
+
+    hc_share: Float[Tensor, "*texts"]
+    token_cosine: Float[Tensor, "*texts"]
+
+
+def measure_states(states: Float[Tensor, "*texts n dim"]) -> StateNumbers:
+    """`hc_share` and `token_cosine` in two readings of the states.
+
+    >>> numbers = measure_states(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+    >>> round(float(numbers.hc_share), 6), float(numbers.token_cosine)
+    (0.2, 1.0)
+    """
+    states = as_states(states)
+    n = states.shape[-2]
+    norms = torch.linalg.vector_norm(states, dim=-1)
+    energy = norms.square().sum(-1)
+    weights = torch.stack([torch.full_like(norms, 1 / n), 1 / norms], -2)
+    mean, units = (weights @ states).square().sum(-1).unbind(-1)
+    high = (1 - n * mean / energy).clamp(0, 1)
+    cosine = (units - n) / (n * (n - 1)) if n > 1 else torch.full_like(high, torch.nan)
+    return StateNumbers(high, cosine)

@@ -1,0 +1,123 @@
+"""The report of an explanation in a real browser: it draws, fits and is silent, wide and narrow, light and dark."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import explanation_examples as examples
+from uncollapse.reporting import write_report
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from test_browser import SIZES, View, chromium, wait_until
+
+pytestmark = pytest.mark.browser
+
+__all__ = ["chromium"]
+
+SCHEMES = {"wide": "light", "narrow": "dark"}
+
+
+@pytest.fixture(scope="module")
+def opened(chromium, tmp_path_factory: pytest.TempPathFactory) -> object:  # type: ignore[no-untyped-def]
+    """Opens the full report; a page of many figures takes seconds on a small machine, so that it is opened once."""
+    path = tmp_path_factory.mktemp("reports") / "explanation.html"
+    write_report(path, examples.full_result())
+    views: dict[str, View] = {}
+
+    def open_report(size: str) -> View:
+        if size not in views:
+            views[size] = _open(chromium, path, size)
+        return views[size]
+
+    return open_report
+
+
+def _open(browser, path: Path, size: str) -> View:  # type: ignore[no-untyped-def]
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=SCHEMES[size])
+    view = View(page, path.as_uri())
+    page.on("request", lambda request: view.requests.append(request.url))
+    page.on("console", lambda message: view.complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: view.complaints.append(f"error: {error}"))
+    page.goto(view.address)
+    wait_until(page, "document.querySelectorAll('.chart:not(.js-plotly-plot)').length === 0", seconds=60)
+    return view
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_report_opens_without_a_word_and_fits(opened, size: str) -> None:  # type: ignore[no-untyped-def]
+    view = opened(size)
+    view.page.locator("#numbers summary").first.click()
+    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert view.complaints == []
+    # the picture of a map is inside the page too, as a data address
+    assert [request for request in view.requests if not request.startswith("data:")] == [view.address]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_chart_is_drawn_inside_the_page_at_its_height(opened, size: str) -> None:  # type: ignore[no-untyped-def]
+    boxes = opened(size).page.evaluate(
+        """[...document.querySelectorAll('.explanation .chart')].map((chart) => {
+            const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
+            const marks = chart.querySelectorAll('.trace path, .point path, path.point, .heatmaplayer image');
+            const said = [...chart.querySelectorAll('.ytick text, .xtick text, .colorbar text')]
+                .map((text) => text.getBoundingClientRect());
+            return [chart.id, box.left, box.right, box.height, chart.clientHeight, marks.length,
+                    Math.min(...said.map((text) => text.left)), Math.max(...said.map((text) => text.right))];
+        })"""
+    )
+    assert len(boxes) == len([chart for chart in examples.charts_of(examples.full_result()).values() if chart.figure])
+    for key, left, right, height, room, marks, first, last in boxes:
+        assert 0 <= left < right <= SIZES[size][0], key
+        assert height == pytest.approx(room, abs=1), key
+        assert marks > 0, key
+        assert first >= 0, key
+        assert last <= SIZES[size][0], key
+
+
+def test_labels_do_not_overlap_on_a_narrow_page(opened) -> None:  # type: ignore[no-untyped-def]
+    page = opened("narrow").page
+    for axis, start, end in (("xtick", "left", "right"), ("ytick", "top", "bottom")):
+        for key in ("heads-longest", "stages-share", "frequencies-power", "embedding-changes", "theory"):
+            boxes = page.evaluate(
+                f"""[...document.querySelectorAll('#chart-{key} .{axis} text')].map((tick) => {{
+                    const box = tick.getBoundingClientRect(); return [box.{start}, box.{end}];
+                }})"""
+            )
+            assert len(boxes) > 1
+            assert all(one[1] <= other[0] + 1 for one, other in pairwise(sorted(boxes))), (key, axis)
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "said"),
+    [
+        ("heads-longest", (0.5 / 12, 0.5 / 6), ("layer 0, head 0", "Filter rate", "95 % interval", "n = 48")),
+        ("temperature-keeps-filter-rate", (1.5 / 12, 0.5 / 6), ("layer 0, head 1", "could not be reached")),
+        ("frequencies-power", (0.5 / 16, 5.5 / 6), ("layer 5", "cycles a token", "Share of power", "n = 48")),
+    ],
+)
+def test_hover_says_the_number_its_interval_and_n(opened, key, place, said) -> None:  # type: ignore[no-untyped-def]
+    view = opened("wide")
+    chart = view.page.locator(f"#chart-{key}")
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".heatmaplayer image").bounding_box()
+    assert box is not None
+    view.page.mouse.move(box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"])
+    label = chart.locator(".hovertext")
+    label.wait_for()
+    found = " ".join(label.all_text_contents())
+    assert [words for words in said if words not in found] == []
+    assert view.complaints == []
+
+
+def test_legends_show_more_than_colours(opened) -> None:  # type: ignore[no-untyped-def]
+    marks = opened("wide").page.evaluate(
+        """[...document.querySelectorAll('.explanation .legend')].map((legend) => [...legend.children].map((entry) => {
+            const mark = getComputedStyle(entry, '::before');
+            return [mark.borderTopStyle, mark.borderTopWidth, mark.width, mark.transform, mark.backgroundColor].join();
+        }))"""
+    )
+    assert max(map(len, marks)) == 5
+    assert all(len(set(entries)) == len(entries) for entries in marks)

@@ -1,0 +1,85 @@
+"""Numbers that are taken together are those that each function gives alone."""
+
+import pytest
+import torch
+
+from uncollapse.errors import ModelError
+from uncollapse.spectra import (
+    HeadNumbers,
+    entropy,
+    filter_rate,
+    hc_share,
+    measure_heads,
+    measure_maps,
+    measure_states,
+    score_spread,
+    score_spread_of,
+    shares,
+    token_cosine,
+)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 64, 130])
+@pytest.mark.parametrize("strength", [0.0, 1.0, 4.0])
+def test_heads_are_measured_together_as_alone(n: int, strength: float) -> None:
+    query, key = strength * random(3, 5, n, 8), random(3, 5, n, 8, seed=1)
+    special = torch.zeros(3, n, dtype=torch.bool)
+    special[:, 0], special[1, -1] = True, True
+    scores = 0.3 * query @ key.mT
+    check(measure_heads(query, key, 0.3, special=special, window=2), scores, special)
+    check(measure_maps(scores, special=special, window=2), scores, special)
+
+
+def check(together: HeadNumbers, scores: torch.Tensor, special: torch.Tensor) -> None:
+    """Each number is that of its own function."""
+    attention = scores.softmax(-1)
+    alone = shares(attention, special, window=2)
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(together.entropy, entropy(attention), **close)
+    torch.testing.assert_close(together.spread, score_spread(scores), **close)
+    torch.testing.assert_close(together.rates.value, filter_rate(attention).value, rtol=2e-3, atol=1e-5)
+    for name in ("special", "own", "window"):
+        torch.testing.assert_close(getattr(together.shares, name), getattr(alone, name), **close)
+
+
+def test_nobody_knows_the_special_tokens() -> None:
+    assert bool(measure_heads(random(1, 2, 9, 4), random(1, 2, 9, 4), 1.0).shares.special.isnan().all())
+
+
+def test_the_spread_needs_no_scores_even_far_from_zero() -> None:
+    """Keys with a common part a thousand times their differences: no row knows of it."""
+    query, key = random(2, 30, 8), random(2, 30, 8, seed=1)
+    shifted = key.double() + 1000
+    found = score_spread_of(query.double(), shifted, 0.5)
+    torch.testing.assert_close(found, score_spread(0.5 * query.double() @ key.double().mT), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("n", [2, 9, 40])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_states_are_measured_together_as_alone(n: int, shift: float) -> None:
+    states = random(4, n, 12) + shift
+    together = measure_states(states)
+    torch.testing.assert_close(together.hc_share, hc_share(states), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(together.token_cosine, token_cosine(states), rtol=1e-5, atol=1e-6)
+
+
+def test_one_token_has_no_cosine_with_another() -> None:
+    numbers = measure_states(random(1, 1, 4))
+    assert bool(numbers.token_cosine.isnan().all())
+    assert float(numbers.hc_share) == pytest.approx(0, abs=1e-6)
+
+
+def test_half_precision_states_are_raised() -> None:
+    states = random(2, 6, 8).to(torch.bfloat16)
+    torch.testing.assert_close(measure_states(states).hc_share, hc_share(states.float()), rtol=1e-5, atol=1e-6)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    query = random(1, 1, 5, 4)
+    query[0, 0, 2] = torch.nan
+    with pytest.raises(ModelError, match="sum to 1, but row 2"):
+        measure_heads(query, random(1, 1, 5, 4), 1.0)
