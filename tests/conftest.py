@@ -4,8 +4,9 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# Two threads of OpenBLAS on a busy machine wait for each other many times longer than they compute.
+# Two threads of a library on a busy machine wait for each other many times longer than they compute.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import transformers
 

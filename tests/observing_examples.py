@@ -1,7 +1,8 @@
 """What every tiny model shows of itself, and an independent look at the same attention maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from architectures import CONFIGS, stay_double
-from uncollapse.attention.observing import Heads, States, observe
+from test_attention import model_of
+from uncollapse.attention.observing import Heads, States, Support, find_support, observe
 from uncollapse.attention.sites import find_sites
 from uncollapse.attention.verification import probe_batch
 
@@ -99,6 +101,30 @@ def alone(batch: Batch) -> list[Batch]:
     """Every text of a padded batch without its padding."""
     masks = enumerate(batch["attention_mask"].bool())
     return [{key: value[row : row + 1, real] for key, value in batch.items()} for row, real in masks]
+
+
+def one_thread() -> Iterator[None]:
+    """A fixture: tiny models gain nothing from threads, and on a busy machine lose much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def seen_of(name: str, part: str) -> tuple[Seen, Seen, list[Seen]]:
+    """The "heads" or "states" of an architecture: a batch without padding, one with it, the texts of that alone."""
+    model = model_of(name)
+    padded = probe_batch(model)
+    whole, together, *apart = look_at_all(model, [whole_batch(model), padded, *alone(padded)], **{part: True})
+    return whole, together, apart
+
+
+@cache
+def support_of(name: str) -> Support:
+    """What can be observed of an architecture."""
+    with stay_double():
+        return find_support(model_of(name))
 
 
 def whole_batch(model: nn.Module, texts: int = 2, n: int = 17) -> dict[str, torch.Tensor]:

@@ -1,9 +1,23 @@
 """Attention maps of many kinds, and the plain way to their singular values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from uncollapse.spectra import block_map, gaussian_map, identity_map, sink_map, uniform_map
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Two threads of LAPACK on a busy machine wait for each other many times longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def centred(attention: Tensor) -> Tensor:
@@ -40,6 +54,8 @@ def kinds(n: int) -> dict[str, Tensor]:
         "near tokens": near_tokens(n),
         "causal": causal(n),
         "few directions": few_directions(n),
+        "two sectors": torch.stack([two_sectors(n, ratio) for ratio in (0.98, 1.003, 1.02)]),
+        "behind sinks": behind_sinks(n)[None],
         "close leaders": torch.stack([close_leaders(n, ratio) for ratio in (0.98, 1.0, 1.02)]),
     }
 
@@ -84,4 +100,47 @@ def close_leaders(n: int, ratio: float) -> Tensor:
         rows[:, 0] += strength
         attention[: first // 2, :first] = rows
         low, high = (strength, high) if float(largest(attention[:first, :first])) < goal else (low, strength)
+    return attention
+
+
+def two_sectors(n: int, ratio: float) -> Tensor:
+    """What two halves have in common never meets what tells them apart: one sink, and random signs near its size.
+
+    The sink is found at once and exactly, while the leading direction of the signs, `ratio` times as large, is not.
+    """
+    half = n // 2
+    signs = torch.randint(0, 2, (half, half), generator=seeded(5)) * 2.0 - 1
+    apart = 0.5 / half * signs
+    goal = float(torch.linalg.svdvals(apart)[0]) / ratio
+    low, high = 0.0, 0.5
+    for _ in range(30):
+        strength = (low + high) / 2
+        common = torch.full((half, half), 1 / half)
+        common[: half // 2] *= 1 - strength
+        common[: half // 2, 0] += strength
+        low, high = (strength, high) if float(largest(common)) < goal else (low, strength)
+    same, other = (common + apart) / 2, (common - apart) / 2
+    attention = torch.cat([torch.cat([same, other], 1), torch.cat([other, same], 1)])
+    return attention if n % 2 == 0 else torch.nn.functional.pad(attention, (0, 1, 0, 1)) + _last(n)
+
+
+def _last(n: int) -> Tensor:
+    """One more token that looks everywhere alike."""
+    row = torch.zeros(n, n)
+    row[-1] = 1 / n
+    return row
+
+
+def behind_sinks(n: int) -> Tensor:
+    """Strong columns that some tokens stare at, and a larger singular value spread over many weak ones."""
+    attention = uniform_map(n).clone()
+    stare = max(1, n // 16)
+    for sink in range(4):
+        rows = slice(sink * stare, (sink + 1) * stare)
+        attention[rows] = 0
+        attention[rows, sink] = 1
+    weak = n // 4
+    sides = torch.full((2, n), 0.0)
+    sides[0, n - 2 * weak : n - weak] = sides[1, n - weak :] = 1 / weak
+    attention[4 * stare :] = sides[torch.arange(n - 4 * stare) % 2]
     return attention

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tiny import LETTERS, save_tiny
+from uncollapse.attention.observing import Logits
 from uncollapse.attention.patching import patch
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.temperature import Temperature
@@ -19,9 +20,11 @@ from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.errors import ArchitectureError, CorpusError, ModelError, UncollapseError
 from uncollapse.explanation.recording import Recording, looking
 from uncollapse.explanation.settings import Settings
+from uncollapse.explanation.solving import Targets, solve
 from uncollapse.explanation.study import explain
 from uncollapse.explanation.temperatures import solved_temperatures
 from uncollapse.records import Result, Row
+from uncollapse.spectra import entropy, filter_rate
 from uncollapse.tables import HeadTable
 
 SETTINGS = Settings(documents=18, temperatures=(0.5,), at_one_layer=0.5, solved=16, n0=16, replicates=64, bands=4)
@@ -112,6 +115,26 @@ def test_a_temperature_that_is_solved_for_keeps_the_heads(model: SentenceEncoder
     reached = [head for head in range(len(kept)) if [0, head] not in found["unreached"]]
     assert reached
     assert np.abs(kept - wanted)[reached].max() < 0.2 * np.abs(stock - wanted)[reached].max()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_solved_temperature_gives_the_value_it_was_solved_for(masked: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(2, 3, 50, 8, generator=generator) for _ in range(2))
+    bias = torch.full((50, 50), -torch.inf).triu(1) if masked else None
+    logits = Logits(2 * query, key, 8**-0.5, bias)
+    goals = {"entropy": 0.6, "filter_rate": 1.5}
+    tau = solve(logits, Targets(8, {measure: np.full((1, 3), goal) for measure, goal in goals.items()}), 0)
+    for measure, found in tau.items():
+        attention = logits.map(1 / found[..., None, None])
+        reached = entropy(attention) / math.log(50) if measure == "entropy" else filter_rate(attention).value
+        assert bool(found.isfinite().all())
+        assert np.allclose(reached, goals[measure], rtol=0.02), measure
+
+
+def test_what_no_temperature_gives_is_not_solved_for() -> None:
+    logits = Logits(torch.randn(1, 2, 20, 4), torch.randn(1, 2, 20, 4), 0.5)
+    assert bool(solve(logits, Targets(8, {"entropy": np.full((1, 2), 1.5)}), 0)["entropy"].isnan().all())
 
 
 def test_a_temperature_of_one_changes_nothing(model: SentenceEncoder) -> None:

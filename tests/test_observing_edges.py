@@ -14,7 +14,7 @@ from torch.overrides import _get_current_function_mode_stack
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel, T5Config, T5Model
 
 from architectures import CONFIGS, LAYERS, build, stay_double
-from observing_examples import FOLLOWED, OBSERVED, given_maps, look, whole_batch
+from observing_examples import FOLLOWED, OBSERVED, given_maps, look, one_thread, whole_batch
 from test_attention import distance, model_of, same, snapshot
 from tiny import save_tiny
 from uncollapse.attention.observing import Heads, States, observe
@@ -26,6 +26,7 @@ from uncollapse.attention.verification import divided_softmax, probe_batch, prob
 from uncollapse.encoders import load
 from uncollapse.errors import ArchitectureError, ModelError
 
+single = pytest.fixture(scope="module", autouse=True)(one_thread)
 LEGACY = ["mpnet", "xlnet", "deberta-v2", "bloom"]
 
 

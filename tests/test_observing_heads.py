@@ -14,15 +14,18 @@ from observing_examples import (
     literal_maps,
     look,
     look_at_all,
+    one_thread,
+    seen_of,
+    support_of,
     whole_batch,
 )
 from test_attention import EXACT, READS_PADDING, distance, model_of
-from uncollapse.attention.observing import Heads, Logits, find_support, observe
+from uncollapse.attention.observing import Heads, Logits, observe
 from uncollapse.attention.observing.interface import Call, logit_bias
 from uncollapse.attention.observing.spans import find_spans
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
-from uncollapse.attention.verification import probe_batch
+from uncollapse.attention.verification import PROBE_LENGTHS, probe_batch
 from uncollapse.errors import ArchitectureError, ModelError
 
 GIVES_SCORES = {"squeezebert"}
@@ -43,13 +46,15 @@ OWN_POSITIONS = {"lfm2", "bloom", "mpt"}
 LEFT = [*sorted(CAUSAL - OWN_POSITIONS), "gemma3"]
 
 
+single = pytest.fixture(scope="module", autouse=True)(one_thread)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_heads_are_observed_or_refused_by_name(name: str) -> None:
-    model = model_of(name)
-    with stay_double():
-        reason = find_support(model).heads
+    reason = support_of(name).heads
     assert (reason == "") == (name in OBSERVED)
     if wanted := HEADS_REFUSED.get(name):
+        model = model_of(name)
         assert wanted in reason
         with pytest.raises(ArchitectureError, match=type(model).__name__.replace("Model", "")):
             with observe(model, on_heads=print):
@@ -60,10 +65,10 @@ def test_heads_are_observed_or_refused_by_name(name: str) -> None:
 def test_map_is_what_eager_attention_computes(name: str) -> None:
     model = model_of(name)
     batch = whole_batch(model)
-    seen = look(model, batch, heads=True)
+    seen = seen_of(name, "heads")[0].heads
     literal, given = literal_maps(model, batch), given_maps(model, batch)
-    assert [heads.layer for heads in seen.heads] == list(range(LAYERS)) == list(range(len(literal)))
-    for heads, wanted, own in zip(seen.heads, literal, given, strict=True):
+    assert [heads.layer for heads in seen] == list(range(LAYERS)) == list(range(len(literal)))
+    for heads, wanted, own in zip(seen, literal, given, strict=True):
         maps = heads.logits.map()
         assert maps.shape == (2, HEADS, 17, 17)
         assert distance(maps, wanted) <= EXACT
@@ -76,21 +81,18 @@ def test_observing_changes_nothing_that_the_model_gives(name: str) -> None:
     model = model_of(name)
     batch = probe_batch(model)
     real = batch["attention_mask"].bool()
-    seen = look(model, batch, heads=True)
     with stay_double(), torch.no_grad():
         wanted = model(**batch)[0]
-    assert distance(seen.output[real], wanted[real]) <= EXACT
+    assert distance(seen_of(name, "heads")[1].output[real], wanted[real]) <= EXACT
 
 
 @pytest.mark.parametrize("name", OBSERVED)
 def test_padding_never_enters(name: str) -> None:
-    model = model_of(name)
-    batch = probe_batch(model)
-    together, *apart = look_at_all(model, [batch, *alone(batch)], heads=True)
+    _, together, apart = seen_of(name, "heads")
     assert [heads.rows for heads in together.heads] == [(0, 3), (1,), (2,)] * LAYERS
-    for row, text in enumerate(apart):
+    for row, (text, length) in enumerate(zip(apart, PROBE_LENGTHS, strict=True)):
         for (heads, place), own in zip(together.heads_of(row), text.heads, strict=True):
-            assert (heads.layer, heads.n) == (own.layer, own.n) == (own.layer, int(batch["attention_mask"][row].sum()))
+            assert (heads.layer, heads.n) == (own.layer, own.n) == (own.layer, length)
             assert heads.logits.streams == own.logits.streams
             if name not in READS_PADDING:
                 assert distance(heads.logits.map()[place], own.logits.map()[0]) <= 1e-10
@@ -112,7 +114,7 @@ def test_padding_on_the_left_never_enters(name: str) -> None:
 def test_logits_under_a_temperature_are_the_divided_ones(name: str) -> None:
     model, temperature = model_of(name), Temperature(0.7)
     batch = whole_batch(model)
-    stock = look(model, batch, heads=True).heads[0].logits
+    stock = seen_of(name, "heads")[0].heads[0].logits
     with patch(model, temperature):
         seen = look(model, batch, heads=True).heads
         literal = literal_maps(model, batch)
@@ -145,8 +147,7 @@ def test_a_temperature_may_come_and_go_inside(name: str) -> None:
 
 @pytest.mark.parametrize("name", OBSERVED)
 def test_logits_stream_only_where_they_are_query_times_key(name: str) -> None:
-    model = model_of(name)
-    for heads in look(model, whole_batch(model), heads=True).heads:
+    for heads in seen_of(name, "heads")[0].heads:
         logits = heads.logits
         unmasked = bool(torch.isfinite(logits.scores()).all())
         assert logits.streams == (unmasked and name not in SEEN_AS_SCORES | BIASED | CAPPED)
@@ -157,20 +158,18 @@ def test_logits_stream_only_where_they_are_query_times_key(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CAUSAL - WINDOWED))
 def test_a_causal_model_looks_back_only(name: str) -> None:
-    model = model_of(name)
-    for heads in look(model, probe_batch(model), heads=True).heads:
+    for heads in seen_of(name, "heads")[1].heads:
         open_to = torch.isfinite(heads.logits.scores())
         assert torch.equal(open_to, torch.ones_like(open_to).tril())
 
 
 @pytest.mark.parametrize("name", sorted(WINDOWED))
 def test_windows_are_seen_where_they_are(name: str) -> None:
-    model = model_of(name)
     far = torch.ones(17, 17).tril(-9).bool()
-    seen = look(model, whole_batch(model), heads=True).heads
-    windowed = ["sliding_attention"] * LAYERS if name == "mistral" else model.config.get_text_config().layer_types
+    config = model_of(name).config.get_text_config()
+    windowed = ["sliding_attention"] * LAYERS if name == "mistral" else config.layer_types
     assert "sliding_attention" in windowed
-    for heads, kind in zip(seen, windowed, strict=True):
+    for heads, kind in zip(seen_of(name, "heads")[0].heads, windowed, strict=True):
         assert bool(heads.logits.map()[..., far].any()) == (kind == "full_attention")
 
 

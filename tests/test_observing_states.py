@@ -14,21 +14,25 @@ from observing_examples import (
     PRE_NORM,
     STAGES,
     STATES_REFUSED,
+    Seen,
     alone,
     left_padded,
     look,
     look_at_all,
+    one_thread,
+    seen_of,
+    support_of,
     whole_batch,
 )
 from test_attention import EXACT, READS_PADDING, distance, model_of
-from uncollapse.attention.observing import States, find_support, observe
+from uncollapse.attention.observing import States, observe
 from uncollapse.attention.observing.flow import NOT_ADDED, NOT_HANDED_ON, Flow, Place, Sight, find_flow, sight
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
-from uncollapse.attention.verification import probe_batch
 from uncollapse.errors import ArchitectureError
 
 WIDTH = 64
+single = pytest.fixture(scope="module", autouse=True)(one_thread)
 
 
 def test_every_architecture_is_followed_or_refused() -> None:
@@ -37,14 +41,12 @@ def test_every_architecture_is_followed_or_refused() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_states_are_followed_or_refused_by_name(name: str) -> None:
-    model = model_of(name)
-    with stay_double():
-        reason = find_support(model).states
+    reason = support_of(name).states
     assert (reason == "") == (name in FOLLOWED)
     assert STATES_REFUSED.get(name, "") in reason
     if reason:
         with pytest.raises(ArchitectureError, match="states of|residual stream of"), stay_double():
-            with observe(model, on_states=print):
+            with observe(model_of(name), on_states=print):
                 pass
 
 
@@ -60,8 +62,7 @@ def sums(states: States) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_the_stream_plus_a_branch_is_the_next_stream(name: str) -> None:
-    model = model_of(name)
-    seen = look(model, probe_batch(model), states=True).states
+    seen = seen_of(name, "states")[1].states
     assert [states.layer for states in seen] == [layer for layer in range(LAYERS) for _ in range(3)]
     for states in seen:
         assert tuple(states.stages) == STAGES[name]
@@ -77,7 +78,7 @@ def test_the_stream_is_the_models_own_hidden_states(name: str) -> None:
     """What enters each layer is what the model gives as its hidden states, which no hook of ours makes."""
     model = model_of(name)
     batch = whole_batch(model)
-    seen = look(model, batch, states=True)
+    seen = seen_of(name, "states")[0]
     with stay_double(), torch.no_grad():
         given = model(**batch, output_hidden_states=True).hidden_states
         wanted = model(**batch)[0]
@@ -95,15 +96,24 @@ def test_the_stream_is_the_models_own_hidden_states(name: str) -> None:
 def test_padding_never_enters(name: str) -> None:
     if reason := READS_PADDING.get(name):
         pytest.skip(reason)
+    _, together, apart = seen_of(name, "states")
+    compare(together, apart)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gpt2", "gemma2", "phi"])
+def test_padding_on_the_left_never_enters(name: str) -> None:
     model = model_of(name)
-    causal_left = [left_padded(model)] if name in {"qwen2", "gpt2", "gemma2", "phi"} else []
-    for batch in (probe_batch(model), *causal_left):
-        together, *apart = look_at_all(model, [batch, *alone(batch)], states=True)
-        for row, text in enumerate(apart):
-            for (states, place), own in zip(together.states_of(row), text.states, strict=True):
-                assert (states.layer, states.n) == (own.layer, own.n)
-                for name_of_stage, stage in states.stages.items():
-                    assert distance(stage[place], own.stages[name_of_stage][0]) <= 1e-10
+    batch = left_padded(model)
+    together, *apart = look_at_all(model, [batch, *alone(batch)], states=True)
+    compare(together, apart)
+
+
+def compare(together: Seen, apart: list[Seen]) -> None:
+    for row, text in enumerate(apart):
+        for (states, place), own in zip(together.states_of(row), text.states, strict=True):
+            assert (states.layer, states.n) == (own.layer, own.n)
+            for name, stage in states.stages.items():
+                assert distance(stage[place], own.stages[name][0]) <= 1e-10
 
 
 _ALBERT = "encoder.albert_layer_groups.1.albert_layers.0"

@@ -2,13 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import torch
 
-from spectra_maps import centred, gaussian_maps, kinds, largest, seeded
+from spectra_maps import centred, gaussian_maps, kinds, largest, one_thread, seeded
 from tolerances import FLOAT32, HALF, assert_close
 from uncollapse.errors import ModelError
 from uncollapse.spectra import (
+    DenseMap,
     StreamedMap,
     block_map,
     filter_rate,
@@ -23,7 +27,14 @@ from uncollapse.spectra import (
 
 TOLERANCE = 1e-3
 LENGTHS = [2, 9, 48, 49, 64, 150]
-SMALL = {n: kinds(n) for n in LENGTHS if n >= 9}
+with one_thread():
+    SMALL = {n: kinds(n) for n in LENGTHS if n >= 9}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with one_thread():
+        yield
 
 
 @pytest.mark.parametrize("n", SMALL)
@@ -68,6 +79,43 @@ def test_the_random_ceiling_holds_where_many_directions_carry_the_map(seed):
     assert bool((rates.ceiling <= 4 * rates.value).all())
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 5, 16])
+def test_the_random_ceiling_follows_from_a_polynomial_and_a_chance(blocks):
+    size = 700.0
+    factor = krylov._chance_factors(size)[blocks - 1]
+
+    def grown(y):
+        return y**4 * scipy.special.eval_chebyu(2 * blocks - 2, y)
+
+    inside = np.linspace(0, 1, 2001)
+    assert np.abs(np.sqrt(1 - inside**2) * grown(inside)).max() <= 1 + 1e-12
+    hidden = size / (math.sqrt(factor**2 - 1) * grown(factor)) ** 2
+    assert 0.99 * krylov.CHANCE < scipy.stats.chi2(4).cdf(hidden) < krylov.CHANCE
+
+
+@pytest.mark.parametrize("kind", SMALL[64])
+def test_no_direction_of_the_space_counts_twice(kind):
+    operator = DenseMap(SMALL[64][kind])
+    random = torch.randn(4, 64, generator=seeded(8))
+    opening = krylov._Opening.of(operator, random, None)
+    space = opening.space
+    for _ in range(8):
+        space = space.widened()
+        space = space.projected(krylov._sweep(operator, space.newest, opening.mean))
+    assert float(torch.linalg.eigvalsh(space.basis @ space.basis.mT).max()) <= 1 + 1e-4
+    image = centred(operator.rows(torch.arange(64))) @ space.basis.double().mT
+    squares = image.mT @ image
+    assert_close(
+        space.small / squares.abs().amax().clamp(min=1e-9), squares / squares.abs().amax().clamp(min=1e-9), 1e-4
+    )
+
+
+def test_the_start_knows_the_sinks():
+    start = krylov._start(DenseMap(sink_map(64, 20).roll(9, -1)[None]), torch.zeros(4, 64))
+    assert start[0, :4].argmax(-1).tolist()[0] == 9
+    assert torch.equal(start[0, :4].sum(-1), torch.ones(4))
+
+
 def test_few_directions_leave_a_ceiling_next_to_the_value():
     rates = filter_rate(sink_map(200, 60) * 0.9 + 0.1 / 200)
     assert float(rates.ceiling / rates.value) - 1 <= 2e-5
@@ -104,6 +152,14 @@ def test_maps_that_are_done_are_left_alone(monkeypatch):
     filter_rate(torch.stack([sink_map(64, 20), gaussian_map(64, 1.0), identity_map(64)]))
     assert seen[:3] == [3, 3, 3]
     assert set(seen[3:]) == {1}
+
+
+def test_maps_of_equal_rows_take_one_look(monkeypatch):
+    seen = []
+    sweep = krylov._sweep
+    monkeypatch.setattr(krylov, "_sweep", lambda *asked: seen.append(len(asked[1])) or sweep(*asked))
+    filter_rate(torch.stack([uniform_map(64), sink_map(64, 64)]))
+    assert seen == [2, 2, 2]
 
 
 @pytest.mark.parametrize("n", LENGTHS)

@@ -9,6 +9,7 @@ from uncollapse.spectra import (
     entropy,
     filter_rate,
     hc_share,
+    measure_entropy,
     measure_heads,
     measure_maps,
     measure_states,
@@ -32,6 +33,7 @@ def test_heads_are_measured_together_as_alone(n: int, strength: float) -> None:
     scores = 0.3 * query @ key.mT
     check(measure_heads(query, key, 0.3, special=special, window=2), scores, special)
     check(measure_maps(scores, special=special, window=2), scores, special)
+    torch.testing.assert_close(measure_entropy(query, key, 0.3), entropy(scores.softmax(-1)), rtol=1e-4, atol=1e-5)
 
 
 def check(together: HeadNumbers, scores: torch.Tensor, special: torch.Tensor) -> None:
@@ -83,3 +85,12 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     query[0, 0, 2] = torch.nan
     with pytest.raises(ModelError, match="sum to 1, but row 2"):
         measure_heads(query, random(1, 1, 5, 4), 1.0)
+
+
+@pytest.mark.parametrize("size", [60.0, 300.0])
+def test_scores_too_large_for_their_exponentials_are_measured_all_the_same(size: float) -> None:
+    query, key = size * random(1, 2, 70, 8), random(1, 2, 70, 8, seed=1)
+    scores = query @ key.mT
+    torch.testing.assert_close(measure_entropy(query, key, 1.0), entropy(scores.softmax(-1)), rtol=1e-4, atol=1e-5)
+    rates = filter_rate(scores.softmax(-1)).value
+    torch.testing.assert_close(measure_heads(query, key, 1.0).rates.value, rates, rtol=2e-3, atol=1e-5)

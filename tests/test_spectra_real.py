@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from spectra_maps import one_thread
 from uncollapse.encoders import find_source
 from uncollapse.spectra import StreamedMap, entropy, filter_rate
 
@@ -29,12 +30,9 @@ def maps_of():
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Two threads of LAPACK on a busy machine wait for each other many times longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def quiet():
+    with one_thread():
+        yield
 
 
 def largest(maps):

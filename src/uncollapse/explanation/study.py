@@ -209,6 +209,7 @@ class _Looking:
             "bands": [round(band / (2 * self.settings.bands), 6) for band in range(self.settings.bands + 1)],
             "temperatures": [str(Temperature(tau)) for tau in self.settings.temperatures],
             "at_one_layer": self.settings.at_one_layer,
+            "solved": min(self.settings.solved, len(self.ids)),
         }
 
 

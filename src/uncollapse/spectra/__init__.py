@@ -9,6 +9,7 @@ from uncollapse.spectra.frequencies import bands, low_share, power_spectrum
 from uncollapse.spectra.joint import (
     HeadNumbers,
     StateNumbers,
+    measure_entropy,
     measure_heads,
     measure_maps,
     measure_states,
@@ -51,6 +52,7 @@ __all__ = [
     "identity_map",
     "inverse_temperature",
     "low_share",
+    "measure_entropy",
     "measure_heads",
     "measure_maps",
     "measure_states",

@@ -24,9 +24,9 @@ class FilterRates:
         value: sigma_a, from below: the filter rate is not under it, up to rounding (in float32 1e-5 of it, and
             5e-7 |A|_F, which is at most 5e-7 sqrt(n)).
         residual: how far above `value`, as a share of it (of 0.001 where it is smaller), a singular value can lie that
-            the search has come near: max_i sqrt(l_i + |M'M v_i - l_i v_i|) / value - 1 over all its Ritz pairs
-            (l_i, v_i). For the leading pair that is half of |M'u - s v| / s, and some singular value does lie within
-            it.
+            the search has come near: max_i sqrt(l_i + c_i |M'M v_i - l_i v_i|) / value - 1 over all its Ritz pairs
+            (l_i, v_i), c = 1 for the leading pair and 2 for the others. For the leading pair that is half of
+            |M'u - s v| / s, and some singular value does lie within it.
         ceiling: no singular value lies above it. The smaller of two bounds: one from what the search has left of
             |M|_F (certain; near `value` where few directions carry the map, as in most heads of real models), one
             from its random start (wrong with a chance below 1e-6 a map; 1.05 to 4 times `value`).
@@ -95,9 +95,8 @@ def filter_rate(
         from random vectors only).
     """
     operator = as_map(attention)
-    maps = operator.shape.numel()
     with torch.no_grad(), _without_denormals():
-        if operator.n <= EXACT or maps == 0:
+        if operator.n <= EXACT:
             found = _all_values(operator)
         else:
             found = search(operator, tolerance, seed, None if statistics is None else statistics.flat())

@@ -99,6 +99,7 @@ class _Some:
 
 def _measure_some(query: Tensor, key: Tensor, maps: Tensor, window: int, seed: int) -> _Some:
     """Numbers of a few texts, whose maps are written over `maps`."""
+    query, key = query.contiguous(), key.contiguous()
     flat, flat_query, flat_key = maps.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1)
     count, n, _ = flat.shape
     ones, mean = flat.new_full((1, n), 1 / n), flat.new_empty(count, n)
@@ -143,6 +144,25 @@ def _dots(one: Tensor, other: Tensor) -> Tensor:
     """The sum of products of every two matrices; one by one, which is many times faster than a product of batches."""
     pairs = zip(one.flatten(1), other.flatten(1), strict=True)
     return torch.stack([torch.dot(left, right) for left, right in pairs])
+
+
+def measure_entropy(
+    query: Float[Tensor, "texts heads n width"], key: Float[Tensor, "texts heads n width"], scale: float
+) -> Float[Tensor, "texts heads"]:
+    """`entropy` of softmax(scale QK'), a few maps at a time.
+
+    >>> measure_entropy(torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2), 1.0).round(decimals=4)
+    tensor([[1.3863]])
+    """
+    texts, heads, n, _ = query.shape
+    flat_query, flat_key = (query * scale).flatten(0, 1), key.flatten(0, 1)
+    found = flat_query.new_empty(len(flat_query))
+    size = max(1, CACHED_BYTES // (n * n * query.element_size()))
+    maps = flat_query.new_empty(min(size, len(found)), n, n)
+    for first in range(0, len(found), size):
+        which = slice(first, min(first + size, len(found)))
+        found[which] = _form(flat_query[which], flat_key[which], maps[: which.stop - first]) / n
+    return found.view(texts, heads)
 
 
 def measure_maps(

@@ -185,11 +185,11 @@ class _Space:
 
     def widened(self) -> Self:
         """With the rest as 8 more directions; what is left of it by rounding alone is left out."""
-        eps = torch.finfo(self.rest.dtype).eps
-        block = _orthonormal(self.rest, 100 * eps)
-        block = block - (block @ self.basis.mT) @ self.basis
-        block = block * (torch.linalg.vector_norm(block, dim=-1, keepdim=True) > 0.5)
-        block = _orthonormal(block, 10 * eps)
+        block = self.rest
+        for rounding in (100, 10):
+            block = _orthonormal(block, rounding * torch.finfo(block.dtype).eps)
+            block = block - (block @ self.basis.mT) @ self.basis
+            block = block * (torch.linalg.vector_norm(block, dim=-1, keepdim=True) > 0.5)
         return type(self)(torch.cat([self.basis, block], 1), self.small, self.rest, self.gram)
 
     def kept(self, maps: Tensor) -> Self:
@@ -206,11 +206,20 @@ class _Space:
         outside = (newest * (self.gram @ newest)).sum(1).clamp(min=0).sqrt()
         value = squares[:, -1].sqrt()
         size = value.clamp(min=SMALL)
-        residual = ((squares + outside).amax(-1).sqrt() - value) / size
+        reach = squares + outside * _reaching(squares.shape[-1])
+        residual = (reach.amax(-1).sqrt() - value) / size
         left_over = (energy - squares.sum(-1)).clamp(min=0)
         ceiling = value * (1 + _certain_excess(squares, outside, left_over).clamp(max=chance_factor - 1))
         done = (residual <= tolerance) | (ceiling - value <= tolerance * size)
         return torch.stack([value, residual, ceiling]), done
+
+
+def _reaching(size: int) -> Float64[Tensor, " size"]:
+    """How many times its distance each Ritz pair is taken to reach: the leading one once, the others twice.
+
+    A leading pair may be found exactly while a larger singular value is still on its way, under a smaller Ritz value.
+    """
+    return torch.tensor([2.0] * (size - 1) + [1.0], dtype=torch.float64)
 
 
 def _certain_excess(
@@ -260,10 +269,12 @@ def _orthonormal(block: Float[Tensor, "maps vectors n"], shift: float) -> Float[
 
     Short rows only lower Ritz values, which stay lower bounds. Fukaya et al. (2020), SIAM J. Sci. Comput. 42.
     """
+    block = block / block.abs().amax((-2, -1), keepdim=True).clamp(min=1e-30)
     gram = _gram(block)
     norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     norms = norms.clamp(min=1e-30).maximum(1e-6 * norms.amax(-1, keepdim=True))
     eye = torch.eye(_BLOCK, dtype=torch.float64)
-    factor = torch.linalg.cholesky(gram / (norms[:, :, None] * norms[:, None]) + shift * eye)
-    weights: Tensor = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False) / norms[:, None]
+    factor, failed = torch.linalg.cholesky_ex(gram / (norms[:, :, None] * norms[:, None]) + shift * eye)
+    weights = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False) / norms[:, None]
+    weights = weights.masked_fill_((failed > 0)[:, None, None], 0)
     return weights.to(block) @ block
