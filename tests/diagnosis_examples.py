@@ -19,6 +19,18 @@ CAUSES = {
     "topic_mix": ("one_topic", "all_pieces"), "truncation": ("all_pieces", "read_pieces"),
     "position": ("read_pieces", "placed_pieces"), "attention": ("placed_pieces", "whole"),
 }  # fmt: skip
+TITLES = {
+    "beginnings": "How texts begin", "content_averaging": "Longer texts say more",
+    "topic_mix": "Texts change their subject", "truncation": "Text that is never read", "position": "Late positions",
+    "attention": "Attention over the whole text", "inseparable": "Reading the whole text at once",
+}  # fmt: skip
+TABLE = {
+    name: {
+        "title": title, "before": "", "after": "", "meaning": f"{title}: they grow more alike.",
+        "against": f"{title}: they are kept apart.", "remedy": f"{title}: cut the texts.",
+    }
+    for name, title in TITLES.items()
+}  # fmt: skip
 CONTROLS = {
     "start": ("The first piece", "", 0.147, 0.0),
     "whole": ("All that is read", "start", 0.462, 0.315),
@@ -60,8 +72,8 @@ def full_result() -> Result:
     about = {
         **plain.about, "command": "uncollapse diagnose notes/ --model minilm -o report", "verdict_groups": sizes,
         "audit": _audit_about(), "controls": _controls_about(),
-        "causes": {"documents": 200, "piece_tokens": 32, "pieces": 5210, "window_tokens": 2048, "read_tokens": 512},
-        "costs": {"documents": 800, "asked": 300, "encoded_texts": 5210},
+        "causes": _causes_about(),
+        "costs": {"documents": 800, "asked": 300, "encoded_texts": 5210, "neighbours": 10},
         "scores": {"queries": "first sentences of other documents"},
     }  # fmt: skip
     return replace(plain, rows=(*plain.rows, *rows), verdict=_verdict(), about=about)
@@ -81,8 +93,10 @@ def hostile_diagnosis() -> Result:
     ]
     server = {"server": HOSTILE[0], "cuts": True, "default": HOSTILE[1], "advice": HOSTILE[2], "address": HOSTILE[4]}
     table = {name: dict.fromkeys(entry, HOSTILE[1]) for name, entry in _controls_about()["table"].items()}
+    causes = {name: dict.fromkeys(entry, HOSTILE[2]) for name, entry in TABLE.items()}
     about = {
         **full.about,
+        "causes": {"table": causes},
         "audit": {"texts": texts, "servers": [server], "notes": list(HOSTILE)},
         "controls": {"table": table, "notes": HOSTILE[3]},
         "scores": {"queries": HOSTILE[4]},
@@ -178,6 +192,11 @@ def _causes() -> list[Row]:
         for name, (before, after) in CAUSES.items()
     ]
     return [*rows, _row("rise", STEPS["whole"] - STEPS["start"], 0.024, view="causes")]
+
+
+def _causes_about() -> dict[str, object]:
+    sizes = {"documents": 200, "piece_tokens": 32, "pieces": 5210, "window_tokens": 2048, "read_tokens": 512}
+    return {**sizes, "table": TABLE}
 
 
 def _controls() -> list[Row]:

@@ -12,11 +12,9 @@ from diagnosis_examples import DRAWN, ORDER, chart_of, full_result, only, sectio
 from reporting_examples import charts_of
 from uncollapse.diagnosis.causes import attribution
 from uncollapse.diagnosis.costs import cloze
-from uncollapse.measures import hubness as measures
 from uncollapse.records import Result
 from uncollapse.reporting import glossary, words
-from uncollapse.reporting.diagnosis import costs, hubness
-from uncollapse.reporting.diagnosis.causes import CAUSES
+from uncollapse.reporting.diagnosis import costs
 from uncollapse.reporting.diagnosis.terms import TERMS
 from uncollapse.reporting.sections import make_sections
 
@@ -134,8 +132,6 @@ def test_every_view_has_words_for_the_table_of_all_numbers() -> None:
 
 
 def test_names_are_those_of_the_rooms_that_measure() -> None:
-    titles = {name: said.title for name, said in CAUSES.items()}
-    assert titles == {name: cause.title for name, cause in attribution.CAUSES.items()}
+    assert examples.TITLES == {name: cause.title for name, cause in attribution.CAUSES.items()}
     assert costs.PLACES == cloze.THIRDS
-    assert hubness.NEAREST == measures.NEAREST
     assert {"start", "whole"} <= set(attribution.STEPS)

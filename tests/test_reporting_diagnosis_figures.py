@@ -12,7 +12,6 @@ from test_reporting import _contrast
 from uncollapse.records import Result, Row
 from uncollapse.reporting import words
 from uncollapse.reporting.diagnosis import plots
-from uncollapse.reporting.diagnosis.causes import CAUSES
 from uncollapse.reporting.drawing import COLOURS
 from uncollapse.reporting.sections import make_sections
 
@@ -119,7 +118,7 @@ def test_causes_come_in_the_order_of_their_steps_and_an_unknown_one_is_kept() ->
     result = replace(full, rows=(new, *reversed(full.rows)))
     labels = figure_of(result, "causes")["layout"]["yaxis"]["ticktext"]
     assert [label.replace("<br>", " ") for label in labels[1:-1]] == [
-        *(CAUSES[name].title for name in examples.CAUSES),
+        *(examples.TITLES[name] for name in examples.CAUSES),
         "new cause",
     ]
 
@@ -132,7 +131,7 @@ def test_position_and_attention_may_be_one_number() -> None:
     table = chart_of(result, "causes-meanings").table
     assert table
     assert table.lines[-1][1].marks == (("neutral", "the inside cannot be reached"),)
-    assert "cannot be told from outside" in table.lines[-1][2].under
+    assert table.lines[-1][2].under == examples.TABLE["inseparable"]["meaning"]
 
 
 def test_the_table_of_causes_says_what_each_means_and_what_to_try() -> None:
@@ -142,7 +141,8 @@ def test_the_table_of_causes_says_what_each_means_and_what_to_try() -> None:
     more = lines["Longer texts say more"]
     assert more[1].text == "+0.142"
     assert more[1].under.replace("\xa0", " ") == "of +0.315; +0.131 to +0.153; n = 400"
-    assert "mean of what it says" in more[2].under
+    assert more[2].under == examples.TABLE["content_averaging"]["meaning"]
+    assert more[3].under == examples.TABLE["content_averaging"]["remedy"]
     assert lines["Late positions"][2].under == "Its interval holds zero: it can be nothing."
     assert lines["Late positions"][3].text == words.UNKNOWN
 
@@ -155,9 +155,20 @@ def test_a_cause_below_zero_has_the_other_meaning_and_no_advice() -> None:
     ]
     table = chart_of(replace(result, rows=tuple(rows)), "causes-meanings").table
     assert table
-    (line,) = (line for line in table.lines if line[0].text == CAUSES["truncation"].title)
-    assert line[2].under == CAUSES["truncation"].takes
+    (line,) = (line for line in table.lines if line[0].text == examples.TITLES["truncation"])
+    assert line[2].under == examples.TABLE["truncation"]["against"]
     assert line[3].text == words.UNKNOWN
+
+
+def test_an_older_result_says_no_more_of_its_causes_than_it_knows() -> None:
+    rows = only("causes").rows
+    older = Result(rows=rows, about={"causes": {"documents": 200, "table": "lost"}})
+    labels = figure_of(older, "causes")["layout"]["yaxis"]["ticktext"]
+    assert [label.replace("<br>", " ") for label in labels[1:-1]] == [name.replace("_", " ") for name in examples.CAUSES]
+    table = chart_of(older, "causes-meanings").table
+    assert table
+    assert [line[0].text for line in table.lines] == [name.replace("_", " ") for name in examples.CAUSES]
+    assert [cell.text for cell in table.lines[0][2:]] == [words.UNKNOWN, words.UNKNOWN]
 
 
 def test_controls_stand_under_what_they_are_held_against() -> None:
@@ -216,18 +227,32 @@ def test_needles_lie_as_deep_as_in_the_text() -> None:
     assert figure["data"][0]["z"][1][3] == row.value
 
 
-def test_occurrences_are_held_against_ten() -> None:
+def test_occurrences_are_held_against_how_many_nearest_texts_were_looked_at() -> None:
     figure = figure_of(full_result(), "hubness-lengths")
     assert figure["data"][0]["x"] == [row.value for row in rows_by_bin("hubness", "occurrence").values()]
-    few = replace(only("hubness"), rows=tuple(row for row in only("hubness").rows if row.bin not in examples.BINS[5:]))
+    few = replace(full_result(), rows=tuple(row for row in only("hubness").rows if row.bin not in examples.BINS[5:]))
     standing = chart_of(few, "hubness-lengths")
     assert standing.figure
     assert standing.figure["layout"]["shapes"][0]["y0"] == 10
     assert ("reference", "10: no length preferred") in standing.colours
+    assert "among the 10 nearest of others" in standing.title
+    three = chart_of(replace(few, about={"costs": {"neighbours": 3}}), "hubness-lengths")
+    assert three.figure
+    assert three.figure["layout"]["shapes"][0]["y0"] == 3
+    assert "among the 3 nearest of others" in three.title
+
+
+@pytest.mark.parametrize("about", [{}, {"costs": {"documents": 9}}, {"costs": {"neighbours": "10"}}])
+def test_occurrences_of_an_older_result_are_held_against_nothing(about: dict[str, object]) -> None:
+    older = chart_of(Result(rows=only("hubness").rows, about=about), "hubness-lengths")
+    assert older.figure
+    assert older.title == "How often a text is among the nearest of others, by length"
+    assert "shapes" not in older.figure["layout"]
+    assert "line they" not in older.reading
 
 
 def test_many_groups_of_bars_lie_down_and_keep_the_level_they_are_held_against() -> None:
-    standing = Result(rows=full_result().select(measure="occurrence")[:7])
+    standing = replace(full_result(), rows=full_result().select(measure="occurrence")[:7])
     assert figure_of(standing, "hubness-lengths")["data"][0]["orientation"] == "v"
     lying = figure_of(full_result(), "hubness-lengths")
     assert lying["data"][0]["orientation"] == "h"

@@ -110,14 +110,16 @@ def test_no_direction_of_the_space_counts_twice(kind):
     )
 
 
-def test_the_start_knows_the_sinks():
-    start = krylov._start(DenseMap(sink_map(64, 20).roll(9, -1)[None]), torch.zeros(4, 64))
+def test_the_start_is_the_sinks_and_chance():
+    random = torch.randn(4, 64, generator=seeded(9))
+    start = krylov._start(DenseMap(sink_map(64, 20).roll(9, -1)[None]), random)
+    assert torch.equal(start[0, 4:], random)
     assert start[0, :4].argmax(-1).tolist()[0] == 9
     assert torch.equal(start[0, :4].sum(-1), torch.ones(4))
 
 
 def test_few_directions_leave_a_ceiling_next_to_the_value():
-    rates = filter_rate(sink_map(200, 60) * 0.9 + 0.1 / 200)
+    rates = filter_rate(sink_map(200, 150) * 0.9 + 0.1 / 200)
     assert float(rates.ceiling / rates.value) - 1 <= 2e-5
 
 
@@ -158,8 +160,8 @@ def test_maps_of_equal_rows_take_one_look(monkeypatch):
     seen = []
     sweep = krylov._sweep
     monkeypatch.setattr(krylov, "_sweep", lambda *asked: seen.append(len(asked[1])) or sweep(*asked))
-    filter_rate(torch.stack([uniform_map(64), sink_map(64, 64)]))
-    assert seen == [2, 2, 2]
+    filter_rate(torch.cat([torch.stack([uniform_map(64), sink_map(64, 64)]), SMALL[64]["one sink"]]))
+    assert seen == [5, 5, 5]
 
 
 @pytest.mark.parametrize("n", LENGTHS)

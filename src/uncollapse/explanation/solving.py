@@ -21,6 +21,9 @@ LOWEST, HIGHEST = 0.125, 8.0
 STEPS = 7
 """Steps of the search: what is kept is then kept to about 2 %."""
 
+BLOCKS = 1
+"""Of the search for a filter rate: very sharp and very flat maps take many to certify, and few to come near."""
+
 _TINY = 1e-12
 
 
@@ -84,8 +87,8 @@ def _between(left: torch.Tensor, right: torch.Tensor, at_left: torch.Tensor, at_
 
 def _filter_rates(logits: Logits, log_tau: torch.Tensor, seed: int) -> torch.Tensor:
     if logits.streams:
-        return measure_heads(*_sharpened(logits, log_tau), logits.scale, seed=seed).rates.value
-    return filter_rate(logits.map(_inverse(log_tau)), tolerance=1e-2, seed=seed).value
+        return measure_heads(*_sharpened(logits, log_tau), logits.scale, seed=seed, most_blocks=BLOCKS).rates.value
+    return filter_rate(logits.map(_inverse(log_tau)), tolerance=1e-2, seed=seed, most_blocks=BLOCKS).value
 
 
 def _entropies(logits: Logits, log_tau: torch.Tensor, _seed: int) -> torch.Tensor:

@@ -53,6 +53,7 @@ def filter_rate(
     tolerance: float = 1e-3,
     seed: int = 0,
     statistics: Statistics | None = None,
+    most_blocks: int | None = None,
 ) -> FilterRates:
     """The largest share of high-frequency energy that an attention map can let through, as an amplitude.
 
@@ -77,6 +78,8 @@ def filter_rate(
         tolerance: relative accuracy; absolute, times 0.001, for filter rates below 0.001.
         seed: of the random start. A map has the same filter rate in any batch, up to rounding.
         statistics: mean row and energy of every map, where somebody has them already.
+        most_blocks: where the search ends at the latest, None for 16; with few the value is a lower bound that is
+            mostly near, and its residual says how near.
 
     Returns:
         Three tensors of the leading shape, float32, or float64 for maps in float64.
@@ -99,7 +102,8 @@ def filter_rate(
         if operator.n <= EXACT:
             found = _all_values(operator)
         else:
-            found = search(operator, tolerance, seed, None if statistics is None else statistics.flat())
+            known = None if statistics is None else statistics.flat()
+            found = search(operator, tolerance, seed, known, most_blocks)
     return FilterRates(*found)._like(operator)
 
 

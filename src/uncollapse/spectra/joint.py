@@ -49,6 +49,7 @@ def measure_heads(
     special: Bool[Tensor, "texts n"] | None = None,
     window: int = 8,
     seed: int = 0,
+    most_blocks: int | None = None,
 ) -> HeadNumbers:
     """Filter rate, entropy, shares and score spread of softmax(scale QK'), as the functions of those names give them.
 
@@ -58,7 +59,7 @@ def measure_heads(
         query, key: without padding, keys repeated to the query heads; float32 or float64.
         scale: what QK' is multiplied by.
         special, window: as for `shares`.
-        seed: as for `filter_rate`.
+        seed, most_blocks: as for `filter_rate`.
 
     Raises:
         ModelError: as the functions of those names.
@@ -73,7 +74,12 @@ def measure_heads(
     chosen = None if special is None else special.to(query.dtype)
     found = [
         _measure_some(
-            (query[few] * scale).contiguous(), key[few].contiguous(), maps[: few.stop - few.start], window, seed
+            query[few] * scale,
+            key[few],
+            maps[: few.stop - few.start],
+            window=window,
+            seed=seed,
+            most_blocks=most_blocks,
         )
         for few in (slice(first, min(first + together, texts)) for first in range(0, texts, together))
     ]
@@ -97,7 +103,9 @@ class _Some:
     spread: Tensor
 
 
-def _measure_some(query: Tensor, key: Tensor, maps: Tensor, window: int, seed: int) -> _Some:
+def _measure_some(
+    query: Tensor, key: Tensor, maps: Tensor, *, window: int, seed: int, most_blocks: int | None
+) -> _Some:
     """Numbers of a few texts, whose maps are written over `maps`."""
     query, key = query.contiguous(), key.contiguous()
     flat, flat_query, flat_key = maps.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1)
@@ -112,7 +120,7 @@ def _measure_some(query: Tensor, key: Tensor, maps: Tensor, window: int, seed: i
         mean[which] = (ones @ part)[:, 0]
         own[which], near[which] = _diagonals(part, min(window, n - 1))
     statistics = Statistics(mean.view(*maps.shape[:2], n), squares.view(maps.shape[:2]))
-    rates = filter_rate(maps, tolerance=TOLERANCE, seed=seed, statistics=statistics)
+    rates = filter_rate(maps, tolerance=TOLERANCE, seed=seed, statistics=statistics, most_blocks=most_blocks)
     own, near, entropy = (numbers.view(maps.shape[:2]) for numbers in (own, near, entropy))
     spread = score_spread_of(query, key, 1.0)
     return _Some(rates.value, rates.residual, rates.ceiling, statistics.mean, own, near, entropy, spread)

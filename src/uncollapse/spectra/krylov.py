@@ -52,7 +52,11 @@ class Statistics:
 
 
 def search(
-    operator: AttentionMap, tolerance: float, seed: int, statistics: Statistics | None = None
+    operator: AttentionMap,
+    tolerance: float,
+    seed: int,
+    statistics: Statistics | None = None,
+    most_blocks: int | None = None,
 ) -> Float64[Tensor, "numbers maps"]:
     """Value, residual and ceiling of every map, as `FilterRates` defines them; more than 48 tokens.
 
@@ -67,7 +71,7 @@ def search(
     found = torch.zeros(3, maps, dtype=torch.float64)
     active, mean, space = torch.arange(maps), opening.mean, opening.space
     remaining: AttentionMap = operator.select(range(maps))
-    for blocks in range(1, min(_MOST_BLOCKS, math.ceil(operator.n / _BLOCK)) + 1):
+    for blocks in range(1, min(most_blocks or _MOST_BLOCKS, math.ceil(operator.n / _BLOCK)) + 1):
         if blocks > 1:
             space = space.widened()
             space = space.projected(_sweep(remaining, space.newest, mean))
@@ -173,9 +177,7 @@ class _Space:
         """With the image of the newest directions split into what lies in the space and the rest."""
         inside = image @ self.basis.mT
         rest = image - inside @ self.basis
-        again = rest @ self.basis.mT
-        rest -= again @ self.basis
-        columns = (inside + again).cpu().double()
+        columns = inside.cpu().double()
         size = self.basis.shape[1]
         small = columns.new_zeros(len(columns), size, size)
         small[:, : size - _BLOCK, : size - _BLOCK] = self.small
@@ -189,7 +191,6 @@ class _Space:
         for rounding in (100, 10):
             block = _orthonormal(block, rounding * torch.finfo(block.dtype).eps)
             block = block - (block @ self.basis.mT) @ self.basis
-            block = block * (torch.linalg.vector_norm(block, dim=-1, keepdim=True) > 0.5)
         return type(self)(torch.cat([self.basis, block], 1), self.small, self.rest, self.gram)
 
     def kept(self, maps: Tensor) -> Self:
@@ -269,7 +270,6 @@ def _orthonormal(block: Float[Tensor, "maps vectors n"], shift: float) -> Float[
 
     Short rows only lower Ritz values, which stay lower bounds. Fukaya et al. (2020), SIAM J. Sci. Comput. 42.
     """
-    block = block / block.abs().amax((-2, -1), keepdim=True).clamp(min=1e-30)
     gram = _gram(block)
     norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     norms = norms.clamp(min=1e-30).maximum(1e-6 * norms.amax(-1, keepdim=True))

@@ -1,14 +1,13 @@
 """Texts that change one thing only, and what each change does to the mean cosine."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from uncollapse.records import Result, Row
 from uncollapse.reporting import words
 from uncollapse.reporting.charts import Cell, Chart, Section, Table, closed, remarks
 from uncollapse.reporting.diagnosis import plots
 from uncollapse.reporting.diagnosis.plots import Effect
-from uncollapse.reporting.diagnosis.rows import asked, find_by_bin
+from uncollapse.reporting.diagnosis.rows import asked, described, find_by_bin, titled
 
 VIEW = "controls"
 
@@ -61,20 +60,10 @@ def _groups(result: Result, found: Mapping[str, Row]) -> dict[str, list[Effect]]
     """Effects under the control that they are held against."""
     groups: dict[str, list[Effect]] = {}
     for name, row in found.items():
-        reference = str(_entry(result, name).get("reference") or "")
-        heading = f"against: {_title(result, reference).lower()}" if reference else "against its reference"
-        groups.setdefault(heading, []).append(Effect(_title(result, name), row))
+        reference = str(described(result, VIEW, name).get("reference") or "")
+        heading = f"against: {titled(result, VIEW, reference).lower()}" if reference else "against its reference"
+        groups.setdefault(heading, []).append(Effect(titled(result, VIEW, name), row))
     return groups
-
-
-def _entry(result: Result, name: str) -> Mapping[str, Any]:
-    """What the result says about a control."""
-    entry = words.entry(result.about, "controls", "table", name)
-    return entry if isinstance(entry, Mapping) else {}
-
-
-def _title(result: Result, name: str) -> str:
-    return str(_entry(result, name).get("title") or name.replace("_", " "))
 
 
 def _table(result: Result, found: Mapping[str, Row]) -> Table:
@@ -85,14 +74,14 @@ def _table(result: Result, found: Mapping[str, Row]) -> Table:
 
 
 def _line(result: Result, name: str, row: Row, level: Row | None) -> tuple[Cell, ...]:
-    entry = _entry(result, name)
+    entry = described(result, VIEW, name)
     changes, reading = (str(entry.get(key) or "") for key in ("changes", "reading"))
     mean = f"mean cosine {words.number(level.value, level.measure)}" if level else ""
     limits = str(entry.get("limits") or "")
     under = words.unbroken(words.interval(row), f"n = {words.count(row.n)}")
     amount = Cell(words.number(row.value, row.measure), under)
     return (
-        Cell(_title(result, name), mean),
+        Cell(titled(result, VIEW, name), mean),
         amount,
         Cell("", changes) if changes else Cell(words.UNKNOWN),
         Cell("", reading, marks=(("neutral", limits),) if limits else ()) if reading else Cell(words.UNKNOWN),

@@ -1,6 +1,7 @@
 """Whether short or long texts crowd the results of a search."""
 
 from uncollapse.records import Result
+from uncollapse.reporting import words
 from uncollapse.reporting.charts import Chart, Section
 from uncollapse.reporting.diagnosis.bars import Frame, bar_chart
 from uncollapse.reporting.diagnosis.rows import asked, by_length, find_by_bin
@@ -8,9 +9,11 @@ from uncollapse.reporting.diagnosis.summaries import summary_chart
 from uncollapse.reporting.tasks.plots import Bars
 
 VIEW = "hubness"
-NEAREST = 10
-"""How many nearest texts are looked at, which is how often a text turns up where length plays no part."""
 TOTALS = ("k_skewness", "share_of_antihubs", "hub_length_ratio")
+_LEVEL = (
+    ": beyond the dashed line they turn up more often than their number deserves, short of it they are crowded out"
+)
+_ALONE = ": the longer a bar, the more often they turn up"
 
 
 def make_hubness_section(result: Result) -> Section | None:
@@ -28,12 +31,11 @@ def make_hubness_section(result: Result) -> Section | None:
 
 
 def _lengths(result: Result) -> Chart:
-    found = find_by_bin(result, VIEW, "occurrence")
+    found, nearest = find_by_bin(result, VIEW, "occurrence"), _neighbours(result)
     frame = Frame(
         "hubness-lengths",
-        f"How often a text is among the {NEAREST} nearest of others, by length",
-        "Each bar is the mean over the texts of one length: beyond the dashed line they turn up more often than their "
-        "number deserves, short of it they are crowded out",
+        f"How often a text is among the {f'{nearest} ' if nearest else ''}nearest of others, by length",
+        f"Each bar is the mean over the texts of one length{_LEVEL if nearest else _ALONE}",
         "This result holds no such counts by length.",
         wide=True,
     )
@@ -43,5 +45,11 @@ def _lengths(result: Result) -> Chart:
         series,
         labels=by_length(list(found)),
         axis="tokens of the text",
-        mark=(NEAREST, f"{NEAREST}: no length preferred"),
+        mark=(nearest, f"{nearest}: no length preferred") if nearest else None,
     )
+
+
+def _neighbours(result: Result) -> int | None:
+    """How many nearest texts were looked at, which is how often a text turns up where length plays no part."""
+    value = words.entry(result.about, "costs", "neighbours")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -61,6 +61,22 @@ def listed(about: Mapping[str, Any], *path: str) -> list[Mapping[str, Any]]:
     return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list | tuple) else []
 
 
+def described(result: Result, room: str, name: str) -> Mapping[str, Any]:
+    """What a result says in its table of causes or of controls about one of them, nothing where it says nothing."""
+    entry = words.entry(result.about, room, "table", name)
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def titled(result: Result, room: str, name: str) -> str:
+    """What a reader calls a cause or a control; one that the table does not have keeps its name.
+
+    >>> about = {"causes": {"table": {"beginnings": {"title": "How texts begin"}}}}
+    >>> titled(Result(about=about), "causes", "beginnings"), titled(Result(), "causes", "topic_mix")
+    ('How texts begin', 'topic mix')
+    """
+    return str(described(result, room, name).get("title") or name.replace("_", " "))
+
+
 def noted(result: Result, room: str) -> tuple[str, ...]:
     """What a room says about how it measured."""
     notes = words.entry(result.about, room, "notes")
