@@ -21,16 +21,19 @@ import torch
 
 from uncollapse.corpora import open_corpus
 from uncollapse.encoders import SentenceEncoder, load
+from uncollapse.encoders.batches import TOKENS_ON_CPU
 from uncollapse.explanation.reading import choose
 from uncollapse.explanation.recording import Looker, looking
 from uncollapse.explanation.settings import Settings
+from uncollapse.records import chunks
 
 
 def run_plainly(encoder: SentenceEncoder, texts: Sequence[str], n: int) -> float:
     """Processor seconds a text."""
     start = time.process_time()
     with encoder.window(n):
-        encoder.vectors(texts, np.full(len(texts), n))
+        for few in chunks(texts, max(1, TOKENS_ON_CPU // n)):
+            encoder.run_once(few)
     return (time.process_time() - start) / len(texts)
 
 

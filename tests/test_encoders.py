@@ -63,6 +63,11 @@ def test_vectors_are_those_of_plain_sentence_transformers(encoder: SentenceEncod
     assert np.abs(encoder.encode(TEXTS).vectors - plain).max() <= 1e-6
 
 
+def test_one_pass_keeps_the_order_and_gives_the_same_vectors(encoder: SentenceEncoder) -> None:
+    texts = ["a b", "c", "d e f g h", "i " * 30, "j k"]
+    assert np.allclose(encoder.run_once(texts), encoder.vectors(texts), atol=1e-5)
+
+
 def test_cutting_before_encoding_changes_no_vector(encoder: SentenceEncoder) -> None:
     prepared = encoder.prepare(TEXTS)
     assert len(prepared.texts[2]) < len(TEXTS[2])

@@ -31,9 +31,10 @@ SETTINGS = Settings(documents=18, temperatures=(0.5,), at_one_layer=0.5, solved=
 
 
 def texts(count: int = 20, *, letters: int = 70) -> list[str]:
-    """Texts of single letters, which are tokens."""
+    """Texts of single letters, which are tokens, and of spaces, so that as many tokens are not as many characters."""
     random = np.random.default_rng(0)
-    return [" ".join(random.choice(list(LETTERS[:30]), letters)) for _ in range(count)]
+    spaces = np.arange(count) % 7 + 1
+    return [(" " * int(gap)).join(random.choice(list(LETTERS[:30]), letters)) for gap in spaces]
 
 
 def corpus(folder: Path, lines: Sequence[str]) -> Corpus:
@@ -115,6 +116,19 @@ def test_a_temperature_that_is_solved_for_keeps_the_heads(model: SentenceEncoder
     reached = [head for head in range(len(kept)) if [0, head] not in found["unreached"]]
     assert reached
     assert np.abs(kept - wanted)[reached].max() < 0.2 * np.abs(stock - wanted)[reached].max()
+
+
+def test_every_number_is_that_of_its_own_text(model: SentenceEncoder) -> None:
+    """A library that sorts texts before it runs them would mix them up."""
+    lines = texts(6)
+    together = look(model, lines, 24)
+    for row, line in enumerate(lines):
+        alone = look(model, [line], 24)
+        assert np.allclose(together.heads["entropy"][row], alone.heads["entropy"][0], atol=1e-5)
+        assert np.allclose(together.vectors[row], alone.vectors[0], atol=1e-5)
+        assert together.pooled is not None
+        assert alone.pooled is not None
+        assert np.allclose(together.pooled[:, row], alone.pooled[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("masked", [False, True])

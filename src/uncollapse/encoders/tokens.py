@@ -48,7 +48,7 @@ class Words:
     unit, n_special_tokens = "words", 0
     notes: tuple[str, ...] = (
         "Lengths are counted in words, what white space parts: how the model cuts texts into tokens is not known. "
-        "Name its tokenizer for its own tokens, and for texts in a script without white space.",
+        "Name its tokenizer (--tokenizer) for its own tokens, and for texts in a script without white space.",
     )
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -91,7 +91,7 @@ class Looker:
         with self.encoder.window(n):
             for few in chunks(texts, self._together(n)):
                 recorder.start(len(few))
-                vectors.append(self.encoder.vectors(few, np.full(len(few), n)))
+                vectors.append(self.encoder.run_once(few))
                 advance(float(n * len(few)))
         return recorder.finish(n, unit(np.concatenate(vectors)))
 
