@@ -188,14 +188,12 @@ def _solved(sharp: np.ndarray, lengths: tuple[int, ...]) -> Iterator[Row]:
         for kept in ("filter_rate", "entropy"):
             for layer, head in np.ndindex(*sharp.shape):
                 keys = {"view": f"keeps {kept}", "layer": layer, "head": head, "bin": str(n)}
-                if kept == "filter_rate" and sharp[layer, head] > 0.85:
-                    note = "no interval: no temperature from 0.125 to 8 keeps it in 11 of 16 documents"
-                    yield Row("solved_tau", 1.0, None, None, 5, note=note, n_tokens=float(n), **keys)  # type: ignore[arg-type]
-                elif kept == "entropy" or (layer, head) != (0, 1):
-                    steep = (
-                        0.4 * (0.9 - sharp[layer, head]) if kept == "filter_rate" else 0.12 + 0.2 * sharp[layer, head]
-                    )
-                    yield _row("solved_tau", float((N0 / n) ** steep), 0.03, n=16, **keys)
+                if kept == "filter_rate" and (sharp[layer, head] > 0.85 or (layer, head) == (0, 1)):
+                    continue  # no temperature keeps it
+                steep = 0.4 * (0.9 - sharp[layer, head]) if kept == "filter_rate" else 0.12 + 0.2 * sharp[layer, head]
+                missed = (layer, head) == (0, 2)
+                note = "5 of 16 documents have no value" if missed else ""
+                yield _row("solved_tau", float((N0 / n) ** steep), 0.03, n=11 if missed else 16, note=note, **keys)
 
 
 def _pooled(layers: int, lengths: tuple[int, ...]) -> Iterator[Row]:

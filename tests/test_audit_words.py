@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_model_without_a_limit_cuts_nothing():
     part = measure_audit(make_audit([90_000] * 40, limits=Limits(None, None)), "static")
     assert part.rows == ()
     assert [finding.title for finding in part.verdict] == ["Nothing is cut off"]
-    assert part.verdict[0].sentence.startswith("static has no token limit: it reads all 40 texts to their end.")
+    assert part.verdict[0].sentence.startswith("static has no limit: it reads all 40 texts to their end.")
     assert {server["texts"] for server in part.about["audit"]["servers"]} == {None}
 
 
@@ -85,6 +86,28 @@ def test_a_limit_lowered_by_the_study_is_told_apart_from_the_folders():
     assert finding.title == "Nothing is cut off"
     assert "This study reads 64 tokens, where 36.0% [36.0%, 36.0%] of the tokens are lost." in finding.sentence
     assert "the limit of this study" in first(make_audit([100] * 50, limits=Limits(None, 64))).sentence
+
+
+CASES = {
+    "nothing lost": ([200] * 1000, Limits(256, 512)), "no limit": ([900] * 40, Limits(None, None)),
+    "not known": ([900] * 40, Limits(None, None, known=False)), "lost": ([100] * 40 + [900] * 40, Limits(256, 512)),
+    "named": ([300] * 40, Limits(256, 512, (16, 8192))), "lowered": ([100] * 50, Limits(256, 64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_words_take_the_place_of_tokens_where_words_are_counted(case):
+    full, limits = CASES[case]
+    tokens, counted = (
+        measure_audit(make_audit(full, limits=replace(limits, unit=unit)), "m").verdict for unit in ("tokens", "words")
+    )
+    for said, plain in zip(tokens, counted, strict=True):
+        expected = [
+            text.replace(", special tokens in", "").replace("token", "word").replace("--max-words", "--max-tokens")
+            for text in (said.title, said.sentence)
+        ]
+        assert [plain.title, plain.sentence] == expected
+    assert any(" words" in finding.sentence for finding in counted)
 
 
 @pytest.mark.parametrize("full", [[100] * 29, [300] * 29])

@@ -147,9 +147,17 @@ def test_an_overlong_csv_field_ends_its_file_only(tmp_path: Path) -> None:
         (
             "a.jsonl",
             codecs.BOM_UTF16_LE + "a".encode("utf-16-le"),
-            "a.jsonl:1: expected UTF-8, got byte 0xff at byte offset 0",
+            "a.jsonl:1: expected UTF-8, got byte 0xff at byte offset 0, as UTF-16 begins.*iconv -f UTF-16",
         ),
-        ("a.md", b"line\nl\xffne", "a.md:2: expected UTF-8, got byte 0xff at byte offset 6"),
+        ("a.csv", "text\na\n".encode("utf-16"), "a.csv:1: .* as UTF-16 begins.*iconv -f UTF-16 -t UTF-8 FILE"),
+        ("a.txt", codecs.BOM_UTF16_BE + b"\0a", "byte 0xfe at byte offset 0, as UTF-16 begins"),
+        ("a.md", codecs.BOM_UTF16_LE + b"a\0", "a.md:1: .* byte 0xff at byte offset 0, as UTF-16 begins"),
+        ("a.md", b"\xe9t\xe9", "got byte 0xe9 at byte offset 0. Convert .*iconv -f LATIN1"),
+        (
+            "a.md",
+            b"line\nl\xffne",
+            "a.md:2: expected UTF-8, got byte 0xff at byte offset 6. Convert .*iconv -f LATIN1",
+        ),
         ("a.md", codecs.BOM_UTF8 + b"\xff", "a.md:1: expected UTF-8, got byte 0xff at byte offset 3"),
         ("a.txt", codecs.BOM_UTF8 + b"\xff", "a.txt:1: expected UTF-8, got byte 0xff at byte offset 3"),
         ("a.md", b"x" * 11, "expected at most 10 characters, got 11"),
@@ -304,3 +312,10 @@ def test_duplicates_across_files_name_both_places(tmp_path: Path) -> None:
     corpus = open_corpus(tmp_path, skip_bad=True)
     assert [text.id for text in corpus] == ["t0", "t9"]
     assert corpus.skipped.examples == {"duplicate id": [f"{tmp_path}/b.csv:3"]}
+
+
+def test_only_the_beginning_of_a_file_can_be_that_of_utf_16(tmp_path: Path) -> None:
+    first, later = (lines.invalid_utf8(texts.Place(tmp_path, "a.run", line), 0xFF, 0).message for line in (1, 2))
+    assert "as UTF-16 begins" in first
+    assert "UTF-16" not in later
+    assert "iconv -f LATIN1" in later

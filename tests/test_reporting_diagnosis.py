@@ -132,6 +132,6 @@ def test_every_view_has_words_for_the_table_of_all_numbers() -> None:
 
 
 def test_names_are_those_of_the_rooms_that_measure() -> None:
-    assert examples.TITLES == {name: cause.title for name, cause in attribution.CAUSES.items()}
+    assert {name: cause.title for name, cause in attribution.CAUSES.items()} == examples.TITLES
     assert costs.PLACES == cloze.THIRDS
     assert {"start", "whole"} <= set(attribution.STEPS)

@@ -164,7 +164,9 @@ def test_an_older_result_says_no_more_of_its_causes_than_it_knows() -> None:
     rows = only("causes").rows
     older = Result(rows=rows, about={"causes": {"documents": 200, "table": "lost"}})
     labels = figure_of(older, "causes")["layout"]["yaxis"]["ticktext"]
-    assert [label.replace("<br>", " ") for label in labels[1:-1]] == [name.replace("_", " ") for name in examples.CAUSES]
+    assert [label.replace("<br>", " ") for label in labels[1:-1]] == [
+        name.replace("_", " ") for name in examples.CAUSES
+    ]
     table = chart_of(older, "causes-meanings").table
     assert table
     assert [line[0].text for line in table.lines] == [name.replace("_", " ") for name in examples.CAUSES]

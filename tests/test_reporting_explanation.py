@@ -216,6 +216,16 @@ def test_a_large_model_has_high_maps_few_labels_and_no_heavy_page() -> None:
     assert len(page) < 2_500_000
 
 
+def test_a_temperature_in_one_layer_is_said_in_words_in_the_table_of_numbers() -> None:
+    page = render_report(full_result())
+    assert "<td>temperature(0.8) in layer 5 alone</td>" in page
+    assert "<td>temperature(0.8)</td>" in page
+    assert "temperature([" not in page
+    assert page.count("<td>none</td>") == sum(
+        row.fix == "none" and row.head is row.frequency is None for row in full_result().rows
+    )
+
+
 def test_too_many_layers_for_the_table_are_left_out_of_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_module, "LISTED", 100)
     page = render_report(full_result())

@@ -66,7 +66,7 @@ def test_colours_do_not_exaggerate_and_do_not_run_away() -> None:
 
 def test_heads_that_could_not_be_reached_are_crossed_and_no_others() -> None:
     rows = full_result().select(measure="solved_tau", view="keeps filter_rate", bin="512")
-    reached = {(row.head, row.layer) for row in rows if not row.note}
+    reached = {(row.head, row.layer) for row in rows}
     heat, crosses = figure_of("temperature-keeps-filter-rate")["data"]
     crossed = set(zip(crosses["x"], crosses["y"], strict=True))
     assert 2 < len(crossed) < 20
@@ -74,20 +74,35 @@ def test_heads_that_could_not_be_reached_are_crossed_and_no_others() -> None:
     assert {(x, y) for y, line in enumerate(heat["z"]) for x, value in enumerate(line) if value is not None} == reached
     told = dict(zip(zip(crosses["x"], crosses["y"], strict=True), crosses["hovertext"], strict=True))
     assert told[1, 0].replace("<br>", " ") == "layer 0, head 1 could not be reached"
-    assert sum("11 of 16 documents" in words.replace("<br>", " ") for words in told.values()) == len(crossed) - 1
-    remarks = chart_of("temperature-keeps-filter-rate").remarks
-    assert f"For {len(crossed)} of 72 heads it could not be reached." in remarks
+    assert (
+        f"For {len(crossed)} of 72 heads it could not be reached." in chart_of("temperature-keeps-filter-rate").remarks
+    )
     assert len(figure_of("temperature-keeps-entropy")["data"]) == 1
 
 
+def test_a_head_with_a_note_has_its_square_and_the_note_is_told() -> None:
+    (noted,) = (row for row in full_result().select(measure="solved_tau", view="keeps entropy", bin="512") if row.note)
+    heat = figure_of("temperature-keeps-entropy")["data"][0]
+    assert heat["z"][noted.layer][noted.head] == pytest.approx(math.log10(noted.value), abs=1e-4)
+    assert "Some of these numbers: 5 of 16 documents have no value." in chart_of("temperature-keeps-entropy").remarks
+
+
 def test_no_temperature_for_any_head_is_a_sentence() -> None:
-    rows = tuple(
-        replace(row, note="no interval: no temperature keeps it") if row.measure == "solved_tau" else row
-        for row in full_result().rows
-    )
-    chart = charts_of(replace(full_result(), rows=rows))["temperature-keeps-entropy"]
-    assert chart.figure is None
-    assert chart.missing == "No temperature was found that keeps the entropy of any head at 512 tokens."
+    none = without(full_result(), measure="solved_tau")
+    asked = charts_of(with_about(none, solved=16))
+    for key, kept in (("temperature-keeps-filter-rate", "filter rate"), ("temperature-keeps-entropy", "entropy")):
+        assert asked[key].figure is None
+        assert asked[key].missing == (
+            f"No temperature was found that keeps the {kept} of any head at 512 tokens in most of 16 documents."
+        )
+    for result in (none, with_about(none, solved=0), with_about(none, solved="16")):
+        assert not [key for key in charts_of(result) if key.startswith("temperature-keeps")]
+    half = charts_of(with_about(without(full_result(), measure="solved_tau", view="keeps entropy"), solved=16))
+    assert half["temperature-keeps-filter-rate"].figure
+    assert half["temperature-keeps-entropy"].missing.startswith("No temperature was found that keeps the entropy")
+    at_n0 = without(without(none, view="heads", bin="512"), view="heads", bin="256")
+    only = replace(at_n0, rows=tuple(row for row in at_n0.rows if row.view != "heads" or row.bin == "16"))
+    assert not [key for key in charts_of(with_about(only, solved=16, n0=16)) if key.startswith("temperature-keeps")]
 
 
 def test_a_length_at_which_no_head_was_reached_is_not_replaced_by_a_shorter_one() -> None:

@@ -9,7 +9,7 @@ import task_examples as examples
 from task_examples import charts_of, drawn, ladder, table_of
 from test_reporting import without_library
 from uncollapse.evaluation.verdicts import judge
-from uncollapse.records import Result, Row
+from uncollapse.records import Finding, Result, Row
 from uncollapse.reporting import render_report, sections, words
 from uncollapse.reporting.tasks.rows import outcome
 
@@ -203,3 +203,94 @@ def test_an_unnamed_first_run_is_called_so() -> None:
     stock = charts_of(examples.single_result())
     assert "the score of the model as it is, on" in stock["tasks"].reading
     assert stock["task-1-change"].title == "Before and after temperature(0.8)"
+
+
+# --- models
+
+
+def models_result(*fixes: str) -> Result:
+    """One model held against another, and beside it under other fixes where `fixes` keeps them."""
+    full = examples.task_result()
+    names = {"none": "none", "temperature(0.8)": "e5-long", **{fix: fix for fix in fixes}}
+    rows = tuple(
+        replace(row, fix=names[row.fix]) for row in full.rows if row.dataset == "scifact/test" and row.fix in names
+    )
+    items = tuple(
+        replace(item, values={name: item.values[fix] for fix, name in names.items()})
+        for item in full.items
+        if item.dataset == "scifact/test"
+    )
+    about = {**full.about, "tasks": full.about["tasks"][:1], "against": [{"name": "e5-long", "dim": 384}]}
+    about |= {"title": "", "command": "", "fixes": ["none", "e5-long", *fixes], "chosen_fix": "e5-long"}
+    return replace(full, rows=rows, items=items, about=about)
+
+
+def test_models_are_called_by_their_names() -> None:
+    charts = charts_of(result := models_result())
+    assert charts["tasks"].reading.startswith("A gain is what is added to the score of minilm, on")
+    assert table_of(result, "tasks").columns[1:] == ("score, minilm", "truncated", "gain, e5-long")
+    assert charts["task-1-change"].title == "minilm and e5-long"
+    assert charts["task-1-change"].lead == "nDCG@10 of the same queries with both models."
+    assert "from minilm (orange) to e5-long (blue)" in charts["task-1-change"].reading
+    assert "blue where e5-long is ahead, orange where minilm," in charts["task-1-grid"].reading
+    items = charts["task-1-items"]
+    assert items.title == "e5-long against minilm, query by query"
+    assert items.lead == "nDCG@10 with e5-long, minus that of minilm."
+    section = sections.make_sections(result)[1]
+    assert section.colours == (("before", "minilm"), ("after", "e5-long"))
+    assert [tile.label for tile in sections.make_tiles(result)][:2] == ["nDCG@10, minilm", "nDCG@10, e5-long"]
+    page = without_library(
+        render_report(replace(result, verdict=(Finding("e5-long is better", "By 0.005.", "good"),)))
+    )
+    for wrong in ("model as it is", "setting", "Before and after", "<td>none</td>", "Does it help"):
+        assert wrong not in page.split("What the measures are")[0], wrong
+    assert "Which model is better, and where?" in page
+    assert '<th scope="col">model or fix</th>' in page
+    assert set(re.findall(r"<td>(minilm|e5-long|none)</td>", page)) == {"minilm", "e5-long"}
+    assert "<span>minilm</span><span>against e5-long</span>" in page
+    assert re.search(r"<dt>Settings</dt>\s*<dd>minilm, e5-long</dd>", page)
+
+
+def test_a_fix_beside_another_model_is_still_one_of_the_first() -> None:
+    result = models_result("temperature(0.9)")
+    assert table_of(result, "tasks").columns[1:] == (
+        "score, minilm", "truncated", "gain, e5-long", "gain, with temperature(0.9)",
+    )  # fmt: skip
+    assert charts_of(result)["gains"].title == "Gain of every setting on every task"
+    turned = replace(result, about={**result.about, "chosen_fix": "temperature(0.9)"})
+    assert charts_of(turned)["task-1-change"].title == "Before and after temperature(0.9)"
+    assert charts_of(turned)["task-1-items"].lead == "nDCG@10 with temperature(0.9), minus that of minilm."
+
+
+# --- what lengths are counted in
+
+
+def counted(unit: str) -> Result:
+    full = runs_result()
+    return replace(full, about={**full.about, "tasks": [{**full.about["tasks"][0], "unit": unit}]})
+
+
+@pytest.mark.parametrize(
+    ("unit", "axis", "bin_of", "heading"),
+    [
+        ("tokens", "document tokens", "document of 41\N{EN DASH}186 tokens", "by length of the document, in tokens"),
+        ("words", "document words", "document of 41\N{EN DASH}186 words", "by length of the document, in words"),
+        ("", "document length", "document of length 41\N{EN DASH}186", "by length of the document"),
+    ],
+)
+def test_lengths_are_told_in_what_they_were_counted_in(unit: str, axis: str, bin_of: str, heading: str) -> None:
+    result = counted(unit)
+    bars = drawn(result, "task-1-long")
+    assert bars["layout"]["xaxis"]["title"]["text"] == axis
+    assert bin_of in bars["data"][0]["hovertext"][0]
+    assert f"<b>{heading}</b>" in [note["text"] for note in drawn(result, "task-1-change")["layout"]["annotations"]]
+    assert drawn(result, "task-1-items")["layout"]["xaxis"]["title"]["text"] == axis
+    assert drawn(result, "task-1-grid")["layout"]["yaxis"]["title"]["text"] == axis
+    assert table_of(result, "task-1-items").columns[1] == axis
+    said = str(charts_of(result))
+    assert ("token" in said) == (unit == "tokens")
+    assert (" words" in said) == (unit == "words")
+
+
+def test_a_task_that_does_not_say_what_its_lengths_are_counted_in_counts_tokens() -> None:
+    assert drawn(runs_result(), "task-1-long")["layout"]["xaxis"]["title"]["text"] == "document tokens"

@@ -11,9 +11,10 @@ from uncollapse.checkpoints import FixReport, check_target, fix
 from uncollapse.corpora import Balanced
 from uncollapse.diagnosis.audit import measure_audit
 from uncollapse.diagnosis.profiling import Profile, TextSink, TextSource, profile, survey
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.study import describe, labelled, profile_rows, project_all
-from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_rows, row_of, rows_of
+from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_rows, rows_of
 from uncollapse.diagnosis.views import View
 from uncollapse.diagnosis.windows import profile_windows
 from uncollapse.encoders import SentenceEncoder, load_model

@@ -10,6 +10,8 @@ from typing import BinaryIO, cast
 from uncollapse.corpora.texts import TOO_LONG, Bad, Place
 
 BOM = b"\xef\xbb\xbf"
+UTF_16 = b"\xff\xfe"
+"""The two bytes that a file in UTF-16 begins with, in the one order or the other; neither is ever part of UTF-8."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """What opening and reading a plain or gzip file may raise."""
@@ -98,9 +100,11 @@ def _decode(place: Place, number: int, raw: bytes, offset: int) -> Line:
 
 def invalid_utf8(place: Place, byte: int, offset: int) -> Bad:
     """Bytes that are no UTF-8; `offset` counts from 0 in the (decompressed) file."""
+    found = f"expected UTF-8, got byte 0x{byte:02x} at byte offset {offset}"
     message = (
-        f"expected UTF-8, got byte 0x{byte:02x} at byte offset {offset}. "
-        "Convert the file, for instance with: iconv -f LATIN1 -t UTF-8 FILE."
+        f"{found}, as UTF-16 begins. Save the file as UTF-8, for instance with: iconv -f UTF-16 -t UTF-8 FILE."
+        if offset == 0 and place.line in (None, 1) and byte in UTF_16
+        else f"{found}. Convert the file, for instance with: iconv -f LATIN1 -t UTF-8 FILE."
     )
     return Bad("invalid UTF-8", place, message)
 

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from uncollapse.diagnosis.profiling import TOO_SHORT, Profile
-from uncollapse.diagnosis.rows import row_of as row_of
+from uncollapse.diagnosis.rows import row_of
 from uncollapse.diagnosis.views import View
 from uncollapse.measures import MINIMUM, isotropic_effective_rank
 from uncollapse.records import Finding, Row

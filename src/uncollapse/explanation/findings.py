@@ -212,6 +212,8 @@ def _depth_finding(table: _Table, first: Row, layers: Sequence[Row]) -> Finding:
     last = layers[-1]
     if _sign(last) <= 0:
         title = "Documents do not surely move together with length"
+    elif _sign_between(last, first) > 0:
+        title = "Documents drift together more before the first layer than after the last"
     elif first.value >= last.value / 2 and _sign(first) > 0:
         title = "Much of the rise is there before any attention"
     else:

@@ -74,7 +74,8 @@ def render_report(result: Result) -> str:
         rows=listed,
         by_layer=any(row.layer is not None for row in listed),
         unlisted=_unlisted(result.rows, listed),
-        first_run=_first_run(about),
+        first_name=_first(about),
+        compared=_compared(about),
         measures=glossary.find_terms(result.rows),
         facts=_facts(about),
         notes=_notes(about),
@@ -172,7 +173,8 @@ def _unlisted(rows: Sequence[Row], listed: Sequence[Row]) -> str:
 def _subtitle(result: Result) -> list[str]:
     about = result.about
     texts = words.entry(about, "corpus", "n_texts")
-    parts = [words.name(about, "model"), words.name(about, "corpus")]
+    rivals = words.listing(words.rivals(about))
+    parts = [words.name(about, "model"), f"against {rivals}" if rivals else "", words.name(about, "corpus")]
     parts += [f"{words.listing(texts)} texts" if texts is not None else "", _task_names(about)]
     parts.append(words.date(about.get("created")))
     return [part for part in parts if part]
@@ -201,7 +203,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Skipped": words.entry(about, "corpus", "skipped"),
         "Tasks": _task_names(about),
         "Runs": about.get("runs"),
-        "Settings": None if about.get("runs") else about.get("fixes"),
+        "Settings": None if about.get("runs") else _tried(about),
         "Seed": None if about.get("seed") is None else str(about["seed"]),
         "Made": about.get("created"),
         "Versions": about.get("versions"),
@@ -210,10 +212,25 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(label, value) for label, value in said if value]
 
 
-def _first_run(about: Mapping[str, Any]) -> str:
-    """The name of the run that stands in the place of the model as it is, "" where models are compared."""
+def _first(about: Mapping[str, Any]) -> str:
+    """The name of what stands in the place of the model as it is: a run or a model; "" where fixes are compared."""
     runs = about.get("runs")
-    return str(runs[0]) if isinstance(runs, list | tuple) and runs and not about.get("model") else ""
+    if about.get("model"):
+        return words.name(about, "model") if words.rivals(about) else ""
+    return str(runs[0]) if isinstance(runs, list | tuple) and runs else ""
+
+
+def _compared(about: Mapping[str, Any]) -> str:
+    """What the column of the table of all numbers holds that says what was compared."""
+    if not _first(about):
+        return "fix"
+    return "model or fix" if about.get("model") else "run"
+
+
+def _tried(about: Mapping[str, Any]) -> object:
+    """The fixes, and the models by their names."""
+    fixes, first = about.get("fixes"), _first(about)
+    return [first if fix == "none" else fix for fix in fixes] if first and isinstance(fixes, list | tuple) else fixes
 
 
 def _patched(about: Mapping[str, Any]) -> object:

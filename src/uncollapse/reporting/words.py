@@ -123,6 +123,21 @@ def setting(fix: str) -> str:
     return STOCK if fix == "none" else f"with {fix}"
 
 
+def brief(fix: str) -> str:
+    """The notation of a fix; a temperature of one layer, which lists all layers, in words.
+
+    >>> brief("temperature([1.0, 1.0, 0.8, 1.0])"), brief("temperature(0.8)"), brief("temperature([0.9, 0.8])")
+    ('temperature(0.8) in layer 2 alone', 'temperature(0.8)', 'temperature([0.9, 0.8])')
+    """
+    listed = re.fullmatch(r"temperature\(\[([^\[\]]*)\]\)", fix)
+    taus = [tau.strip() for tau in listed[1].split(",")] if listed else []
+    changed = [(layer, tau) for layer, tau in enumerate(taus) if tau not in ("1", "1.0")]
+    if len(taus) < 2 or len(changed) != 1:
+        return fix
+    ((layer, tau),) = changed
+    return f"temperature({tau}) in layer {layer} alone"
+
+
 def date(created: object) -> str:
     """A time stamp in ISO form as a date in words; anything else stays as it is written.
 
@@ -172,6 +187,17 @@ def name(about: Mapping[str, Any], what: str) -> str:
     return value if isinstance(value, str) else listing(entry(about, what, "name"))
 
 
+def rivals(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the models that the first one is held against.
+
+    >>> rivals({"against": [{"name": "after"}, "odd"]}), rivals({})
+    (('after',), ())
+    """
+    against = about.get("against")
+    entries = against if isinstance(against, list | tuple) else ()
+    return tuple(str(entry["name"]) for entry in entries if isinstance(entry, Mapping) and entry.get("name"))
+
+
 def limit(about: Mapping[str, Any], key: str = "max_tokens") -> int | None:
     """A token limit of the model, None when unknown."""
     value = entry(about, "model", key)
@@ -199,6 +225,24 @@ def span(label: str) -> str:
     if not all(part.isdecimal() for part in parts):
         return label
     return "\N{EN DASH}".join(count(float(part)) for part in parts)
+
+
+def sized(size: str, unit: str) -> str:
+    """How long a text is, in what lengths are counted in; nobody may know in what, and then `unit` is empty.
+
+    >>> sized("340", "words"), sized("340", "")
+    ('340 words', 'length 340')
+    """
+    return f"{size} {unit}" if unit else f"length {size}"
+
+
+def scale(axis: str, unit: str) -> str:
+    """The title of an axis of lengths.
+
+    >>> scale("document", "words"), scale("document", "")
+    ('document words', 'document length')
+    """
+    return f"{axis} {unit or 'length'}"
 
 
 def chance(p: float | None) -> str:

@@ -67,7 +67,7 @@ def filter_rate(
     states need not lie along that direction. 0 for a text of one token.
 
     Up to 48 tokens all singular values are computed in float64. Beyond, a block Krylov search on M'M, M = (I - J) A,
-    with 8 vectors: the 4 columns that differ most between up to 32 rows, where real heads have their sinks, and 4
+    with 8 vectors: the 4 columns that differ most between up to 16 rows, where real heads have their sinks, and 4
     random ones. It goes on with the maps that are not certified yet, to 16 blocks at most. A map is done as soon as no
     Ritz pair of its space reaches beyond (1 + tolerance) value, or the ceiling lies below that; a map that is not done
     at the end keeps its residual, and `FilterRates.certified` tells. What no such search excludes is a larger singular

@@ -19,7 +19,7 @@ _COLUMNS = _RANDOM = 4
 _BLOCK = _COLUMNS + _RANDOM
 _POWERS = 2
 _MOST_BLOCKS = 16
-_MOST_SAMPLED_ROWS = 32
+_MOST_SAMPLED_ROWS = 16
 _EXCESSES = torch.logspace(-5, 0.5, 45, dtype=torch.float64)
 
 
@@ -139,7 +139,7 @@ def _statistics(operator: AttentionMap) -> Statistics:
     return Statistics(mean, squares)
 
 
-def _start(operator: AttentionMap, random: Float[Tensor, "vectors n"]) -> Float[Tensor, "maps vectors n"]:
+def _start(operator: AttentionMap, random: Float[Tensor, "random n"]) -> Float[Tensor, "maps vectors n"]:
     """One-hot vectors at the columns that differ most between some rows, and the random vectors."""
     n = operator.n
     sample = operator.rows(torch.linspace(0, n - 1, min(_MOST_SAMPLED_ROWS, n // 8)).round().long())
@@ -186,7 +186,7 @@ class _Space:
         return type(self)(self.basis, small, rest, _gram(rest))
 
     def widened(self) -> Self:
-        """With the rest as 8 more directions; what is left of it by rounding alone is left out."""
+        """With the rest as 8 more directions, orthonormal as far as they are independent."""
         block = self.rest
         for rounding in (100, 10):
             block = _orthonormal(block, rounding * torch.finfo(block.dtype).eps)
@@ -247,7 +247,7 @@ class _Opening:
     space: _Space
 
     @classmethod
-    def of(cls, operator: AttentionMap, random: Float[Tensor, "vectors n"], known: Statistics | None) -> Self:
+    def of(cls, operator: AttentionMap, random: Float[Tensor, "random n"], known: Statistics | None) -> Self:
         maps, n = operator.shape.numel(), operator.n
         mean, energy = random.new_empty(maps, n), torch.empty(maps, dtype=torch.float64)
         block, image = random.new_empty(maps, _BLOCK, n), random.new_empty(maps, _BLOCK, n)
@@ -275,6 +275,6 @@ def _orthonormal(block: Float[Tensor, "maps vectors n"], shift: float) -> Float[
     norms = norms.clamp(min=1e-30).maximum(1e-6 * norms.amax(-1, keepdim=True))
     eye = torch.eye(_BLOCK, dtype=torch.float64)
     factor, failed = torch.linalg.cholesky_ex(gram / (norms[:, :, None] * norms[:, None]) + shift * eye)
-    weights = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False) / norms[:, None]
+    weights: Tensor = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False) / norms[:, None]
     weights = weights.masked_fill_((failed > 0)[:, None, None], 0)
     return weights.to(block) @ block

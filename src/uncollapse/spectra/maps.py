@@ -133,8 +133,8 @@ def score_spread(scores: Float[Tensor, "*maps n n"]) -> Float[Tensor, "*maps"]:
 
     1/n sum_i sd_j(s_ij), the standard deviation (divided by the count) over the finite scores of a row.
 
-    How to read it: 0 is uniform attention; with Gaussian scores the law for the filter rate holds for s up to about 1,
-    and attention freezes on its top entries from s = sqrt(2 log n) on (3.1 at n = 128). A temperature tau divides it.
+    How to read it: 0 is uniform attention; with Gaussian scores `gaussian_law` holds for s up to 0.75, and attention
+    is frozen on its top entries from s = sqrt(2 log n) on (3.1 at n = 128). A temperature tau divides it.
 
     Args:
         scores: what the softmax is taken of, [..., n, n]; masked ones -infinity, or near the lowest number.

@@ -16,12 +16,13 @@ from uncollapse.diagnosis.audit.losses import (
     tokens_lost,
 )
 from uncollapse.diagnosis.audit.servers import SERVERS
+from uncollapse.diagnosis.units import TOKENS
 from uncollapse.measures import MINIMUM
 from uncollapse.records import Finding
 from uncollapse.resampling import Estimate
 
 HARMFUL = 0.05
-"""Share of the texts or of the tokens from which on a loss is called bad. Judgement, stated in the docs."""
+"""Share of the texts or of their length from which on a loss is called bad. Judgement, stated in the docs."""
 
 WORTH = 0.1
 """Least part of the loss that a raised limit takes back where raising it is advised. Judgement, stated in the docs."""
@@ -45,18 +46,18 @@ def judge_losses(audit: Audit, model: str) -> Iterator[Finding]:
 
 
 def _nothing_lost(audit: Audit, model: str) -> Finding:
-    n, main = audit.total.texts, audit.limits.main
+    n, main, unit = audit.total.texts, audit.limits.main, audit.limits.unit
     if main is None and not audit.limits.known:
         sentence = (
-            f"{model} does not say how many tokens of a text it reads; the longest of {n:,} has {audit.longest:,}."
+            f"{model} does not say how many {unit} of a text it reads; the longest of {n:,} has {audit.longest:,}."
         )
         return Finding(
             "What is cut off is not known", f"{sentence} Name limits to count with: --limits 512.", "unknown"
         )
     if main is None:
-        sentence = f"{model} has no token limit: it reads all {n:,} texts to their end."
-        return Finding("Nothing is cut off", f"{sentence} The longest has {audit.longest:,} tokens.", "good")
-    fit = f"All {n:,} texts fit into {main:,} tokens, {_owner(audit)}; the longest has {audit.longest:,}."
+        sentence = f"{model} has no limit: it reads all {n:,} texts to their end."
+        return Finding("Nothing is cut off", f"{sentence} The longest has {audit.longest:,} {unit}.", "good")
+    fit = f"All {n:,} texts fit into {main:,} {unit}, {_owner(audit)}; the longest has {audit.longest:,}."
     if n < MINIMUM:
         return Finding("Nothing is cut off", f"{fit} {_FEW}", "unknown")
     high = share_truncated(audit.total, audit.limits.every.index(main), main).high or 0.0
@@ -65,18 +66,18 @@ def _nothing_lost(audit: Audit, model: str) -> Finding:
 
 
 def _loss(audit: Audit, column: int, model: str) -> Finding:
-    total, main = audit.total, audit.limits.every[column]
+    total, main, unit = audit.total, audit.limits.every[column], audit.limits.unit
     share, lost = share_truncated(total, column, main), tokens_lost(total, column, main)
     homes = list(_homes(audit, column))
     most = next((f", mostly in {where}" for where, part in reversed(homes) if (part.low or 0) > 0.5), "")
     what = (
-        f"{model} reads {main:,} tokens of a text, {_owner(audit)}. {_spell(share)} of {total.texts:,} texts are "
-        f"longer, and {_spell(lost)} of all tokens lie beyond it, where no search can find them (95 % intervals)."
+        f"{model} reads {main:,} {unit} of a text, {_owner(audit)}. {_spell(share)} of {total.texts:,} texts are "
+        f"longer, and {_spell(lost)} of all {unit} lie beyond it, where no search can find them (95 % intervals)."
     )
     where = "; ".join(f"{_spell(part)} of what is lost is in {home}" for home, part in homes)
     kind = "bad" if max(share.value, lost.value) >= HARMFUL else "neutral"
     parts = (what, f"{where}.", _in_study(audit), _FEW if total.texts < MINIMUM else "")
-    title = f"{_percent(lost.value)} of the tokens are never seen{most}"
+    title = f"{_percent(lost.value)} of the {unit} are never seen{most}"
     return Finding(title, " ".join(filter(None, parts)), kind if total.texts >= MINIMUM else "unknown")
 
 
@@ -88,14 +89,15 @@ def _homes(audit: Audit, column: int) -> Iterator[tuple[str, Estimate]]:
             _, label, sums, ends = max(found, key=lambda group: int(group[2].lost[column]))
             parts = sums.weighted[1 + column], total.weighted[1 + column]
             where = _HOMES.get(label, f"texts from {label}")
-            where = f"texts of {ends[0]:,} to {ends[1]:,} tokens" if ends else where
+            where = f"texts of {ends[0]:,} to {ends[1]:,} {audit.limits.unit}" if ends else where
             yield where, resampled_ratio(int(sums.lost[column]), int(total.lost[column]), *parts, n=total.texts)
 
 
 def _remedy(audit: Audit, column: int, model: str) -> Finding:
     held, main, in_use = limit_to_hold(audit), audit.limits.every[column], audit.limits.in_use
+    unit, special = audit.limits.unit, ", special tokens in" if audit.limits.unit == TOKENS else ""
     ends = held.note or f"[{held.low:,.0f}, {held.high:,.0f}]"
-    tries = [f"cut the texts into pieces of at most {main:,} tokens, special tokens in, and index every piece"]
+    tries = [f"cut the texts into pieces of at most {main:,} {unit}{special}, and index every piece"]
     raised = None if in_use is None else tokens_lost(audit.total, audit.limits.every.index(in_use), in_use)
     if raised and raised.value <= (1 - WORTH) * tokens_lost(audit.total, column, main).value:
         command = f"uncollapse evaluate YOUR-DATA --model {shlex.quote(model)} --max-tokens {in_use}"
@@ -104,12 +106,12 @@ def _remedy(audit: Audit, column: int, model: str) -> Finding:
             f"read worse beyond the lengths it was trained on, so score both limits first, with `{command}`"
         )
     if max(main, in_use or 0) < held.value:
-        tries.append(f"take a model with a window of {held.value:,.0f} tokens")
+        tries.append(f"take a model with a window of {held.value:,.0f} {unit}")
     sentence = (
-        f"{held.value:,.0f} tokens ({ends}, n = {held.n:,}) hold {HELD:.0%} of the texts whole; the longest has "
+        f"{held.value:,.0f} {unit} ({ends}, n = {held.n:,}) hold {HELD:.0%} of the texts whole; the longest has "
         f"{audit.longest:,}. What to try: {'. Or: '.join(tries)}."
     )
-    return Finding(f"A limit of {held.value:,.0f} tokens would hold {HELD:.0%} of the texts", sentence, "neutral")
+    return Finding(f"A limit of {held.value:,.0f} {unit} would hold {HELD:.0%} of the texts", sentence, "neutral")
 
 
 def _service(texts: int) -> Finding:
@@ -122,26 +124,26 @@ def _service(texts: int) -> Finding:
 
 
 def _named(audit: Audit) -> Finding:
-    reach, told = audit.limits.reach, []
+    reach, unit, told = audit.limits.reach, audit.limits.unit, []
     for limit in audit.limits.named:
         column = audit.limits.every.index(limit)
         share, lost = share_truncated(audit.total, column, limit), tokens_lost(audit.total, column, limit)
-        loss = f"{_spell(lost)} of the tokens, in {_spell(share)} of the texts" if lost.value else "nothing"
-        told.append(f"{limit:,} tokens{' (what-if)' if reach and limit > reach else ''}: {loss}")
+        loss = f"{_spell(lost)} of the {unit}, in {_spell(share)} of the texts" if lost.value else "nothing"
+        told.append(f"{limit:,} {unit}{' (what-if)' if reach and limit > reach else ''}: {loss}")
     sentence = f"Lost at a limit of {'; '.join(told)} (n = {audit.total.texts:,})."
     if reach and max(audit.limits.named) > reach:
-        sentence += f" What-if: the model was run with at most {reach:,} tokens; another may count tokens otherwise."
+        sentence += f" What-if: the model was run with at most {reach:,} {unit}; another may count {unit} otherwise."
     return Finding("What other limits would lose", sentence, "neutral" if audit.total.texts >= MINIMUM else "unknown")
 
 
 def _in_study(audit: Audit) -> str:
     """What this study's own limit loses, where it is not the one that texts meet in service."""
-    in_use, main = audit.limits.in_use, audit.limits.main
+    in_use, main, unit = audit.limits.in_use, audit.limits.main, audit.limits.unit
     if in_use is None or in_use == main:
         return ""
     lost = tokens_lost(audit.total, audit.limits.every.index(in_use), in_use)
-    loss = f"{_spell(lost)} of the tokens are lost" if lost.value else "nothing is lost"
-    return f"This study reads {in_use:,} tokens, where {loss}."
+    loss = f"{_spell(lost)} of the {unit} are lost" if lost.value else "nothing is lost"
+    return f"This study reads {in_use:,} {unit}, where {loss}."
 
 
 def _owner(audit: Audit) -> str:

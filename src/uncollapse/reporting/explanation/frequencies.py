@@ -34,7 +34,8 @@ def _spectrogram(explanation: Explanation) -> Chart:
         "Each square is one band of frequencies after one layer, at the top what the first layer hands on and at the "
         "bottom the last: colour that drains from the right-hand side downwards says that the model smooths",
         "This result holds no power by frequency.",
-        "The share of the power of what a layer hands on, on a log scale of colours; a row adds up to 100 %.",
+        "The share of the power of what a layer hands on, on a log scale of colours; what is missing to 100 % is what "
+        "all tokens share, frequency 0.",
     )  # fmt: skip
     rows = [row for row in explanation.find("power", SPECTRUM) if row.layer is not None and row.frequency is not None]
     longest = max((row.n_tokens for row in rows), default=0.0)
@@ -50,7 +51,7 @@ def _spectrogram(explanation: Explanation) -> Chart:
         lambda band, layer: f"layer {layer}, {_band(bands[band], edges, band)}",
         {},
     )
-    also = (f"At {words.count(longest)} tokens. The first band holds what all tokens share.",)
+    also = (f"At {words.count(longest)} tokens.",)
     return map_chart(frame, squares, grid, decades(squares, "share of power"), also=also)
 
 

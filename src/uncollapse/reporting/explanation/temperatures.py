@@ -67,31 +67,42 @@ def _curve(explanation: Explanation, measure: str, frame: Frame) -> Chart:
 
 
 def _solved(explanation: Explanation) -> list[Chart]:
-    """A map for every measure that temperatures were solved for."""
+    """A map for every measure that temperatures were solved for, also where none was found."""
     found = {view: explanation.heads("solved_tau", view) for view in KEPT}
-    return [_map(explanation, view, by_length) for view, by_length in found.items() if by_length]
+    asked = _documents(explanation) > 0 and bool(_lengths(explanation))
+    return [_map(explanation, view, by_length) for view, by_length in found.items() if by_length or asked]
+
+
+def _documents(explanation: Explanation) -> float:
+    """On how many documents temperatures were solved for; an older result does not say."""
+    return explanation.number("solved") or 0
+
+
+def _lengths(explanation: Explanation) -> list[float]:
+    """The lengths at which heads can be held against what they are at n0."""
+    return [length for length in explanation.heads("filter_rate", HEADS) if length != explanation.number("n0")]
 
 
 def _map(explanation: Explanation, view: str, by_length: dict[float, dict[tuple[int, int], Row]]) -> Chart:
     maps = explanation.heads("filter_rate", HEADS)
-    longest = max([*by_length, *(length for length in maps if length != explanation.number("n0"))])
-    rows = by_length.get(longest, {})
-    crossed = {place: f"{UNREACHED}: {words.reason(row.note)}" for place, row in rows.items() if row.note}
-    squares = {place: row for place, row in rows.items() if not row.note}
+    longest = max([*by_length, *_lengths(explanation)])
+    squares = by_length.get(longest, {})
     size = size_of(*by_length.values(), *maps.values())
-    empty = {(x, y): UNREACHED for x in range(size[0]) for y in range(size[1])}
     n0 = explanation.said("n0")
     kept, other = KEPT[view], f"{n0} tokens" if n0 else "another length"
-    lost = size[0] * size[1] - len(squares)
+    lost, documents = size[0] * size[1] - len(squares), _documents(explanation)
+    most = f" in most of {words.count(documents)} documents" if documents else ""
     frame = Frame(
         f"temperature-keeps-{kept.replace(' ', '-')}",
         f"Temperature that keeps the {kept} of {other}, at {words.count(longest)} tokens",
         f"Each square is one head: blue must be sharpened to have the {kept} that it has at {other}, orange "
         "softened, the page's own colour left as it is, and a cross is a head where that could not be reached",
-        f"No temperature was found that keeps the {kept} of any head at {words.count(longest)} tokens.",
+        f"No temperature was found that keeps the {kept} of any head at {words.count(longest)} tokens{most}.",
         f"What the scores of a head would have to be divided by so that it acts on {words.count(longest)} tokens as "
         f"it does on {n0 or 'others'}, the layers below it left as they are.",
     )  # fmt: skip
-    also = (f"For {words.count(lost)} of {words.count(size[0] * size[1])} heads it {UNREACHED}.",) if lost else ()
-    scale = around_one([squares], "temperature")
-    return map_chart(frame, squares, head_grid(size, {**empty, **crossed}), scale, also=also)
+    also = (
+        (f"For {words.count(lost)} of {words.count(size[0] * size[1])} heads it {UNREACHED}{most}.",) if lost else ()
+    )
+    crossed = dict.fromkeys(((x, y) for x in range(size[0]) for y in range(size[1])), UNREACHED)
+    return map_chart(frame, squares, head_grid(size, crossed), around_one([squares], "temperature"), also=also)

@@ -40,16 +40,21 @@ def _shares_chart(task: Task) -> Chart:
         said = "This result holds no lengths of what was found."
         return Chart(key, heading, f"{reading}.", missing=said, lead=lead)
     drawn = [row for one in series for row in one.rows.values()]
-    figure = plots.bars(series, labels=labels, axis=task.said.long, y_range=from_zero(drawn), title="share")
-    alt = f"Bar chart of lengths. {' '.join(_share_words(one) for one in series)}"
+    figure = plots.bars(
+        series, labels=labels, axis=task.said.long, y_range=from_zero(drawn), title="share", unit=task.unit
+    )
+    alt = f"Bar chart of lengths. {' '.join(_share_words(one, task.unit) for one in series)}"
     colours = tuple((one.role, one.name) for one in series)
     full = closed(reading, drawn, mark="thin line on a bar")
     return Chart(key, heading, full, figure, alt, lead=lead, colours=colours)
 
 
-def _share_words(one: Bars) -> str:
+def _share_words(one: Bars, unit: str) -> str:
     rows = list(one.rows.values())
-    ends = (f"{words.number(row.value, row.measure)} at {words.span(row.bin)} tokens" for row in (rows[0], rows[-1]))
+    ends = (
+        f"{words.number(row.value, row.measure)} at {words.sized(words.span(row.bin), unit)}"
+        for row in (rows[0], rows[-1])
+    )
     return f"{one.name.capitalize()}: {', '.join(ends)}."
 
 

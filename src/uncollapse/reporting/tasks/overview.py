@@ -51,7 +51,7 @@ def _overview(tasks: Sequence[Task]) -> Section:
 
 
 def _question(task: Task) -> str:
-    return "Which run is better, and where?" if task.of_runs else "Does it help, and where?"
+    return "Does it help, and where?" if task.noun == "setting" else f"Which {task.noun} is better, and where?"
 
 
 def _summary(tasks: Sequence[Task], fixes: Sequence[str]) -> Chart:
@@ -99,7 +99,8 @@ def _gain(task: Task, fix: str) -> Cell:
 def _where(task: Task, fix: str, which: str) -> str:
     """The lengths at which a fix is proven better or worse."""
     places = [
-        f"{words.plural(axis)} of {', '.join(map(words.span, bins))} tokens" for axis, bins in task.where(fix, which)
+        f"{words.plural(axis)} of {words.sized(', '.join(map(words.span, bins)), task.unit)}"
+        for axis, bins in task.where(fix, which)
     ]
     return f"{which}: {'; '.join(places)}" if places else ""
 
@@ -113,7 +114,7 @@ def _cut(task: Task) -> Cell:
         return Cell(words.UNKNOWN)
     first, *others = [(words.number(row.value, row.measure), f"of {row.bin}" if row.bin else "") for row in rows]
     limit = task.entry.get("limit_tokens")
-    cut = f"limit {words.listing(limit)} tokens" if limit else ""
+    cut = f"limit {words.listing(limit)} {task.unit}".strip() if limit else ""
     return Cell(first[0], words.unbroken(first[1], *(" ".join(other).strip() for other in others), cut))
 
 
@@ -133,7 +134,7 @@ def _forest(tasks: Sequence[Task]) -> Chart:
     height = ladders.ladder_height(groups)
     return Chart(
         "gains",
-        f"Gain of every {'run' if tasks[0].of_runs else 'setting'} on every task",
+        f"Gain of every {tasks[0].noun} on every task",
         reading,
         figure,
         f"Gains. {said}.",

@@ -25,7 +25,7 @@ from uncollapse.reporting.drawing import (
     translucent,
     whiskers,
 )
-from uncollapse.reporting.words import count, number, span
+from uncollapse.reporting.words import count, number, scale, sized, span
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class Field:
     proven: bool = False
 
 
-def bars(series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: Range | None, title: str) -> Figure:
+def bars(
+    series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: Range | None, title: str, unit: str
+) -> Figure:
     """Bars side by side in every length bin, with whiskers where there are intervals."""
     figure = go.Figure()
     for one in series:
@@ -66,7 +68,7 @@ def bars(series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: R
                 y=[row.value for row in rows],
                 error_y=whiskers(rows) if one.role != "faint" else None,
                 marker={"color": translucent(COLOURS[one.role], 0.55 if one.role == "faint" else 0.86)},
-                hovertext=[_bar_label(row, title, one.name, axis) for row in rows],
+                hovertext=[_bar_label(row, title, one.name, axis, unit) for row in rows],
                 hoverinfo="text",
                 name=plain(one.name),
             )
@@ -76,7 +78,7 @@ def bars(series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: R
         barmode="group",
         bargap=0.28,
         bargroupgap=0.06,
-        xaxis=places(ticks, f"{axis} tokens"),
+        xaxis=places(ticks, scale(axis, unit)),
         yaxis={"range": y_range, "nticks": 6, "tickformat": ",.0%" if title.startswith("share") else None},
         margin={"b": 66},
     )
@@ -84,7 +86,7 @@ def bars(series: Sequence[Bars], *, labels: Sequence[str], axis: str, y_range: R
 
 
 def grid(
-    cells: Sequence[Field], *, xs: Sequence[str], ys: Sequence[str], axes: tuple[str, str], signed: bool
+    cells: Sequence[Field], *, xs: Sequence[str], ys: Sequence[str], axes: tuple[str, str], signed: bool, unit: str
 ) -> Figure:
     """Both lengths at once: a number in every field, its colour the stronger the larger it is; no number, hatched."""
     full = [cell for cell in cells if cell.row is not None and cell.row.low is not None]
@@ -107,9 +109,9 @@ def grid(
     figure.add_trace(_hatched([cell for cell in cells if cell not in full]))
     figure.add_trace(_fields(cells))
     figure.update_layout(
-        xaxis=places(tick_words(xs), f"{axes[0]} tokens"),
+        xaxis=places(tick_words(xs), scale(axes[0], unit)),
         yaxis={
-            **places([plain(clipped(span(label), 24)) for label in ys], f"{axes[1]} tokens"),
+            **places([plain(clipped(span(label), 24)) for label in ys], scale(axes[1], unit)),
             "ticklabelstandoff": 6,
             "automargin": True,
         },
@@ -127,26 +129,29 @@ def dots(
     axis: str,
     lengths: tuple[str, str],
     names: tuple[str, str],
+    unit: str,
 ) -> Figure:
     """One dot an item over the length of its document (log2 axis): what a fix changed, or the score without one."""
     heights = [height(item, fix) for item in items]
     figure = go.Figure()
     for role, wanted in (("faint", 0), ("before", -1), ("after", 1)) if fix else (("before", None),):
         chosen = [(i, y) for i, y in zip(items, heights, strict=True) if wanted is None or (y > 0) - (y < 0) == wanted]
-        figure.add_trace(_cloud(chosen, role, [_item_label(item, fix, title, lengths, names) for item, _ in chosen]))
+        figure.add_trace(
+            _cloud(chosen, role, [_item_label(item, fix, title, lengths, names, unit) for item, _ in chosen])
+        )
     tokens = [max(item.n_tokens, 1) for item in items]
     across = token_axis(min(tokens), max(tokens))
-    across["title"]["text"] = f"{axis} tokens"
+    across["title"]["text"] = plain(scale(axis, unit))
     if fix:
         figure.add_hline(y=0, line={"width": 1.2, "color": COLOURS["reference"]}, layer="below")
     figure.update_layout(xaxis=across, yaxis={"nticks": 7, "range": roomy([*heights, 0.0], 0.08)})
     return finished(figure)
 
 
-def _bar_label(row: Row, title: str, name: str, axis: str) -> str:
+def _bar_label(row: Row, title: str, name: str, axis: str, unit: str) -> str:
     lines = [
         plain(name),
-        plain(f"{axis} of {span(row.bin)} tokens"),
+        plain(f"{axis} of {sized(span(row.bin), unit)}"),
         bold(f"{title} {number(row.value, row.measure)}"),
     ]
     return joined([*lines, *sure(row)])
@@ -195,19 +200,21 @@ def _field_words(cell: Field) -> str:
     return f"{bold(value) if cell.proven else plain(value)}<br>n = {count(row.n)}"
 
 
-def field_label(row: Row | None, axes: tuple[str, str], places: tuple[str, str], title: str) -> str:
+def field_label(row: Row | None, axes: tuple[str, str], places: tuple[str, str], title: str, unit: str) -> str:
     """What the mouse finds in a field of the grid."""
-    where = [plain(f"{axis} of {span(place)} tokens") for axis, place in zip(axes, places, strict=True)]
+    where = [plain(f"{axis} of {sized(span(place), unit)}") for axis, place in zip(axes, places, strict=True)]
     if row is None:
         return joined([*where, "nothing here"])
     value = [bold(f"{title} {number(row.value, row.measure)}")] if row.low is not None else []
     return joined([*where, *value, *sure(row)])
 
 
-def _item_label(item: Item, fix: str | None, title: str, whose: tuple[str, str], names: tuple[str, str]) -> str:
-    lengths = [f"{plain(whose[0])} {count(item.n_tokens)} tokens"]
+def _item_label(
+    item: Item, fix: str | None, title: str, whose: tuple[str, str], names: tuple[str, str], unit: str
+) -> str:
+    lengths = [plain(f"{whose[0]} {sized(count(item.n_tokens), unit)}")]
     if item.n_query_tokens is not None and whose[1]:
-        lengths.append(f"{plain(whose[1])} {count(item.n_query_tokens)} tokens")
+        lengths.append(plain(f"{whose[1]} {sized(count(item.n_query_tokens), unit)}"))
     scores = [f"{plain(title)} {plain(names[0])}: {number(item.values['none'])}"]
     if fix:
         change = number(height(item, fix), "_gain")

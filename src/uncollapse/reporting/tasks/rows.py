@@ -104,7 +104,10 @@ class Task:
         fixes: the notations tried besides the stock model, in order.
         chosen: the one that is drawn in full while the others are faint; None without any fix.
         entry: what `about` says of it.
-        before: what a reader calls the setting that the others are held against: "model as it is", or "first run".
+        before: what a reader calls the setting that the others are held against: "model as it is", or a name.
+        of_runs: whether the settings are rankings made elsewhere, and not models.
+        models: those of the fixes that are other models, by their names.
+        unit: what lengths are counted in, "" where nobody knows.
     """
 
     key: str
@@ -117,6 +120,9 @@ class Task:
     chosen: str | None
     entry: Mapping[str, Any]
     before: str = words.STOCK
+    of_runs: bool = False
+    models: tuple[str, ...] = ()
+    unit: str = "tokens"
 
     @property
     def said(self) -> Kind:
@@ -136,18 +142,25 @@ class Task:
         """What a reader calls a setting."""
         if fix == "none":
             return self.before
-        return fix if self.of_runs else f"with {fix}"
+        return fix if self.of_runs or fix in self.models else f"with {fix}"
 
     @property
-    def of_runs(self) -> bool:
-        """Whether the settings are rankings made elsewhere, and not one model with and without a fix."""
-        return self.before != words.STOCK
+    def noun(self) -> str:
+        """What is compared: runs, models, or settings of one model, which other models may stand beside."""
+        if self.of_runs:
+            return "run"
+        return "model" if self.models and set(self.fixes) <= set(self.models) else "setting"
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the chosen setting is a run or model with a name of its own, and not a fix."""
+        return self.of_runs or self.chosen in self.models
 
     @property
     def origin(self) -> str:
         """What the others are held against, in a sentence."""
         if not self.of_runs:
-            return f"the {words.STOCK}"
+            return self.before if self.models else f"the {words.STOCK}"
         return f"the {FIRST_RUN}" if self.before == FIRST_RUN else f"the run {self.before}"
 
     @property
@@ -158,7 +171,7 @@ class Task:
     @property
     def within(self) -> str:
         """Under the chosen setting."""
-        return f"in {self.target}" if self.of_runs else self.after
+        return f"in {self.target}" if self.of_runs else f"with {self.chosen}" if self.chosen else ""
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -260,7 +273,9 @@ def _task(result: Result, key: str, name: str, entry: Mapping[str, Any]) -> Task
     items = tuple(item for item in result.items if item.dataset == name)
     main = str(entry.get("main") or _first_score(rows))
     kind = str(entry.get("kind") or "")
-    return Task(key, name, kind, main, rows, items, *_fixes(result.about, rows), entry, _before(result.about))
+    runs, models, unit = not result.about.get("model"), words.rivals(result.about), str(entry.get("unit", "tokens"))
+    before = _before(result.about)
+    return Task(key, name, kind, main, rows, items, *_fixes(result.about, rows), entry, before, runs, models, unit)
 
 
 def _first_score(rows: Sequence[Row]) -> str:
@@ -279,8 +294,8 @@ def _fixes(about: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str, ..
 
 
 def _before(about: Mapping[str, Any]) -> str:
-    """Without a model it is rankings that are compared, each by its name."""
+    """Without a model it is rankings that are compared, each by its name, as are models."""
     if about.get("model"):
-        return words.STOCK
+        return (words.name(about, "model") if words.rivals(about) else "") or words.STOCK
     runs = about.get("runs")
     return str(runs[0]) if isinstance(runs, list | tuple) and runs else FIRST_RUN

@@ -15,6 +15,8 @@ from uncollapse.reporting.tasks.ladders import Group, Step
 from uncollapse.reporting.tasks.plots import Bars, Field
 from uncollapse.reporting.tasks.rows import LONG, RULE, RULE_ALIKE, SHORT, Task, outcome, proven, start
 
+_IN_BOTH = {"run": "in both runs", "model": "with both models", "setting": "under both settings"}
+
 
 def make_task_section(task: Task) -> Section:
     """Everything about one task; what its kind does not have, such as queries, is left out."""
@@ -30,7 +32,7 @@ def setting_colours(task: Task) -> tuple[tuple[str, str], ...]:
     """The legend of all settings."""
     named = {task.role(fix): task.call(fix) for fix in task.settings}
     if "faint" in named:
-        named["faint"] = "other runs" if task.of_runs else "other settings tried"
+        named["faint"] = "other settings tried" if task.noun == "setting" else words.plural(f"other {task.noun}")
     return tuple((role, named[role]) for role in ("before", "after", "faint") if role in named)
 
 
@@ -48,7 +50,7 @@ def _lead(task: Task) -> str:
     }  # fmt: skip
     parts = [f"{words.listing(task.entry[key])} {what}" for key, what in sizes.items() if key in task.entry]
     limit = task.entry.get("limit_tokens")
-    parts += [f"at most {words.listing(limit)} tokens a text"] if limit else []
+    parts += [f"at most {words.sized(words.listing(limit), task.unit)} a text"] if limit else []
     facts = f"{task.kind.capitalize()}: {', '.join(parts)}." if task.kind and parts else ""
     term = glossary.find_term(task.main)
     return " ".join(part for part in (facts, f"{term.title}: {term.reading}" if term else "") if part)
@@ -71,7 +73,7 @@ def _bars_chart(task: Task, view: str) -> Chart | None:
         return Chart(key, heading, f"{reading}.", missing=said, lead=lead)
     series = [_series(task, view, fix) for fix in task.settings]
     everything = [row for which in (LONG, SHORT) for row in task.some(task.main, view=which)]
-    figure = plots.bars(series, labels=labels, axis=axis, y_range=from_zero(everything), title=title)
+    figure = plots.bars(series, labels=labels, axis=axis, y_range=from_zero(everything), title=title, unit=task.unit)
     drawn = [row for one in series if one.role != "faint" for row in one.rows.values()]
     alt = f"Bar chart of {title} by length of the {axis}. {_ends(task, view)}"
     return Chart(key, heading, closed(reading, drawn, mark="thin line on a bar"), figure, alt, "", gaps(drawn), lead)
@@ -90,7 +92,8 @@ def _ends(task: Task, view: str) -> str:
         if not rows:
             continue
         ends = ", ".join(
-            f"{words.number(r.value, r.measure)} at {words.span(r.bin)} tokens" for r in (rows[0], rows[-1])
+            f"{words.number(r.value, r.measure)} at {words.sized(words.span(r.bin), task.unit)}"
+            for r in (rows[0], rows[-1])
         )
         said.append(f"{task.call(fix).capitalize()}: {ends}.")
     return " ".join(said)
@@ -107,7 +110,7 @@ def _change_charts(task: Task) -> tuple[Chart | None, Chart | None]:
 def _before_after_chart(task: Task, groups: Sequence[Group]) -> Chart:
     title = glossary.title(task.main)
     key, heading = f"{task.key}-change", _both(task)
-    lead = f"{title} of the same {task.said.items} {'in both runs' if task.of_runs else 'under both settings'}."
+    lead = f"{title} of the same {task.said.items} {_IN_BOTH[task.noun]}."
     reading = (
         f"Each line goes from {task.origin} (orange) to {task.target} (blue), with the gain and its 95 % interval "
         "beside it; a thick line is a proven gain (blue) or loss (orange)."
@@ -121,7 +124,7 @@ def _before_after_chart(task: Task, groups: Sequence[Group]) -> Chart:
 
 
 def _both(task: Task) -> str:
-    return f"{task.before} and {task.chosen}" if task.of_runs else f"Before and after {task.chosen}"
+    return f"{task.before} and {task.chosen}" if task.by_name else f"Before and after {task.chosen}"
 
 
 def _sureness_chart(task: Task, groups: Sequence[Group]) -> Chart:
@@ -155,7 +158,7 @@ def _ladder_groups(task: Task, fix: str) -> tuple[Group, ...]:
     bins += [(said.short, SHORT, task.bins(task.main, SHORT))] if said.short else []
     groups = [
         Group(
-            f"by length of the {axis}, in tokens" if axis else "",
+            f"by length of the {axis}{f', in {task.unit}' if task.unit else ''}" if axis else "",
             tuple(_step(task, fix, view, label, words.span(label) or f"all {said.items}") for label in labels),
         )
         for axis, view, labels in bins
@@ -204,19 +207,19 @@ def _grid_chart(task: Task) -> Chart | None:
             x,
             y,
             row := fields.get((long, short)),
-            plots.field_label(row, axes, (short, long), f"gain of {title}" if fix else title),
+            plots.field_label(row, axes, (short, long), f"gain of {title}" if fix else title, task.unit),
             proven(row),
         )
         for y, long in enumerate(longs)
         for x, short in enumerate(shorts)
     ]
-    figure = plots.grid(cells, xs=shorts, ys=longs, axes=axes, signed=fix is not None)
-    return Chart(key, heading, reading, figure, _grid_alt(heading, list(fields.values())), lead=lead)
+    figure = plots.grid(cells, xs=shorts, ys=longs, axes=axes, signed=fix is not None, unit=task.unit)
+    return Chart(key, heading, reading, figure, _grid_alt(heading, list(fields.values()), task.unit), lead=lead)
 
 
-def _grid_alt(heading: str, rows: Sequence[Row]) -> str:
+def _grid_alt(heading: str, rows: Sequence[Row], unit: str) -> str:
     full = sorted((row for row in rows if row.low is not None), key=lambda row: row.value)
-    ends = [f"{words.number(row.value, row.measure)} at {row.bin} tokens" for row in (full[0], full[-1])]
+    ends = [f"{words.number(row.value, row.measure)} at {words.sized(row.bin, unit)}" for row in (full[0], full[-1])]
     return f"{heading}, {words.count(len(full))} fields: from {ends[0]} to {ends[1]}."
 
 
@@ -238,12 +241,13 @@ def _items_chart(task: Task) -> Chart:
         why = f"This result holds no single {said.items}: this score exists only for all of them together."
         return Chart(key, heading, reading, missing=why, lead=lead)
     figure = plots.dots(
-        items, fix=fix, title=title, axis=said.long, lengths=(said.long, said.short), names=(task.before, task.after)
-    )
+        items, fix=fix, title=title, axis=said.long, lengths=(said.long, said.short), names=(task.before, task.after),
+        unit=task.unit,
+    )  # fmt: skip
     tokens = [item.n_tokens for item in items]
     alt = (
-        f"Scatter plot of {words.count(len(items))} {said.items} of {words.count(min(tokens))} to "
-        f"{words.count(max(tokens))} tokens. {lead}"
+        f"Scatter plot of {words.count(len(items))} {said.items} of "
+        f"{words.sized(f'{words.count(min(tokens))} to {words.count(max(tokens))}', task.unit)}. {lead}"
     )
     colours = (("after", f"{up} {task.within}"), ("before", down), ("faint", "the same")) if fix else ()
     table = _furthest(task, items, title) if fix else None
@@ -252,7 +256,7 @@ def _items_chart(task: Task) -> Chart:
 
 
 def _changes(task: Task) -> str:
-    return f"{task.chosen} against {task.before}" if task.of_runs else f"What {task.chosen} changes"
+    return f"{task.chosen} against {task.before}" if task.by_name else f"What {task.chosen} changes"
 
 
 def _known(measure: str, main: str) -> str:
@@ -265,7 +269,7 @@ def _furthest(task: Task, items: Sequence[Item], title: str, *, most: int = 5) -
     changed = (item for item in items if plots.height(item, task.chosen))
     moved = sorted(changed, key=lambda item: plots.height(item, task.chosen))
     shown = moved if len(moved) <= 2 * most else [*moved[:most], *moved[-most:]]
-    columns = (task.said.item, f"{task.said.long} tokens", task.before, task.after, "change")
+    columns = (task.said.item, words.scale(task.said.long, task.unit), task.before, task.after, "change")
     lines = tuple(_item_line(item, task) for item in shown)
     fold = f"Show the {words.plural(task.said.item)} that moved furthest"
     return Table(f"{title} of the {task.said.items} that moved furthest.", columns, (), lines, fold) if lines else None
