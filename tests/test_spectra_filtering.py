@@ -100,8 +100,8 @@ def test_no_direction_of_the_space_counts_twice(kind):
     opening = krylov._Opening.of(operator, random, None)
     space = opening.space
     for _ in range(8):
-        space = space.widened()
-        space = space.projected(krylov._sweep(operator, space.newest, opening.mean))
+        outward = space.outward()
+        space = space.extended(outward, krylov._sweep(operator, outward, opening.mean))
     assert float(torch.linalg.eigvalsh(space.basis @ space.basis.mT).max()) <= 1 + 1e-4
     image = centred(operator.rows(torch.arange(64))) @ space.basis.double().mT
     squares = image.mT @ image

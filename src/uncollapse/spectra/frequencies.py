@@ -44,7 +44,9 @@ def power_spectrum(states: Float[Tensor, "*texts n dim"]) -> Float[Tensor, "*tex
     return power
 
 
-def bands(power: Float[Tensor, "*texts frequencies"], n: int, edges: Sequence[float]) -> Float[Tensor, "*texts bands"]:
+def bands(
+    power: Float[Tensor, "*texts frequencies"], n: int, edges: Sequence[float] | Tensor
+) -> Float[Tensor, "*texts bands"]:
     """Energy in bands of frequency that are the same for every length, without the DC energy.
 
     Each P_k, k > 0, is spread evenly over its cell, the frequencies nearer to k / n than to any other, up to 0.5.

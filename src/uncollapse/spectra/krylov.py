@@ -73,8 +73,8 @@ def search(
     remaining: AttentionMap = operator.select(range(maps))
     for blocks in range(1, min(most_blocks or _MOST_BLOCKS, math.ceil(operator.n / _BLOCK)) + 1):
         if blocks > 1:
-            space = space.widened()
-            space = space.projected(_sweep(remaining, space.newest, mean))
+            outward = space.outward()
+            space = space.extended(outward, _sweep(remaining, outward, mean))
         found[:, active], done = space.findings(opening.energy[active], chances[blocks - 1], tolerance)
         left = (~done).nonzero()[:, 0]
         if len(left) == 0:
@@ -166,32 +166,33 @@ class _Space:
 
     @classmethod
     def of(cls, block: Float[Tensor, "maps vectors n"], image: Float[Tensor, "maps vectors n"]) -> Self:
-        nothing = torch.zeros(len(block), 0, 0, dtype=torch.float64)
-        return cls(block, nothing, block, nothing).projected(image)
+        """The span of an orthonormal block, given M'M times it."""
+        return cls._of(block, torch.zeros(len(block), 0, 0, dtype=torch.float64), image)
 
-    @property
-    def newest(self) -> Float[Tensor, "maps vectors n"]:
-        return self.basis[:, -_BLOCK:]
-
-    def projected(self, image: Float[Tensor, "maps vectors n"]) -> Self:
-        """With the image of the newest directions split into what lies in the space and the rest."""
-        inside = image @ self.basis.mT
-        rest = image - inside @ self.basis
+    @classmethod
+    def _of(cls, basis: Tensor, known: Tensor, image: Tensor) -> Self:
+        """From a basis, T without its newest directions, and their image, split into what is inside and the rest."""
+        inside = image @ basis.mT
+        rest = image - inside @ basis
         columns = inside.cpu().double()
-        size = self.basis.shape[1]
+        size = basis.shape[1]
         small = columns.new_zeros(len(columns), size, size)
-        small[:, : size - _BLOCK, : size - _BLOCK] = self.small
+        small[:, : size - _BLOCK, : size - _BLOCK] = known
         small[:, -_BLOCK:], small[:, :, -_BLOCK:] = columns, columns.mT
         small[:, -_BLOCK:, -_BLOCK:] = (columns[:, :, -_BLOCK:] + columns[:, :, -_BLOCK:].mT) / 2
-        return type(self)(self.basis, small, rest, _gram(rest))
+        return cls(basis, small, rest, _gram(rest))
 
-    def widened(self) -> Self:
-        """With the rest as 8 more directions, orthonormal as far as they are independent."""
+    def extended(self, block: Float[Tensor, "maps vectors n"], image: Float[Tensor, "maps vectors n"]) -> Self:
+        """With 8 more directions, given M'M times them."""
+        return self._of(torch.cat([self.basis, block], 1), self.small, image)
+
+    def outward(self) -> Float[Tensor, "maps vectors n"]:
+        """The rest as 8 more directions, orthonormal as far as they are independent."""
         block = self.rest
         for rounding in (100, 10):
             block = _orthonormal(block, rounding * torch.finfo(block.dtype).eps)
             block = block - (block @ self.basis.mT) @ self.basis
-        return type(self)(torch.cat([self.basis, block], 1), self.small, self.rest, self.gram)
+        return block
 
     def kept(self, maps: Tensor) -> Self:
         there = maps.to(self.basis.device)

@@ -97,7 +97,8 @@ EXPLAINED: Mapping[str, Entry] = MappingProxyType(
                 "squared Fourier coefficients over token positions in a band of frequencies / those of all",
                 "0 to 1",
                 "neither",
-                "How much of the token states changes at this rate from token to token; with what all tokens share, all bands are 100 %.",
+                "How much of the token states changes at this rate from token to token; all bands together, with what "
+                "all tokens share, are 100 %.",
                 "Wang et al. 2022; Tamkin, Jurafsky & Goodman 2020",
             ),
             Entry(
