@@ -9,6 +9,7 @@ from uncollapse.spectra import (
     entropy,
     filter_rate,
     hc_share,
+    joint,
     measure_entropy,
     measure_heads,
     measure_maps,
@@ -94,3 +95,28 @@ def test_scores_too_large_for_their_exponentials_are_measured_all_the_same(size:
     torch.testing.assert_close(measure_entropy(query, key, 1.0), entropy(scores.softmax(-1)), rtol=1e-4, atol=1e-5)
     rates = filter_rate(scores.softmax(-1)).value
     torch.testing.assert_close(measure_heads(query, key, 1.0).rates.value, rates, rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_texts_whose_maps_are_too_large_are_streamed(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key = 2 * random(2, 3, 130, 8), random(2, 3, 130, 8, seed=1)
+    special = torch.zeros(2, 130, dtype=torch.bool)
+    special[:, 0] = True
+    held = measure_heads(query, key, 0.4, special=special if known else None)
+    monkeypatch.setattr(joint, "STREAMED_BYTES", 1000)
+    streamed = measure_heads(query, key, 0.4, special=special if known else None)
+    close = {"rtol": 1e-3, "atol": 1e-5, "equal_nan": True}
+    torch.testing.assert_close(streamed.rates.value, held.rates.value, **close)
+    torch.testing.assert_close(streamed.entropy, held.entropy, **close)
+    torch.testing.assert_close(streamed.spread, held.spread, **close)
+    for name in ("special", "own", "window"):
+        torch.testing.assert_close(getattr(streamed.shares, name), getattr(held.shares, name), **close)
+
+
+def test_how_many_maps_are_held_at_once_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key = 2 * random(2, 5, 64, 8), random(2, 5, 64, 8, seed=1)
+    together = measure_heads(query, key, 0.4)
+    monkeypatch.setattr(joint, "HELD_BYTES", 3 * 64 * 64 * 4)
+    apart = measure_heads(query, key, 0.4)
+    torch.testing.assert_close(apart.rates.value, together.rates.value, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(apart.entropy, together.entropy, rtol=1e-5, atol=1e-6)

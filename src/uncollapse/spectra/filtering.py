@@ -78,8 +78,8 @@ def filter_rate(
         tolerance: relative accuracy; absolute, times 0.001, for filter rates below 0.001.
         seed: of the random start. A map has the same filter rate in any batch, up to rounding.
         statistics: mean row and energy of every map, where somebody has them already.
-        most_blocks: where the search ends at the latest, None for 16; with few the value is a lower bound that is
-            mostly near, and its residual says how near.
+        most_blocks: where the search ends at the latest, 16 unless fewer are asked for; with few the value is a lower
+            bound that is mostly near, and its residual says how near.
 
     Returns:
         Three tensors of the leading shape, float32, or float64 for maps in float64.

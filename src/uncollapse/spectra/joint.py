@@ -10,6 +10,7 @@ from uncollapse.spectra.energies import as_states
 from uncollapse.spectra.filtering import FilterRates, filter_rate
 from uncollapse.spectra.krylov import Statistics
 from uncollapse.spectra.maps import Shares, entropy, score_spread, shares
+from uncollapse.spectra.operators import StreamedMap
 
 TOLERANCE = 1e-2
 """To which filter rates are certified here; a value converges with the square of its residual, so it is far nearer."""
@@ -22,6 +23,9 @@ SAFE = (1e-20, 1e30)
 
 HELD_BYTES = 16 << 20
 """Bytes of maps that are held at once; the memory is written over, since fresh memory costs more than arithmetic."""
+
+STREAMED_BYTES = 1 << 30
+"""A single map of more bytes is not held either (some 16,000 tokens)."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +73,58 @@ def measure_heads(
     (1.3863, 0.0, 0.0)
     """
     texts, heads, n, _ = query.shape
-    together = max(1, HELD_BYTES // (heads * n * n * query.element_size()))
-    maps = query.new_empty(min(together, texts), heads, n, n)
-    chosen = None if special is None else special.to(query.dtype)
+    if n * n * query.element_size() > STREAMED_BYTES:
+        return _streamed(query, key, scale, special, window=window, seed=seed, most_blocks=most_blocks)
+    flat_query, flat_key = (query * scale).flatten(0, 1), key.flatten(0, 1)
+    together = max(1, HELD_BYTES // (n * n * query.element_size()))
+    held = query.new_empty(min(together, texts * heads), n, n)
     found = [
         _measure_some(
-            query[few] * scale,
-            key[few],
-            maps[: few.stop - few.start],
+            flat_query[few],
+            flat_key[few],
+            held[: few.stop - few.start],
             window=window,
             seed=seed,
             most_blocks=most_blocks,
         )
-        for few in (slice(first, min(first + together, texts)) for first in range(0, texts, together))
+        for few in (slice(first, min(first + together, texts * heads)) for first in range(0, texts * heads, together))
     ]
-    parts = [torch.cat([getattr(part, name) for part in found]) for name in _Some.__dataclass_fields__]
-    rates, (looked_at, *rest) = FilterRates(*parts[:3]), parts[3:]
-    on_special = torch.full_like(rest[0], torch.nan) if chosen is None else (looked_at * chosen[:, None]).sum(-1)
-    return HeadNumbers(rates, rest[2], Shares(on_special, rest[0], rest[1]), rest[3])
+    parts = {
+        name: _shaped(torch.cat([getattr(part, name) for part in found]), texts, heads)
+        for name in _Some.__dataclass_fields__
+    }
+    looked_at = parts.pop("mean")
+    on_special = torch.full_like(parts["own"], torch.nan)
+    if special is not None:
+        on_special = (looked_at * special[:, None].to(looked_at)).sum(-1)
+    rates = FilterRates(parts["value"], parts["residual"], parts["ceiling"])
+    return HeadNumbers(rates, parts["entropy"], Shares(on_special, parts["own"], parts["near"]), parts["spread"])
+
+
+def _shaped(numbers: Tensor, texts: int, heads: int) -> Tensor:
+    return numbers.reshape(texts, heads, *numbers.shape[1:])
+
+
+def _streamed(
+    query: Tensor,
+    key: Tensor,
+    scale: float,
+    special: Tensor | None,
+    *,
+    window: int,
+    seed: int,
+    most_blocks: int | None,
+) -> HeadNumbers:
+    """The same for texts so long that not even one map is held."""
+    operator = StreamedMap(query, key, scale)
+    rates = filter_rate(operator, tolerance=TOLERANCE, seed=seed, most_blocks=most_blocks)
+    found = shares(operator, special, window=window)
+    return HeadNumbers(rates, entropy(operator), found, score_spread_of(query, key, scale))
 
 
 @dataclass(frozen=True)
 class _Some:
-    """Numbers of a few texts: three of the filter rate, the mean row of each map, shares, entropy, spread."""
+    """Numbers of some maps: three of the filter rate, the mean row, shares, entropy, spread."""
 
     value: Tensor
     residual: Tensor
@@ -106,24 +139,21 @@ class _Some:
 def _measure_some(
     query: Tensor, key: Tensor, maps: Tensor, *, window: int, seed: int, most_blocks: int | None
 ) -> _Some:
-    """Numbers of a few texts, whose maps are written over `maps`."""
-    query, key = query.contiguous(), key.contiguous()
-    flat, flat_query, flat_key = maps.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1)
-    count, n, _ = flat.shape
-    ones, mean = flat.new_full((1, n), 1 / n), flat.new_empty(count, n)
-    squares, (entropy, own, near) = flat.new_empty(count, dtype=torch.float64), flat.new_empty(3, count)
-    size = max(1, CACHED_BYTES // (n * n * flat.element_size()))
+    """Numbers of some maps, which are written over `maps`."""
+    count, n, _ = maps.shape
+    ones, mean = maps.new_full((1, n), 1 / n), maps.new_empty(count, n)
+    squares, (entropy, own, near) = maps.new_empty(count, dtype=torch.float64), maps.new_empty(3, count)
+    size = max(1, CACHED_BYTES // (n * n * maps.element_size()))
     for which in (slice(first, min(first + size, count)) for first in range(0, count, size)):
-        entropy[which] = _form(flat_query[which], flat_key[which], flat[which]) / n
-        part = flat[which]
+        part = maps[which]
+        entropy[which] = _form(query[which], key[which], part) / n
         squares[which] = _dots(part, part)
         mean[which] = (ones @ part)[:, 0]
         own[which], near[which] = _diagonals(part, min(window, n - 1))
-    statistics = Statistics(mean.view(*maps.shape[:2], n), squares.view(maps.shape[:2]))
+    statistics = Statistics(mean, squares)
     rates = filter_rate(maps, tolerance=TOLERANCE, seed=seed, statistics=statistics, most_blocks=most_blocks)
-    own, near, entropy = (numbers.view(maps.shape[:2]) for numbers in (own, near, entropy))
     spread = score_spread_of(query, key, 1.0)
-    return _Some(rates.value, rates.residual, rates.ceiling, statistics.mean, own, near, entropy, spread)
+    return _Some(rates.value, rates.residual, rates.ceiling, mean, own, near, entropy, spread)
 
 
 def _form(query: Tensor, key: Tensor, maps: Tensor) -> Tensor:

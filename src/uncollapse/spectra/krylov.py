@@ -71,7 +71,7 @@ def search(
     found = torch.zeros(3, maps, dtype=torch.float64)
     active, mean, space = torch.arange(maps), opening.mean, opening.space
     remaining: AttentionMap = operator.select(range(maps))
-    for blocks in range(1, min(most_blocks or _MOST_BLOCKS, math.ceil(operator.n / _BLOCK)) + 1):
+    for blocks in range(1, min(most_blocks or _MOST_BLOCKS, _MOST_BLOCKS, math.ceil(operator.n / _BLOCK)) + 1):
         if blocks > 1:
             outward = space.outward()
             space = space.extended(outward, _sweep(remaining, outward, mean))
