@@ -58,9 +58,8 @@ def print_heads(found: Sequence[Recording], ids: Sequence[str], settings: Settin
 
 def print_drift(found: Sequence[Recording], ids: Sequence[str], settings: Settings) -> None:
     first, first_replicates = means(found[0].vectors, ids, settings)
-    print(
-        "| tokens | length of mu(n) | its square | mean cosine | cosine of mu(n) with the first |\n|---|---|---|---|---|"
-    )
+    print("| tokens | length of mu(n) | its square | mean cosine | cosine of mu(n) with the first |")
+    print("|---|---|---|---|---|")
     gaps = []
     for one in found:
         mean, replicates = means(one.vectors, ids, settings)
