@@ -13,7 +13,6 @@ from uncollapse.cli.options import (
     ForceOption,
     JsonOption,
     ModelOption,
-    OutOption,
     QuietOption,
     RemoteOption,
     SeedOption,
@@ -36,19 +35,33 @@ def explain(
         ),
     ],
     model: ModelOption = "minilm",
-    out: OutOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the results; uncollapse-explain-CORPUS if not given. One that holds anything is refused "
+            "without --force.",
+            show_default=False,
+        ),
+    ] = None,
     documents: Annotated[
         int,
         typer.Option(help="Documents to look at, drawn at random among the long ones; each is cut to many lengths."),
     ] = 32,
     temperatures: Annotated[
-        str, typer.Option(help="Further runs of the whole model, each with this temperature: numbers, commas between.")
-    ] = "0.8,0.6",
+        str | None,
+        typer.Option(
+            help="Further runs of the whole model, each with this temperature: numbers, commas between; 0.8,0.6 if "
+            "not given.",
+            show_default=False,
+        ),
+    ] = None,
     n0: Annotated[
         int | None,
         typer.Option(
-            help="Tokens at which every head is kept as it is when temperatures by length are solved for; 128 if not "
-            "given.",
+            help="Tokens at which every head is kept as it is when temperatures by length are solved for; the longest "
+            "length looked at up to it is taken; 128 if not given.",
             min=2,
             show_default=False,
         ),
@@ -71,17 +84,25 @@ def explain(
 ) -> None:
     """Show what attention does inside a model as texts grow, and what of it reaches the embedding.
 
-    Measures every head as a filter, the stream between the layers, frequencies and temperatures, and sets the theory
-    beside it. Writes report.html (for your browser), result.json (every number), heads.parquet (a row a text, length
-    and head) and temperatures.json (what would keep each head as it is at --n0).
+    Every head as a filter, the stream between the layers, frequencies,
+    temperatures, and the theory beside it.
+
+    Writes report.html (for your browser) and result.json (every number).
+    Beside them: heads.parquet (a row a text, length and head) and
+    temperatures.json (what would keep each head as it is at --n0).
     """
     from uncollapse.corpora import open_corpus
     from uncollapse.encoders import load_model
     from uncollapse.explanation.settings import Settings
     from uncollapse.tables import HeadTable
 
+    if quick and (temperatures is not None or n0 is not None):
+        raise UncollapseError(
+            "--quick looks at no temperature, so --temperatures and --n0 would do nothing. Leave one out."
+        )
+    taus = () if quick else read_temperatures("0.8,0.6" if temperatures is None else temperatures)
     settings = Settings(
-        documents=documents, n0=n0 or 0, seed=seed, temperatures=() if quick else read_temperatures(temperatures),
+        documents=documents, n0=n0 or 0, seed=seed, temperatures=taus,
         at_one_layer=1.0 if quick else 0.8, solved=0 if quick else 16,
     )  # fmt: skip
     texts = open_corpus(corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit)
