@@ -82,11 +82,15 @@ def leading_cause(rows: Sequence[Row]) -> str:
 def _against_truncation(rows: Sequence[Row], limits: Mapping[str, Any], unit: str) -> Iterator[str]:
     in_use, folder = (_lost(rows, limits.get(name)) for name in ("in_use", "folder"))
     if in_use >= HARMFUL:
-        yield f"Cut long texts into chunks of at most {limits['in_use']} {unit}; {in_use:.0%} of all lie beyond."
+        most = min(limit for limit in (limits["in_use"], limits.get("folder")) if limit)
+        yield (
+            f"Cut long texts into chunks of at most {most} {unit}; {in_use:.0%} of all {unit} lie beyond the "
+            f"{limits['in_use']} that the model read here."
+        )
     elif folder >= HARMFUL:
         yield (
-            f"Its folder lets the model read {limits['folder']} {unit}, and {folder:.0%} of all lie beyond; this "
-            f"diagnosis let it read {limits['in_use']}. Chunks of at most {limits['folder']} {unit} are safe."
+            f"Its folder lets the model read {limits['folder']} {unit}, and {folder:.0%} of all {unit} lie beyond; "
+            f"this diagnosis let it read {limits['in_use']}. Chunks of at most {limits['folder']} {unit} are safe."
         )
 
 

@@ -140,8 +140,8 @@ def _judge_ends(found: Found, frame: Frame) -> Finding:
     figures = (
         f"Asked with one of its sentences word for word, a document comes first among {len(frame):,} in "
         f"{percent(frame.share(found.beginning, keys))} of searches with a sentence from its first third, and in "
-        f"{percent(frame.share(found.end, keys))} with one from the last third that the model reads. Beginnings are "
-        f"ahead by {points(loss)} ({len(keys)} documents, each compared with itself; 95 % intervals)."
+        f"{percent(frame.share(found.end, keys))} with one from the last third that the model reads. Beginnings "
+        f"against ends: {points(loss)} ({len(keys)} documents, each compared with itself; 95 % intervals)."
     )
     full = [part for part in _loss_by_length(found, frame) if part.estimate.low is not None]
     if len(full) > 1:

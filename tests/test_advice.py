@@ -1,0 +1,27 @@
+"""What to try next: one step for what surely harms, with limits that fit together."""
+
+from uncollapse.diagnosis.advice import advise
+from uncollapse.records import Row
+
+
+def lost(limit: int, share: float) -> Row:
+    return Row(f"tokens_lost@{limit}", share, share, share, 100, view="overall")
+
+
+def test_chunks_are_as_long_as_the_folder_reads_and_not_as_this_diagnosis_did() -> None:
+    (step,) = advise([lost(512, 0.96), lost(256, 0.98)], "minilm", {"in_use": 512, "folder": 256})
+    assert "chunks of at most 256 tokens; 96% of all tokens lie beyond the 512" in step
+
+
+def test_without_a_limit_of_the_folder_the_one_in_use_counts() -> None:
+    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, "words")
+    assert "chunks of at most 128 words; 50% of all words lie beyond the 128" in step
+
+
+def test_what_only_the_folder_cuts_is_said_too() -> None:
+    (step,) = advise([lost(512, 0.0), lost(256, 0.15)], "minilm", {"in_use": 512, "folder": 256})
+    assert "lets the model read 256 tokens, and 15% of all tokens lie beyond; this diagnosis let it read 512" in step
+
+
+def test_where_nothing_harms_nothing_is_advised() -> None:
+    assert not list(advise([lost(512, 0.0), lost(256, 0.0)], "minilm", {"in_use": 512, "folder": 256}))
