@@ -1,5 +1,7 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both set up .venv on the first call.
 PYTHON ?= python3
+# Tests run on one thread each, side by side.
+JOBS ?= 2
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 .PHONY: demo test lint clean
@@ -8,7 +10,7 @@ demo: .venv/demo.stamp
 	$(BIN)/uncollapse demo --force
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

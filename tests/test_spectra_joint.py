@@ -6,8 +6,10 @@ import torch
 from uncollapse.errors import ModelError
 from uncollapse.spectra import (
     HeadNumbers,
+    dc_energy,
     entropy,
     filter_rate,
+    hc_energy,
     hc_share,
     joint,
     measure_entropy,
@@ -68,6 +70,8 @@ def test_states_are_measured_together_as_alone(n: int, shift: float) -> None:
     together = measure_states(states)
     torch.testing.assert_close(together.hc_share, hc_share(states), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(together.token_cosine, token_cosine(states), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(n * together.energy, dc_energy(states) + hc_energy(states), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(n * together.energy * together.hc_share, hc_energy(states), rtol=1e-4, atol=1e-4)
 
 
 def test_one_token_has_no_cosine_with_another() -> None:

@@ -1,6 +1,7 @@
 """Random samples of documents that no order, chunk size or machine can change."""
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,3 +57,33 @@ class Reservoir:
     def documents(self) -> tuple[Kept, ...]:
         """The kept documents, first in line first."""
         return tuple(item[2] for item in sorted(self._heap, reverse=True))
+
+
+class Levels:
+    """A random sample of the documents that reach each of several lengths, and how many do.
+
+    Args:
+        lengths: in tokens, shortest first.
+        size: the most documents kept of each.
+        seed: of the order they stand in line.
+    """
+
+    def __init__(self, lengths: Iterable[int], size: int, seed: int) -> None:
+        self._kept = {n: Reservoir(size, seed) for n in lengths}
+        self.reached = dict.fromkeys(self._kept, 0)
+
+    def offer(self, place: int, document: Kept) -> None:
+        """Keep a document for every length it reaches, where it is among the first."""
+        for n, reservoir in self._kept.items():
+            if document.n_tokens >= n:
+                self.reached[n] += 1
+                reservoir.offer(place, document)
+
+    def longest(self, fewest: int) -> int:
+        """The longest length that so many documents reach; 0 if they reach one length only, or none."""
+        enough = [n for n, reservoir in self._kept.items() if len(reservoir) >= fewest]
+        return max(enough) if len(enough) > 1 else 0
+
+    def documents(self, length: int) -> tuple[Kept, ...]:
+        """The kept documents of a length, first in line first; none of length 0."""
+        return self._kept[length].documents() if length else ()

@@ -1,6 +1,7 @@
 """A stream of texts in portions that fit into memory."""
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from uncollapse.corpora.texts import Text
 
@@ -20,3 +21,17 @@ def portions(corpus: Iterable[Text]) -> Iterator[list[Text]]:
         characters += len(text.text)
     if batch:
         yield batch
+
+
+class Fingerprint:
+    """Tells a corpus from another by the ids and texts of its portions, in their order."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, batch: Sequence[Text]) -> None:
+        """Read one more portion."""
+        self._digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
+
+    def __str__(self) -> str:
+        return self._digest.hexdigest()

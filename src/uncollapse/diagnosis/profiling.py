@@ -1,6 +1,5 @@
 """Measure how a model's vectors change with the length of the texts: one pass over a corpus, then nested windows."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -8,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.corpora import Skipped, Text, portions
+from uncollapse.corpora import Fingerprint, Skipped, Text, portions
 from uncollapse.diagnosis.audit import Audit, Limits
 from uncollapse.diagnosis.sampling import Drawn, Rounds, Strata
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
@@ -21,7 +20,7 @@ from uncollapse.moments import BinState, update_bins
 from uncollapse.progress import Advance, Reporter, Silent
 from uncollapse.records import Embeddings, LengthBins, LengthCount, chunks
 from uncollapse.resampling import document_keys, sampling_order
-from uncollapse.reservoir import Kept, Reservoir
+from uncollapse.reservoir import Kept, Levels, Reservoir
 
 READ_ON = 4
 """How far beyond the model's limit sampled texts are kept, in limits, to tell what truncation hides."""
@@ -108,7 +107,7 @@ def survey(
     encoder: TextEncoder, corpus: Iterable[Text], settings: Settings, *, progress: Reporter | None = None
 ) -> Survey:
     """Read a corpus once without encoding it; with a precision, choose what to encode."""
-    digest = hashlib.blake2b(digest_size=16)
+    read = Fingerprint()
     Limits.of(encoder, settings.limits)  # a limit that cannot be is refused before anything is read
     strata = Strata(encoder, most=_most_characters(encoder), seed=settings.seed) if settings.precision else None
     count, work, lengths = 0, 0, Reservoir(_EDGE_SAMPLE if settings.equal_bins else 0, settings.seed)
@@ -116,14 +115,14 @@ def survey(
         for batch in portions(corpus):
             count += len(batch)
             work += sum(_work(encoder, text.text) for text in batch)
-            digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
+            read.add(batch)
             if strata:
                 strata.add(batch)
             if settings.equal_bins:
                 _offer_all(lengths, batch, encoder.prepare([text.text for text in batch]), settings.seed)
             advance(len(batch))
     bins = _bins(encoder, settings, lengths)
-    return Survey(count, work, bins, digest.hexdigest(), strata.drawn(bins) if strata else None)
+    return Survey(count, work, bins, str(read), strata.drawn(bins) if strata else None)
 
 
 def _bins(encoder: TextEncoder, settings: Settings, lengths: Reservoir) -> LengthBins:
@@ -251,7 +250,7 @@ class _Reading:
         self.states = [BinState(self.encoder.dim, s.replicates, s.seed) for _ in self.bins.labels]
         self.audit = Audit(Limits.of(self.encoder, s.limits), s.replicates, s.seed)
         self.points = Reservoir(s.points, s.seed)
-        self.levels = {n: Reservoir(s.windows, s.seed) for n in document_lengths(self.encoder)}
+        self.levels = Levels(document_lengths(self.encoder), s.windows, s.seed)
 
     def add(self, batch: Sequence[Text], advance: Advance) -> TextColumns:
         """Encode a chunk of texts, count their lengths, and add it to every state."""
@@ -306,13 +305,16 @@ class _Reading:
         for row, text in enumerate(batch):
             place, n_tokens = int(places[row]), int(prepared.n_tokens[row])
             kept = Kept(
-                text.id, prepared.texts[row], n_tokens, full=text.text[:most], source=text.source, query=text.query
+                text.id,
+                prepared.texts[row],
+                n_tokens,
+                vector=units[row].copy(),
+                full=text.text[:most],
+                source=text.source,
+                query=text.query,
             )
-            embedded = replace(kept, vector=units[row].copy())
-            self.points.offer(place, embedded)
-            for level, reservoir in self.levels.items():
-                if n_tokens >= level:
-                    reservoir.offer(place, embedded if n_tokens == level else kept)
+            self.points.offer(place, kept)
+            self.levels.offer(place, kept)
 
     def count_lengths(self, batch: Sequence[Text], n_tokens_full: npt.NDArray[np.int64]) -> None:
         """Add lengths before truncation to the audit and to the histogram over half powers of two."""
@@ -353,9 +355,7 @@ class _Reading:
 
     def window_documents(self) -> tuple[Kept, ...]:
         """The documents of the longest window that enough documents reach."""
-        reached = [level for level, reservoir in self.levels.items() if len(reservoir) >= WINDOW_MINIMUM]
-        # One window is no curve: the shortest of two must be reached at least.
-        return self.levels[max(reached)].documents() if len(reached) > 1 else ()
+        return self.levels.documents(self.levels.longest(WINDOW_MINIMUM))
 
 
 def _offer_all(reservoir: Reservoir, batch: Sequence[Text], prepared: Prepared, seed: int) -> None:

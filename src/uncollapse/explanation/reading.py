@@ -1,17 +1,16 @@
 """Which documents are looked at, and at which lengths."""
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from uncollapse.corpora import Text, portions
+from uncollapse.corpora import Fingerprint, Text, portions
 from uncollapse.diagnosis.windows import window_lengths
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.errors import CorpusError
 from uncollapse.explanation.settings import FEWEST, Settings
 from uncollapse.progress import Reporter, Silent
 from uncollapse.resampling import document_keys, sampling_order
-from uncollapse.reservoir import Kept, Reservoir
+from uncollapse.reservoir import Kept, Levels
 
 
 @dataclass(frozen=True)
@@ -41,31 +40,26 @@ def choose(
     Raises:
         CorpusError: too few texts are long enough to be cut to two lengths.
     """
-    levels = {n: Reservoir(settings.documents, settings.seed) for n in window_lengths(encoder)}
-    digest, counts = hashlib.blake2b(digest_size=16), []
+    levels, read, count = Levels(window_lengths(encoder), settings.documents, settings.seed), Fingerprint(), 0
     with (progress or Silent()).track("reading the corpus", None, "texts") as advance:
         for batch in portions(corpus):
             prepared = encoder.prepare([text.text for text in batch])
-            counts += prepared.n_tokens.tolist()
-            digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
+            read.add(batch)
+            count += len(batch)
             places = sampling_order(document_keys([text.id for text in batch]), seed=settings.seed).tolist()
             for text, cut, place, n in zip(batch, prepared.texts, places, prepared.n_tokens.tolist(), strict=True):
-                for level in (level for level in levels if n >= level):
-                    levels[level].offer(place, Kept(text.id, cut, n))
+                levels.offer(place, Kept(text.id, cut, n))
             advance(len(batch))
-    longest = _longest(levels, counts)
-    lengths = tuple(level for level in levels if level <= longest)
-    short = sum(n < longest for n in counts)
-    return Chosen(levels[longest].documents(), lengths, len(counts), short, digest.hexdigest())
+    longest = levels.longest(FEWEST)
+    if not longest:
+        raise _too_few(levels.reached, count)
+    lengths = tuple(n for n in levels.reached if n <= longest)
+    return Chosen(levels.documents(longest), lengths, count, count - levels.reached[longest], str(read))
 
 
-def _longest(levels: dict[int, Reservoir], counts: list[int]) -> int:
-    reached = [level for level, reservoir in levels.items() if len(reservoir) >= FEWEST]
-    if len(reached) > 1:
-        return max(reached)
-    wanted = sorted(levels)[1] if len(levels) > 1 else 0
-    raise CorpusError(
+def _too_few(reached: Mapping[int, int], count: int) -> CorpusError:
+    wanted = sorted(reached)[1] if len(reached) > 1 else 0
+    return CorpusError(
         f"An explanation cuts the same texts to several lengths, so it needs at least {FEWEST} texts of {wanted} "
-        f"tokens or more; the corpus has {sum(n >= wanted for n in counts)} among {len(counts)}. Use more or longer "
-        "texts."
+        f"tokens or more; the corpus has {reached.get(wanted, 0)} among {count}. Use more or longer texts."
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from uncollapse.spectra.energies import as_states
 from uncollapse.spectra.filtering import FilterRates, filter_rate
 from uncollapse.spectra.krylov import Statistics
-from uncollapse.spectra.maps import Shares, entropy, score_spread, shares
+from uncollapse.spectra.maps import Shares, diagonal_sums, entropy, score_spread, shares
 from uncollapse.spectra.operators import StreamedMap
 
 TOLERANCE = 1e-2
@@ -142,14 +142,16 @@ def _measure_some(
     """Numbers of some maps, which are written over `maps`."""
     count, n, _ = maps.shape
     ones, mean = maps.new_full((1, n), 1 / n), maps.new_empty(count, n)
-    squares, (entropy, own, near) = maps.new_empty(count, dtype=torch.float64), maps.new_empty(3, count)
+    # In double precision where every device has it; the search holds small numbers there too.
+    squares, (entropy, own, near) = torch.empty(count, dtype=torch.float64), maps.new_empty(3, count)
     size = max(1, CACHED_BYTES // (n * n * maps.element_size()))
     for which in (slice(first, min(first + size, count)) for first in range(0, count, size)):
         part = maps[which]
         entropy[which] = _form(query[which], key[which], part) / n
-        squares[which] = _dots(part, part)
+        squares[which] = _dots(part, part).cpu().double()
         mean[which] = (ones @ part)[:, 0]
-        own[which], near[which] = _diagonals(part, min(window, n - 1))
+        own[which], near[which] = diagonal_sums(part, 0, min(window, n - 1))
+    own, near = own / n, near / n
     statistics = Statistics(mean, squares)
     rates = filter_rate(maps, tolerance=TOLERANCE, seed=seed, statistics=statistics, most_blocks=most_blocks)
     spread = score_spread_of(query, key, 1.0)
@@ -169,13 +171,6 @@ def _form(query: Tensor, key: Tensor, maps: Tensor) -> Tensor:
         return -_dots(torch.exp(logs, out=maps), logs)
     maps.mul_(1 / sums)
     return sums.log().sum((-2, -1)) - _dots(maps, scores)
-
-
-def _diagonals(maps: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Mean over rows of the weight on the token itself, and on tokens at most `window` away."""
-    own = maps.diagonal(0, -2, -1).mean(-1)
-    far = [maps.diagonal(offset, -2, -1).sum(-1) for offset in range(-window, window + 1) if offset]
-    return own, own + torch.stack([torch.zeros_like(own), *far]).sum(0) / maps.shape[-1]
 
 
 def _dots(one: Tensor, other: Tensor) -> Tensor:
@@ -209,6 +204,7 @@ def measure_maps(
     special: Bool[Tensor, "texts n"] | None = None,
     window: int = 8,
     seed: int = 0,
+    most_blocks: int | None = None,
 ) -> HeadNumbers:
     """The same of scores that are there, masked ones -infinity.
 
@@ -217,8 +213,8 @@ def measure_maps(
     (1.3863, 0.0)
     """
     attention = torch.softmax(scores, -1)
-    found = shares(attention, special, window=window)
-    return HeadNumbers(filter_rate(attention, seed=seed), entropy(attention), found, score_spread(scores))
+    rates = filter_rate(attention, tolerance=TOLERANCE, seed=seed, most_blocks=most_blocks)
+    return HeadNumbers(rates, entropy(attention), shares(attention, special, window=window), score_spread(scores))
 
 
 def score_spread_of(
@@ -243,18 +239,21 @@ class StateNumbers:
 
     Args:
         hc_share, token_cosine: as the functions of those names.
+        energy: |X|_F^2 / n, that of a token on average: `dc_energy` / n is (1 - hc_share) energy, `hc_energy` / n the
+            rest.
     """
 
     hc_share: Float[Tensor, "*texts"]
     token_cosine: Float[Tensor, "*texts"]
+    energy: Float[Tensor, "*texts"]
 
 
 def measure_states(states: Float[Tensor, "*texts n dim"]) -> StateNumbers:
-    """`hc_share` and `token_cosine` in two readings of the states.
+    """`hc_share`, `token_cosine` and energy in two readings of the states.
 
     >>> numbers = measure_states(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
-    >>> round(float(numbers.hc_share), 6), float(numbers.token_cosine)
-    (0.2, 1.0)
+    >>> round(float(numbers.hc_share), 6), float(numbers.token_cosine), float(numbers.energy)
+    (0.2, 1.0, 5.0)
     """
     states = as_states(states)
     n = states.shape[-2]
@@ -264,4 +263,4 @@ def measure_states(states: Float[Tensor, "*texts n dim"]) -> StateNumbers:
     mean, units = (weights @ states).square().sum(-1).unbind(-1)
     high = (1 - n * mean / energy).clamp(0, 1)
     cosine = (units - n) / (n * (n - 1)) if n > 1 else torch.full_like(high, torch.nan)
-    return StateNumbers(high, cosine)
+    return StateNumbers(high, cosine, energy / n)

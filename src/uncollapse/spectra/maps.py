@@ -95,9 +95,9 @@ def shares(
     on_special, own, near = torch.zeros(3, maps, dtype=operator.dtype, device=operator.device)
     for part in operator.parts():
         on_special[part.maps] += (part.weights @ chosen[part.maps, :, None]).sum((-2, -1))
-        band = near_diagonal(part.weights, part.rows.start, min(window, n - 1))
-        own[part.maps] += band[..., band.shape[-1] // 2].sum(-1)
-        near[part.maps] += band.sum((-2, -1))
+        of_part = diagonal_sums(part.weights, part.rows.start, min(window, n - 1))
+        own[part.maps] += of_part[0]
+        near[part.maps] += of_part[1]
     _refuse_nan(on_special, "attention maps")
     if special is None:
         on_special.fill_(torch.nan)
@@ -119,13 +119,22 @@ def _mask(operator: AttentionMap, special: Tensor | None) -> Float[Tensor, "maps
     return special.to(operator.device, operator.dtype).expand(*leading, n).reshape(leading.numel(), n)
 
 
-def near_diagonal(weights: Float[Tensor, "maps rows n"], first: int, window: int) -> Float[Tensor, "maps rows band"]:
-    """The weights at most `window` from the diagonal, rows counted from `first`; 0 outside of the map."""
-    n = weights.shape[-1]
-    rows = torch.arange(first, first + weights.shape[1], device=weights.device)
-    columns = rows[:, None] + torch.arange(-window, window + 1, device=weights.device)
-    band = weights.gather(-1, columns.clamp(0, n - 1).expand(len(weights), -1, -1))
-    return band.masked_fill_((columns < 0) | (columns >= n), 0)
+def diagonal_sums(
+    weights: Float[Tensor, "maps rows n"], first: int, window: int
+) -> tuple[Float[Tensor, " maps"], Float[Tensor, " maps"]]:
+    """The weights on the diagonal, and those at most `window` from it, summed over some rows of each map.
+
+    Args:
+        weights: rows of maps, the first of them row `first`.
+        first: counted from 0.
+        window: tokens to each side.
+    """
+    own = weights.diagonal(first, -2, -1).sum(-1)
+    near = own.clone()
+    for offset in (*range(-window, 0), *range(1, window + 1)):
+        if -weights.shape[-2] < first + offset < weights.shape[-1]:
+            near += weights.diagonal(first + offset, -2, -1).sum(-1)
+    return own, near
 
 
 def score_spread(scores: Float[Tensor, "*maps n n"]) -> Float[Tensor, "*maps"]:

@@ -87,6 +87,7 @@ class Heads:
         logits: what the softmax is taken of.
         value: [texts, heads, n, value_dim], repeated to the query heads.
         output: A V as the model computed it, before the output projection [texts, heads, n, value_dim].
+        ids: which token stands where, int64 [texts, n]; None where the model was given embeddings.
     """
 
     layer: int
@@ -95,6 +96,7 @@ class Heads:
     logits: Logits
     value: torch.Tensor
     output: torch.Tensor
+    ids: torch.Tensor | None = None
 
 
 def upcast(tensor: torch.Tensor) -> torch.Tensor:

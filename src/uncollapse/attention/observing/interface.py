@@ -99,7 +99,8 @@ class ShowingAttention:
             seen = (span.cut(tensor.detach(), 2) for tensor in (call.query, key, value, output))
             shown_query, shown_key, shown_value, shown_output = seen
             logits = Logits(shown_query, shown_key, call.scale, logit_bias(call, span), call.options.get("softcap"))
-            self.tell(Heads(layer, span.rows, span.n, logits, shown_value, shown_output))
+            ids = self.running.ids(span)
+            self.tell(Heads(layer, span.rows, span.n, logits, shown_value, shown_output, ids))
 
 
 def _refuse(site: Site, call: Call, width: int) -> None:

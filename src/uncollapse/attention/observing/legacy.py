@@ -121,8 +121,9 @@ class Catcher:
         layer = self.running.layer(self.site, self.site.name)
         for span in self.running.spans:
             formed = without_masked(span.cut(scores.detach(), 2, 3), value.dtype)
-            parts = (span.cut(part.detach(), 2) for part in (value, output))
-            self.tell(Heads(layer, span.rows, span.n, Logits(formed=formed), *parts))
+            seen, put_out = (span.cut(part.detach(), 2) for part in (value, output))
+            ids = self.running.ids(span)
+            self.tell(Heads(layer, span.rows, span.n, Logits(formed=formed), seen, put_out, ids))
 
 
 def catch(sites: Sequence[Site], running: ForwardPass, tell: Callable[[Heads], None], undo: ExitStack) -> None:

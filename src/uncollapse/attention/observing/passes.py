@@ -26,6 +26,7 @@ class ForwardPass:
         self.expected = Counter({site.name: len(site.layers) for site in sites})
         self.calls: Counter[str] = Counter()
         self._spans: tuple[Span, ...] | None = None
+        self._ids: torch.Tensor | None = None
 
     @contextmanager
     def watch(self, model: PreTrainedModel) -> Iterator[None]:
@@ -42,7 +43,7 @@ class ForwardPass:
             try:
                 output = forward(*args, **kwargs)
             finally:
-                self._spans = None
+                self._spans = self._ids = None
             self._refuse_unseen(type(model).__name__)
             return output
 
@@ -66,6 +67,7 @@ class ForwardPass:
         if not isinstance(batch, torch.Tensor):
             raise ModelError("Expected input_ids or inputs_embeds as a tensor, to know which texts are observed.")
         self.calls.clear()
+        self._ids = ids
         self._spans = find_spans(arguments.get("attention_mask"), batch.shape[0], batch.shape[1])
 
     def _refuse_unseen(self, model: str) -> None:
@@ -81,6 +83,10 @@ class ForwardPass:
         if self._spans is None:
             raise ModelError("A part of an observed model was called by itself. Call the model, not its layers.")
         return self._spans
+
+    def ids(self, span: Span) -> torch.Tensor | None:
+        """The tokens of some texts, where the model was given them."""
+        return None if self._ids is None else span.cut(self._ids, 1)
 
     def layer(self, site: Site, key: str) -> int:
         """Which layer this call of a site's module is; each `key` counts by itself."""
