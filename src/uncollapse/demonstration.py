@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
+from uncollapse.attention.temperature import Temperature
 from uncollapse.checkpoints import FixReport, check_target, fix
 from uncollapse.corpora import Balanced
 from uncollapse.diagnosis.audit import measure_audit
@@ -18,7 +20,6 @@ from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_r
 from uncollapse.diagnosis.views import View
 from uncollapse.diagnosis.windows import profile_windows
 from uncollapse.encoders import SentenceEncoder, load_model
-from uncollapse.fixes import Fix
 from uncollapse.measures import MINIMUM, unit
 from uncollapse.measures.retrieval import mean_reciprocal_rank, reciprocal_ranks
 from uncollapse.progress import Reporter, Silent
@@ -51,8 +52,8 @@ def demonstrate(
     corpus: TextSource,
     out: Path,
     *,
-    chosen: Fix,
-    sweep: Sequence[Fix],
+    chosen: Temperature,
+    sweep: Sequence[ModelFix],
     settings: Settings,
     force: bool = False,
     sink: TextSink | None = None,
@@ -118,7 +119,7 @@ def _all_rows(before: Profile, after: Profile, chosen: str, stock: Seen, swept: 
 
 def _sweep_one(
     encoder: SentenceEncoder,
-    other: Fix,
+    other: ModelFix,
     before: Profile,
     queries: dict[str, str],
     settings: Settings,

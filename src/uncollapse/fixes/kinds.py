@@ -1,0 +1,156 @@
+"""What a fix of each kind can do; they act in the order of `Kind`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.errors import FixError
+from uncollapse.fixes.maps import Role, VectorMap
+from uncollapse.fixes.statistics import Group, Statistics
+
+Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
+
+
+class Kind(StrEnum):
+    """Where a fix acts. A pipeline applies its fixes in this order, whatever order they are written in."""
+
+    MODEL = "model"
+    TEXT = "text"
+    VECTOR = "vector"
+    SCORE = "score"
+
+
+class AnyFix(Protocol):
+    """What every fix has: a kind, and as `str` a notation that `parse` reads back."""
+
+    @property
+    def kind(self) -> str:
+        """Name of a `Kind`."""
+        ...
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing at all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a text that goes through the model by itself.
+
+    Args:
+        text: as it stands in the whole.
+        n_tokens: of its own, without special tokens.
+    """
+
+    text: str
+    n_tokens: int
+
+
+@runtime_checkable
+class TextFix(AnyFix, Protocol):
+    """Cuts a text into pieces and makes one vector, or several, of theirs."""
+
+    roles: ClassVar[tuple[Role, ...]]
+    """What it is applied to; other texts stay whole."""
+
+    def split(self, text: str, spans: npt.NDArray[np.int64], room: int) -> Sequence[Piece]:
+        """The pieces of a text, at least one.
+
+        Args:
+            text: whole.
+            spans: where each token begins and ends, in characters: int64 [tokens, 2].
+            room: tokens that the model reads at once, without special tokens.
+        """
+        ...
+
+    def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:
+        """One vector, float32 [1, dim], or several that are compared by the best of them, [vectors, dim].
+
+        Args:
+            vectors: of the pieces, float32 [pieces, dim], of norm 1 where the model compares by cosine.
+            n_tokens: of the pieces, int64 [pieces].
+        """
+        ...
+
+
+@runtime_checkable
+class VectorFix(AnyFix, Protocol):
+    """Fitted in closed form to unlabelled vectors, then a map from vectors to vectors."""
+
+    @property
+    def needs(self) -> tuple[Group, ...]:
+        """Which vectors it is fitted to."""
+        ...
+
+    def fit(self, seen: Statistics) -> VectorMap:
+        """The map for a corpus.
+
+        Raises:
+            FixError: too few texts, dimensions that never vary, or nothing of what it needs.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """A sample of what is searched and of what is asked, with the vectors that go into an index.
+
+    Args:
+        documents, queries: float64 [texts, dim], as they are compared: of norm 1 where the model compares by cosine.
+        document_tokens, query_tokens: int64 [texts].
+    """
+
+    documents: Floats
+    document_tokens: npt.NDArray[np.int64]
+    queries: Floats
+    query_tokens: npt.NDArray[np.int64]
+
+    def require(self, fix: str, *, documents: int = 0, queries: int = 0) -> None:
+        """Raise FixError where there are fewer documents or queries than a fix needs."""
+        for what, got, least in (
+            ("documents", len(self.documents), documents),
+            ("queries", len(self.queries), queries),
+        ):
+            if got < least:
+                raise FixError(f"`{fix}` needs at least {least} {what} to be fitted, got {got}. Give more.")
+
+
+class ScoreMap(Protocol):
+    """A correction of scores as further dimensions of the vectors: their inner product is the corrected score."""
+
+    @property
+    def arrays(self) -> Mapping[str, Floats]:
+        """What `from_arrays` of the fix makes it of again."""
+        ...
+
+    def extend(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64], role: Role) -> Vectors:
+        """Vectors with the further dimensions: float32 [texts, dim + extra]."""
+        ...
+
+
+@runtime_checkable
+class ScoreFix(AnyFix, Protocol):
+    """Fitted to unlabelled documents and queries, then a correction of scores."""
+
+    def fit(self, seen: Cohort) -> ScoreMap:
+        """The correction for a corpus.
+
+        Raises:
+            FixError: too few queries or documents.
+        """
+        ...
+
+    def from_arrays(self, arrays: Mapping[str, Floats]) -> ScoreMap:
+        """What `arrays` gave."""
+        ...
+
+
+Placement = Literal["weights", "modules", "code", "index"]
+"""Where a fix lives once it is shipped: in the weights of the transformer, in stock modules after it, in code around
+the model, or in further dimensions of an index."""

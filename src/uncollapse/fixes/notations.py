@@ -1,0 +1,57 @@
+"""How fixes are written, and how their dials are checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from uncollapse.errors import NotationError, nearest
+
+
+def write(name: str, *arguments: object) -> str:
+    """The notation of a fix, as `parse` reads it.
+
+    >>> write("whitening", 0.25, "zero")
+    'whitening(0.25, zero)'
+    """
+    return f"{name}({', '.join(_written(value) for value in arguments)})"
+
+
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def check_choice(fix: object, dial: str, choices: Sequence[str]) -> None:
+    """Raise NotationError unless a dial is one of some words."""
+    got = getattr(fix, dial)
+    if got not in choices:
+        raise NotationError(
+            f"`{_name(fix)}`: {dial} must be one of {', '.join(choices)}, got {got!r}. "
+            f"{nearest(str(got), choices, 'Choices')}"
+        )
+
+
+def check_number(
+    fix: object, dial: str, *, low: float, high: float = float("inf"), whole: bool = False, above: bool = False
+) -> None:
+    """Raise NotationError unless a dial is a number in a range.
+
+    Args:
+        fix: whose dial.
+        dial: name of its field.
+        low, high: the range, ends in.
+        whole: whether it counts something.
+        above: whether `low` itself is out.
+    """
+    got: Any = getattr(fix, dial)
+    is_number = isinstance(got, int if whole else (int, float)) and not isinstance(got, bool)
+    if is_number and (low < got if above else low <= got) and got <= high and abs(got) < float("inf"):
+        return
+    kind = "a whole number" if whole else "a number"
+    start = f"above {low:g}" if above else f"of at least {low:g}"
+    end = "" if high == float("inf") else f" and at most {high:g}"
+    raise NotationError(f"`{_name(fix)}`: {dial} must be {kind} {start}{end}, got {got!r}.")
+
+
+def _name(fix: object) -> str:
+    """The class name as the notation has it."""
+    words = type(fix).__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in words).lstrip("_")

@@ -1,0 +1,175 @@
+"""A model whose texts, vectors and scores are fixed: what an evaluation encodes with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
+from uncollapse.errors import FixError, ModelError
+from uncollapse.fixes.composition import Composition
+from uncollapse.fixes.kinds import Piece, ScoreMap, TextFix
+from uncollapse.fixes.maps import VectorMap
+from uncollapse.records import Embeddings
+
+Advance = Callable[[float], None]
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What the fixes of a pipeline learned from a corpus.
+
+    Args:
+        maps: of its fixes on vectors, in order.
+        score: of its fix on scores, if it has one.
+    """
+
+    maps: tuple[VectorMap, ...] = ()
+    score: ScoreMap | None = None
+
+
+class FixedEncoder:
+    """A model with a pipeline of fixes: cut texts, encode, make one vector a text, map it, add dimensions.
+
+    Vectors of norm 1 come out where the model compares by cosine, before the further dimensions of a fix on scores.
+    The model itself encodes through its cache, so pipelines that differ only in what comes after it share that work.
+
+    Args:
+        base: the model, with the fixes of its inside.
+        fix: the whole pipeline.
+        fitted: to the corpus that is searched; nothing where no fix needs it.
+
+    Raises:
+        FixError: a pipeline that was not fitted, or fixes on vectors of a model that compares by inner product.
+    """
+
+    def __init__(self, base: CachedEncoder, fix: Composition, fitted: Fitted | None = None) -> None:
+        self.base, self.fix, self.fitted = base, fix, fitted or Fitted()
+        if len(self.fitted.maps) != len(fix.vectors) or (self.fitted.score is None) != (fix.score is None):
+            raise FixError(f"`{fix}` must be fitted to a corpus before texts are encoded. Use `fit_pipeline`.")
+        if fix.is_fitted_to_corpus and base.inner_product:
+            raise FixError(
+                f"`{fix}` works on directions, but {base.name!r} compares vectors by inner product, so their lengths "
+                "mean something. Leave the fixes on vectors and scores out."
+            )
+        self.name, self.dim, self.max_tokens = base.name, base.dim, base.max_tokens
+
+    @property
+    def encoder(self) -> SentenceEncoder:
+        """The model."""
+        return self.base.encoder
+
+    @property
+    def inner_product(self) -> bool:
+        """Whether vectors are to be compared as they are, and not by their directions."""
+        return self.base.inner_product or self.fix.score is not None
+
+    @property
+    def encoded(self) -> int:
+        """Texts and pieces that went through the model."""
+        return self.base.encoded
+
+    @property
+    def reused(self) -> int:
+        """Texts and pieces that were known."""
+        return self.base.reused
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        return self.base.notes
+
+    def work(self, texts: Sequence[str]) -> int:
+        """About how much texts cost to encode, in characters."""
+        return self.base.work(texts) if self.fix.text is None else sum(len(text) for text in texts)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        role: Role = "document",
+        advance: Advance = lambda _: None,
+    ) -> Embeddings:
+        """One vector a text, as `CachedEncoder.encode` gives it, with every fix applied.
+
+        Raises:
+            ModelError: a vector that is not finite or has no direction.
+        """
+        whole = self.encode_whole(texts, ids, role=role, advance=advance)
+        vectors = whole.vectors
+        if self.fitted.maps:
+            vectors = self._directed(self._mapped(vectors.astype(np.float64), whole.n_tokens_full, role), whole.ids)
+        if self.fitted.score is not None:
+            vectors = self.fitted.score.extend(vectors, whole.n_tokens_full, role)
+        return Embeddings(vectors, whole.ids, whole.n_tokens, whole.n_tokens_full)
+
+    def encode_whole(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        role: Role = "document",
+        advance: Advance = lambda _: None,
+    ) -> Embeddings:
+        """One vector a text with the fixes inside the model and on texts only: what the others are fitted to."""
+        text_fix = self.fix.text
+        if text_fix is None or role not in text_fix.roles:
+            found = self.base.encode(texts, ids, role=role, advance=advance)
+            if not self.fix.is_fitted_to_corpus:
+                return found
+            return Embeddings(self._directed(found.vectors, found.ids), found.ids, found.n_tokens, found.n_tokens_full)
+        return self._encode_pieces(text_fix, texts, ids, role=role, advance=advance)
+
+    def _encode_pieces(
+        self, text_fix: TextFix, texts: Sequence[str], ids: Sequence[str] | None, *, role: Role, advance: Advance
+    ) -> Embeddings:
+        encoder = self.encoder.as_role(role)
+        room = max(1, encoder.max_tokens - encoder.n_special_tokens)
+        pieces = [self._split(text_fix, encoder, text, room) for text in texts]
+        flat = [piece.text for piece in chain.from_iterable(pieces)]
+        found = self.base.encode(flat, role=role, advance=advance)
+        names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
+        directed = found.vectors if self.base.inner_product else self._directed(found.vectors, found.ids)
+        vectors, start = [], 0
+        for several in pieces:
+            counts = np.array([piece.n_tokens for piece in several], np.int64)
+            vectors.append(_single(text_fix, directed[start : start + len(several)], counts))
+            start += len(several)
+        n_tokens = np.array([sum(piece.n_tokens for piece in several) for several in pieces], np.int64)
+        n_tokens += encoder.n_special_tokens
+        stacked = np.stack(vectors) if vectors else np.empty((0, self.dim), np.float32)
+        whole = stacked if self.base.inner_product else self._directed(stacked, names)
+        return Embeddings(whole, names, n_tokens, n_tokens)
+
+    def _split(self, text_fix: TextFix, encoder: SentenceEncoder, text: str, room: int) -> Sequence[Piece]:
+        return text_fix.split(text, encoder.spans(text), room)
+
+    def _mapped(
+        self, vectors: npt.NDArray[np.float64], n_tokens: npt.NDArray[np.int64], role: Role
+    ) -> npt.NDArray[np.float64]:
+        for fitted in self.fitted.maps:
+            vectors = fitted.apply(vectors, n_tokens, role)
+        return vectors
+
+    def _directed(self, vectors: npt.NDArray[np.floating], ids: Sequence[str]) -> Vectors:
+        """The same directions with norm 1."""
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        if len(lost := np.flatnonzero(~(norms[:, 0] > 0))):
+            raise ModelError(
+                f"`{self.fix}` leaves {len(lost)} of {len(vectors)} vectors without a direction; the first is text "
+                f"{ids[lost[0]][:60]!r}. Take such texts out, or choose another fix."
+            )
+        directed: Vectors = (vectors / norms).astype(np.float32)
+        return directed
+
+
+def _single(text_fix: TextFix, vectors: Vectors, counts: npt.NDArray[np.int64]) -> Vectors:
+    made = text_fix.aggregate(vectors, counts)
+    if len(made) != 1:
+        raise FixError(f"`{text_fix}` gives {len(made)} vectors a text, where one is needed.")
+    only: Vectors = made[0]
+    return only

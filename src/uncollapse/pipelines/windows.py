@@ -1,0 +1,66 @@
+"""Stretches of a corpus that stand for texts it does not have: windows of every length, and sentences for queries."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from uncollapse.encoders import SentenceEncoder
+from uncollapse.resampling import document_keys, sampling_order
+
+WINDOWED = 200
+"""Documents that windows are cut from at most."""
+
+ASKED = 1000
+"""Sentences that stand for queries at most, one a document."""
+
+SHORTEST_WORDS, LONGEST_WORDS = 5, 40
+
+_SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
+
+
+def cut_windows(encoder: SentenceEncoder, ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[str]:
+    """Stretches of 8, 16, 32, ... tokens (special tokens in) from random places of random documents.
+
+    Args:
+        encoder: counts tokens.
+        ids: one a document; which documents and places are drawn depends on them and the seed alone.
+        texts: the documents.
+        seed: of the draw.
+    """
+    order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable")[:WINDOWED].tolist()
+    special, windows = encoder.n_special_tokens, []
+    for row in order:
+        spans = encoder.spans(texts[row])
+        for n in _lengths(len(spans), special, encoder.max_tokens):
+            start = int(sampling_order(document_keys([f"{ids[row]}\0{n}"]), seed=seed)[0]) % (len(spans) - n + 1)
+            windows.append(texts[row][spans[start, 0] : spans[start + n - 1, 1]])
+    return [window for window in windows if window.strip()]
+
+
+def _lengths(tokens: int, special: int, most: int) -> list[int]:
+    """Tokens of windows without special ones, 8 with them and doubling, as far as a text and the model go."""
+    longest = min(tokens, most - special)
+    return [2**k - special for k in range(3, 21) if 1 <= 2**k - special <= longest]
+
+
+def take_sentences(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> tuple[str, ...]:
+    """One sentence of each of at most 1,000 random documents, of 5 to 40 words.
+
+    Args:
+        ids: one a document.
+        texts: the documents.
+        seed: of the draw.
+    """
+    order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable").tolist()
+    drawn = (_one_sentence(texts[row], ids[row], seed) for row in order)
+    return tuple([sentence for sentence in drawn if sentence][:ASKED])
+
+
+def _one_sentence(text: str, name: str, seed: int) -> str:
+    options = [
+        part.strip() for part in _SENTENCE_END.split(text) if SHORTEST_WORDS <= len(part.split()) <= LONGEST_WORDS
+    ]
+    if not options:
+        return ""
+    return options[int(sampling_order(document_keys([f"{name}\0sentence"]), seed=seed)[0]) % len(options)]
