@@ -168,7 +168,7 @@ def test_the_tensors_are_read_once_for_all_fixes(encoder, tmp_path, monkeypatch)
     own, reads, read = own_copy(encoder), [], identity._read_all
     monkeypatch.setattr(identity, "_read_all", lambda model: (reads.append(1), read(model))[1])
     for fix in (None, parse("temperature(0.5)"), parse("temperature(0.7)")):
-        both = CachedEncoder(own, [fix], folder=tmp_path)
+        both = CachedEncoder(own, [fix] if fix else (), folder=tmp_path)
         both.encode(["a"])
         both.encode(["b"])
     assert len(reads) == 1
