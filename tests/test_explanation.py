@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora import Corpus, open_corpus
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.errors import ArchitectureError, CorpusError, ModelError, UncollapseError
-from uncollapse.explanation.recording import Recording, looking
+from uncollapse.explanation.recording import Recording, looking, special_ids
 from uncollapse.explanation.settings import Settings
 from uncollapse.explanation.solving import Targets, solve
 from uncollapse.explanation.study import explain
@@ -306,3 +307,33 @@ class _Listed:
 
 def _key(row: Row) -> tuple[object, ...]:
     return (row.measure, row.view, row.bin, row.fix, row.layer, row.head, row.frequency, row.n)
+
+
+def test_special_tokens_are_known_by_their_ids_not_by_their_places(model: SentenceEncoder) -> None:
+    """[SEP] within a text counts, unknown words do not: against the columns of the model's own maps."""
+    lines = ["a b [SEP] c ~ e f g h i j k", "[SEP] b c d e f ~ ~ i j k l"]
+    seen = look(model, lines, 10).heads["share_special"]
+    inner = backbone(model.model)
+    before = inner.config._attn_implementation
+    inner.set_attn_implementation("eager")
+    with model.window(10), torch.no_grad():
+        batch = model.model.preprocess(lines)
+        found = inner(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_attentions=True)
+    inner.set_attn_implementation(before)
+    special = (batch["input_ids"] == 2) | (batch["input_ids"] == 3)
+    assert special.sum(1).tolist() == [3, 3]
+    assert bool((batch["input_ids"] == 1).any())
+    for layer, maps in enumerate(found.attentions):
+        wanted = (maps * special[:, None, None]).sum(-1).mean(-1)
+        assert np.allclose(seen[:, layer], wanted.numpy(), atol=1e-5)
+
+
+def test_the_token_of_unknown_words_is_special_only_where_it_ends_texts() -> None:
+    class Tokenizer:
+        all_special_ids: ClassVar[list[int]] = [0, 1, 2]
+        unk_token_id, cls_token_id, eos_token_id = 1, 2, None
+
+    assert special_ids(Tokenizer()).tolist() == [0, 2]
+    Tokenizer.eos_token_id = 1
+    assert special_ids(Tokenizer()).tolist() == [0, 1, 2]
+    assert special_ids(object()) is None
