@@ -19,9 +19,10 @@ from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora import Corpus, open_corpus
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.errors import ArchitectureError, CorpusError, ModelError, UncollapseError
+from uncollapse.explanation import maps as observed_maps
 from uncollapse.explanation.recording import Recording, looking, special_ids
 from uncollapse.explanation.settings import Settings
-from uncollapse.explanation.solving import Targets, solve
+from uncollapse.explanation.solving import KEPT, Targets, solve
 from uncollapse.explanation.study import explain
 from uncollapse.explanation.temperatures import solved_temperatures
 from uncollapse.records import Result, Row
@@ -307,6 +308,29 @@ class _Listed:
 
 def _key(row: Row) -> tuple[object, ...]:
     return (row.measure, row.view, row.bin, row.fix, row.layer, row.head, row.frequency, row.n)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "mistral", "gemma2"])
+def test_maps_too_large_to_be_formed_give_the_same_numbers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens that look back only, near only, and under a soft-cap: no map is formed, and no number changes."""
+    other = load(str(save_tiny(tmp_path / name, name, max_tokens=24)))
+    assert isinstance(other, SentenceEncoder)
+    lines = texts(3)
+    formed = look(other, lines, 24)
+    targets = Targets(8, {name: np.nanmean(look(other, lines, 8).heads[name], axis=0) for name in KEPT})
+    with looking(other, SETTINGS) as looker:
+        solved = looker.record(lines, 24, targets=targets).solved
+    monkeypatch.setattr(observed_maps, "MOST_ENTRIES", 1)
+    for forms in ("measure_maps", "DenseMap"):
+        monkeypatch.setattr(observed_maps, forms, None)
+    with looking(other, SETTINGS) as looker:
+        streamed = looker.record(lines, 24, targets=targets)
+    for measure, values in formed.heads.items():
+        assert np.allclose(streamed.heads[measure], values, rtol=2e-3, atol=1e-5, equal_nan=True), measure
+    for measure, values in solved.items():
+        assert np.allclose(streamed.solved[measure], values, rtol=2e-2, equal_nan=True), measure
 
 
 def test_special_tokens_are_known_by_their_ids_not_by_their_places(model: SentenceEncoder) -> None:

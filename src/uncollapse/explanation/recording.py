@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from uncollapse.attention.observing import Heads, States, observe, upcast
+from uncollapse.attention.observing import Heads, States, observe
 from uncollapse.attention.sites import find_sites
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU
+from uncollapse.explanation.maps import MOST_ENTRIES, measure_logits
 from uncollapse.explanation.pooling import find_pooling
 from uncollapse.explanation.settings import Settings
 from uncollapse.explanation.solving import Targets, solve
@@ -24,16 +25,11 @@ from uncollapse.spectra import (
     bands,
     hc_share,
     low_share,
-    measure_heads,
-    measure_maps,
     measure_states,
     power_spectrum,
 )
 
 Array = npt.NDArray[np.float64]
-
-MOST_ENTRIES = 1 << 26
-"""Entries of attention maps that are formed at once: 256 MB in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +178,7 @@ class _Recorder:
             "window": self.settings.window,
             "seed": self.settings.seed,
         }
-        logits = heads.logits
-        if logits.streams and logits.query is not None and logits.key is not None:
-            found = measure_heads(upcast(logits.query), upcast(logits.key), logits.scale, **keys)
-        else:
-            found = measure_maps(logits.scores(), **keys)
+        found = measure_logits(heads.logits, **keys)
         return {
             "filter_rate": found.rates.value,
             "entropy": found.entropy / max(math.log(heads.n), 1e-12),
