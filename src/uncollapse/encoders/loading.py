@@ -35,7 +35,7 @@ def load(
 
     Args:
         name: of a model, as for `load_model`; of a folder written by `export`; a URL, `#` and a model, as for
-            `Endpoint`; or a .parquet or .npy file, as for `VectorFile`.
+            `Endpoint`; or a .parquet or .npy file or a folder written by `embed`, as for `VectorFile`.
         max_tokens: as for `load_model`; of an endpoint or a file only a number says anything, and "model" and "table"
             stand for no limit that is known.
         device: of a model only.

@@ -45,17 +45,17 @@ def write_section(export: Export, parity: Parity, sizes: tuple[int, int], inputs
     fixed = "" if export.folded_fix == "none" else f" Its weights hold the fix `{export.folded_fix}`."
     return f"""## Exported with uncollapse {uncollapse.__version__}
 
-{kind.said}, of `{export.source["name"]}`: transformer, pooling, dense layers and normalisation in one graph, from tokens
-to `sentence_embedding` [texts, {export.dim}].{fixed} It runs without torch and without this package:
+{kind.said}, of `{export.source["name"]}`: transformer, pooling, dense layers and normalisation in one graph, from
+tokens to `sentence_embedding` [texts, {export.dim}].{fixed} It runs without torch and without this package:
 
 ```python
 {_snippet(export, inputs)}```
 
 ### How near it comes to the model it was made from
 
-{parity.n_texts} probe texts of every length up to {parity.longest} tokens were encoded by both, one by one, and a short one
-padded to a long one. The error is the distance of the two vectors of a text over the spread of the source's vectors
-(their root mean square distance from their mean, {parity.spread:.3g}); at most {parity.limit:g} is allowed.
+{parity.n_texts} probe texts of every length up to {parity.longest} tokens were encoded by both, one by one, and a
+short one padded to a long one. The error is the distance of the two vectors of a text over the spread of the source's
+vectors (their root mean square distance from their mean, {parity.spread:.3g}); at most {parity.limit:g} is allowed.
 
 | tokens | texts | how | mean cosine | smallest cosine | largest difference | largest error |
 |---|---|---|---|---|---|---|

@@ -21,7 +21,7 @@ SENTENCES = (
     "Le conseil a voté la motion à l'unanimité, puis s'est séparé sans débat.",
     "def area(r): return 3.14159 * r ** 2  # [SEP] is no end here, nor is </s>",
     "Insulin lowers the glucose in the blood; glucagon raises it, within minutes.",
-    "Москва и Киев лежат на одной широте с Эдинбургом, а климат другой.",
+    "Зимой Волга замерзает, и корабли ждут весны.",
     "東京の夏は湿度が高く、夜になっても気温があまり下がらない。",
     "The appeal was dismissed: the tenant had been given notice in writing, twice.",
     "Add the flour by the spoonful, stir, and let the dough rest for an hour.",
