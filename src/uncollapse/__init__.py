@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from uncollapse.corpora import open_corpus as open_corpus
     from uncollapse.diagnosis.settings import Settings as Settings
     from uncollapse.diagnosis.study import diagnose as diagnose
+    from uncollapse.embedding import embed as embed
     from uncollapse.encoders import load as load
     from uncollapse.errors import UncollapseError as UncollapseError
     from uncollapse.evaluation.reading.layouts import open_tasks as open_tasks
     from uncollapse.evaluation.trial import evaluate as evaluate
     from uncollapse.explanation.study import explain as explain
+    from uncollapse.exporting.folder import export as export
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.records import Result as Result
@@ -31,8 +33,10 @@ _HOMES = {
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
     "diagnose": "diagnosis.study",
+    "embed": "embedding",
     "evaluate": "evaluation.trial",
     "explain": "explanation.study",
+    "export": "exporting.folder",
     "fix": "checkpoints",
     "fold": "attention.folding",
     "load": "encoders",

@@ -10,8 +10,10 @@ from rich.markup import escape
 
 import uncollapse
 from uncollapse.cli.diagnosing import diagnose
+from uncollapse.cli.embedding import embed
 from uncollapse.cli.evaluating import evaluate
 from uncollapse.cli.explaining import explain
+from uncollapse.cli.exporting import export
 from uncollapse.cli.fixing import demo, fix
 from uncollapse.cli.options import EXIT_CODES, examples
 from uncollapse.errors import UncollapseError
@@ -53,6 +55,20 @@ app.command(
         "uncollapse fix minilm tau.json -o fixed --force",
     )
 )(fix)
+app.command(
+    epilog=examples(
+        "uncollapse export minilm -o minilm-onnx",
+        "uncollapse export ./my-model-fixed -o my-model-int8 --format onnx-int8",
+        "uncollapse export ./my-model-fixed -o my-model-openvino --format openvino --force",
+    )
+)(export)
+app.command(
+    epilog=examples(
+        "uncollapse embed docs.jsonl -o vectors/",
+        "uncollapse embed docs.jsonl -m ./my-model-fixed -o vectors/ --text-field body",
+        "uncollapse embed queries.jsonl -m ./my-model-fixed -o query-vectors/ --role query --format npy",
+    )
+)(embed)
 app.command(epilog=examples("uncollapse demo", "uncollapse demo -o my-demo --temperature 0.7"))(demo)
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from uncollapse.corpora.formats import ID_FIELDS, TEXT_FIELDS, Record, json_records, tsv_records
 from uncollapse.corpora.lines import DataFile
-from uncollapse.corpora.matrices import VectorRow, open_matrix, parquet_fields, parquet_values
+from uncollapse.corpora.matrices import Matrix, VectorRow, open_matrix, parquet_fields, parquet_values
+from uncollapse.corpora.shards import ShardedMatrix, is_vector_folder
 from uncollapse.corpora.texts import (
     MISSING_FIELD,
     Bad,
@@ -27,7 +28,7 @@ from uncollapse.corpora.texts import (
 )
 from uncollapse.errors import CorpusError, nearest
 
-TOKEN_FIELDS = ("n_tokens", "num_tokens", "token_count")
+TOKEN_FIELDS = ("n_tokens_full", "n_tokens", "num_tokens", "token_count")
 
 BESIDE = (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz", ".parquet")
 """What the texts of a .npy file may lie in, beside it and under its name."""
@@ -72,8 +73,8 @@ class Columns:
         vector: lists of floats (vector, embedding, vectors, embeddings, emb, or the only such column).
         text: what was embedded (text, body, content, passage, document).
         id: of the text (_id, id, doc_id, docid); without one it is "<file>:<row>".
-        n_tokens: tokens of the text as the model counts them, before it cuts any off (n_tokens, num_tokens,
-            token_count).
+        n_tokens: tokens of the text as the model counts them, before it cuts any off (n_tokens_full, n_tokens,
+            num_tokens, token_count).
     """
 
     vector: str | None = None
@@ -86,7 +87,7 @@ class EmbeddedTexts:
     """The rows of a file of vectors as texts that carry them.
 
     Args:
-        path: a .parquet or .npy file.
+        path: a .parquet or .npy file, or a folder that `embed` wrote.
         texts: a .jsonl, .json, .tsv (also .gz) or .parquet file whose n-th record is the n-th vector's text; None for
             columns of the .parquet file itself, or a file beside a .npy one.
         columns: their names.
@@ -97,7 +98,7 @@ class EmbeddedTexts:
 
     def __init__(self, path: Path, *, texts: Path | None = None, columns: Columns | None = None) -> None:
         asked = columns or Columns()
-        self.matrix = open_matrix(path, asked.vector)
+        self.matrix: Matrix = ShardedMatrix(path) if is_vector_folder(path) else open_matrix(path, asked.vector)
         self.beside = _side(path, texts)
         there = self.matrix.fields if self.beside is None else _side_fields(self.beside)
         place = path if self.beside is None else self.beside.path
@@ -111,6 +112,11 @@ class EmbeddedTexts:
                 f"the vectors, got neither. {nearest(TEXT_FIELDS[0], there, 'Columns')} Name them: "
                 "--text-field (Columns(text=..., n_tokens=...))."
             )
+
+    @property
+    def max_tokens(self) -> int | None:
+        """At how many tokens the model cut texts off, where the vectors say so themselves."""
+        return self.matrix.max_tokens if isinstance(self.matrix, ShardedMatrix) else None
 
     def corpus(self, *, limit: int | None = None, skip_bad: bool = False) -> Corpus:
         """The texts, read anew at every pass; each is an `EmbeddedText`.

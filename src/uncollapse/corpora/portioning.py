@@ -9,12 +9,17 @@ TEXTS, CHARACTERS = 1024, 16_000_000
 """The most a portion holds."""
 
 
-def portions(corpus: Iterable[Text]) -> Iterator[list[Text]]:
-    """Consecutive texts, few enough and together short enough to be held at once; a text alone may be longer."""
+def portions(corpus: Iterable[Text], texts: int = TEXTS) -> Iterator[list[Text]]:
+    """Consecutive texts, few enough and together short enough to be held at once; a text alone may be longer.
+
+    Args:
+        corpus: read once.
+        texts: the most a portion holds.
+    """
     batch: list[Text] = []
     characters = 0
     for text in corpus:
-        if batch and (len(batch) == TEXTS or characters + len(text.text) > CHARACTERS):
+        if batch and (len(batch) == texts or characters + len(text.text) > CHARACTERS):
             yield batch
             batch, characters = [], 0
         batch.append(text)

@@ -5,6 +5,7 @@ from uncollapse.encoders.cached import CachedEncoder as CachedEncoder
 from uncollapse.encoders.endpoint import Endpoint as Endpoint
 from uncollapse.encoders.endpoint import Sending as Sending
 from uncollapse.encoders.endpoint import is_url as is_url
+from uncollapse.encoders.exported import ExportedEncoder as ExportedEncoder
 from uncollapse.encoders.limits import MaxTokens as MaxTokens
 from uncollapse.encoders.limits import position_reach as position_reach
 from uncollapse.encoders.loading import inside as inside

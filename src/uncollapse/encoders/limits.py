@@ -39,7 +39,7 @@ def position_reach(model: nn.Module) -> Reach | None:
 def set_limit(encoder: SentenceEncoder, max_tokens: MaxTokens) -> None:
     """Set a model's token limit, and note it where it is not the folder's own."""
     reach, own = position_reach(encoder.model), encoder.folder_max_tokens
-    wanted = _wanted_limit(max_tokens, reach, own, encoder.name)
+    wanted = wanted_limit(max_tokens, reach, own, encoder.name)
     if wanted is None or wanted == own:
         return
     if wanted <= encoder.n_special_tokens:
@@ -57,8 +57,18 @@ def set_limit(encoder: SentenceEncoder, max_tokens: MaxTokens) -> None:
     )
 
 
-def _wanted_limit(max_tokens: MaxTokens, reach: Reach | None, own: int | None, name: str) -> int | None:
-    """The limit to set; None for what the folder has."""
+def wanted_limit(max_tokens: MaxTokens, reach: Reach | None, own: int | None, name: str) -> int | None:
+    """The limit to set; None for what the folder has.
+
+    Args:
+        max_tokens: as for `load_model`.
+        reach: of the model's positions.
+        own: the limit of its folder.
+        name: of the model.
+
+    Raises:
+        ModelError: no limit, or one beyond the position table.
+    """
     if max_tokens == "model":
         return None
     if max_tokens == "table":

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from uncollapse.encoders.cache import default_folder
 from uncollapse.encoders.endpoint import Endpoint, Sending, is_url
+from uncollapse.encoders.exported import ExportedEncoder, is_export
 from uncollapse.encoders.limits import MaxTokens, set_limit
 from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
@@ -30,11 +31,11 @@ def load(
     tokenizer: str | Path | None = None,
     cache: Path | None = None,
 ) -> TextEncoder:
-    """Load whatever gives vectors: a model, an endpoint, or a file of vectors.
+    """Load whatever gives vectors: a model, an exported model, an endpoint, or a file of vectors.
 
     Args:
-        name: of a model, as for `load_model`; a URL, `#` and a model, as for `Endpoint`; or a .parquet or .npy file,
-            as for `VectorFile`.
+        name: of a model, as for `load_model`; of a folder written by `export`; a URL, `#` and a model, as for
+            `Endpoint`; or a .parquet or .npy file or a folder written by `embed`, as for `VectorFile`.
         max_tokens: as for `load_model`; of an endpoint or a file only a number says anything, and "model" and "table"
             stand for no limit that is known.
         device: of a model only.
@@ -61,6 +62,10 @@ def load(
         _refuse("A file of vectors", _ONLY_HERE, **running)
         _refuse("A file of vectors", "it keeps them itself", cache=cache)
         return VectorFile(name, tokenizer=tokenizer, max_tokens=_number(max_tokens))
+    if is_export(name):
+        _refuse("An exported model", "it runs on the processor", device=device, trust_remote_code=trust_remote_code)
+        _refuse("An exported model", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
+        return ExportedEncoder(Path(name), name, max_tokens=max_tokens, batch_size=batch_size)
     _refuse("A model that runs here", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
     return load_model(
         name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
@@ -129,11 +134,7 @@ def load_model(
     >>> encoder.max_tokens, encoder.folder_max_tokens  # doctest: +SKIP
     (512, 256)
     """
-    if is_url(name) or is_vector_file(name):
-        raise ModelError(
-            "Expected a model that can run here, its folder or its name on the Hugging Face hub, got "
-            f"{'the URL of a server' if is_url(name) else 'a file of vectors'}, which only `diagnose` takes."
-        )
+    _refuse_black_boxes(name)
     _check_device(device)
     source = find_source(name)
     refuse_pickles(source)
@@ -145,6 +146,19 @@ def load_model(
     encoder = SentenceEncoder(model.eval(), name, source=source, folder_max_tokens=own, batch_size=batch_size)
     set_limit(encoder, max_tokens)
     return encoder
+
+
+def _refuse_black_boxes(name: str) -> None:
+    if is_export(name):
+        raise ModelError(
+            f"Expected a model of sentence-transformers, got {name!r}, which was exported: it can be diagnosed and "
+            "embedded with, but its inside is gone. Name the model that it was made from."
+        )
+    if is_url(name) or is_vector_file(name):
+        raise ModelError(
+            "Expected a model that can run here, its folder or its name on the Hugging Face hub, got "
+            f"{'the URL of a server' if is_url(name) else 'a file of vectors'}, which only `diagnose` takes."
+        )
 
 
 def _check_device(device: str | None) -> None:

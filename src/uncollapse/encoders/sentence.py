@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,18 +180,19 @@ class SentenceEncoder:
             n_tokens: their tokens, where they are known already.
         """
         vectors = np.empty((len(texts), self.dim), np.float32)
-        for rows in self._batches(texts, n_tokens):
+        counts = self.prepare(texts).n_tokens if n_tokens is None else n_tokens
+        for rows in self.passes(counts):
             vectors[rows] = self._forward([texts[row] for row in rows], len(rows))
         return vectors
 
-    def _batches(
-        self, texts: Sequence[str], n_tokens: npt.NDArray[np.int64] | None
-    ) -> Iterable[npt.NDArray[np.int64]]:
-        counts = self.prepare(texts).n_tokens if n_tokens is None else n_tokens
-        if self.batch_size is not None:
-            order = np.argsort(-counts, kind="stable")
-            return (order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size))
-        return batches(counts, TOKENS_ON_CPU if self.model.device.type == "cpu" else TOKENS_ELSEWHERE)
+    def passes(self, n_tokens: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+        """Which rows go through the model together, the longest texts first.
+
+        Args:
+            n_tokens: of each text, after truncation.
+        """
+        most = TOKENS_ON_CPU if self.model.device.type == "cpu" else TOKENS_ELSEWHERE
+        return batches(n_tokens, most, self.batch_size)
 
     def _forward(self, texts: list[str], batch_size: int) -> npt.NDArray[np.float32]:
         encoded: npt.NDArray[Any] = self.model.encode(

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -80,10 +81,15 @@ def fingerprint(source: Path, *, weights: bool = True) -> str:
         source: the folder.
         weights: False leaves the weights out, for a model whose weights are read from memory.
     """
-    digest = hashlib.blake2b(digest_size=16)
     patterns = (*_DECIDING, *(["*.safetensors"] if weights else []))
     files = {file for pattern in patterns for file in source.rglob(pattern) if file.is_file()}
-    for name, file in sorted((file.relative_to(source).as_posix(), file) for file in files):
+    return digest_files(source, files)
+
+
+def digest_files(folder: Path, files: Iterable[Path]) -> str:
+    """A digest of some files of a folder: their names in it, and every byte."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
         digest.update(name.encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from uncollapse.corpora import Corpus
 from uncollapse.corpora.embedded import Columns, EmbeddedText, EmbeddedTexts
+from uncollapse.corpora.shards import MANIFEST, is_vector_folder
 from uncollapse.corpora.texts import excerpt
 from uncollapse.encoders.sentence import NO_LIMIT, Prepared
 from uncollapse.encoders.tokens import UNKNOWN_LIMIT, TokenCounter, open_counter
@@ -21,13 +22,13 @@ SUFFIXES = (".parquet", ".npy")
 
 
 def is_vector_file(name: str) -> bool:
-    """Whether a name is that of a file of vectors, and not of a model."""
+    """Whether a name is that of a file of vectors, or of a folder of them, and not of a model."""
     path = Path(name)
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return is_vector_folder(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
 
 
 class VectorFile:
-    """Vectors of a .parquet or .npy file, with the texts they are of.
+    """Vectors of a .parquet or .npy file, or of a folder that `embed` wrote, with the texts they are of.
 
     It stands in for a model, but only for its own texts, which carry their vectors: `diagnose(vectors,
     vectors.corpus)`. Texts are read in order, a few rows at a time, so a file may be larger than memory; a row whose
@@ -39,7 +40,7 @@ class VectorFile:
             default the .parquet file itself, or the file beside a .npy file that has its name.
         columns: names of its columns.
         tokenizer: a tokenizer.json or the folder of a model with one, to count tokens with where no column does.
-        max_tokens: at how many tokens the model cut its texts off, where that is known.
+        max_tokens: at how many tokens the model cut its texts off, where that is known; a folder says it itself.
 
     Attributes:
         corpus: its texts; `read` has them with a limit, or without rows that cannot be used.
@@ -75,7 +76,7 @@ class VectorFile:
         self._texts = EmbeddedTexts(self.path, texts=None if texts is None else Path(texts), columns=columns)
         self.name, self.dim = self.path.name, self._texts.matrix.dim
         self._counter = self._choose_counter(tokenizer)
-        self.max_tokens = _limit(max_tokens, self.name)
+        self.max_tokens = _limit(self._texts.max_tokens if max_tokens is None else max_tokens, self.name)
         self.notes: tuple[str, ...] = tuple(self._notes())
         self.corpus = self.read()
 
@@ -100,8 +101,8 @@ class VectorFile:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a report says of it; the fingerprint is of the whole file."""
-        with self.path.open("rb") as stream:
+        """What a report says of it; the fingerprint is of the whole file, or of the digests of all shards."""
+        with (self.path / MANIFEST if self.path.is_dir() else self.path).open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
         return {
             "name": self.name,

@@ -1,0 +1,245 @@
+"""Write a model for another runtime: whole and in agreement with its source, or not under its name."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from uncollapse.encoders import SentenceEncoder, load_model, position_reach
+from uncollapse.encoders.exported import ABOUT, TOKENIZER, Export, ExportedEncoder, graph_files, is_export
+from uncollapse.encoders.runtimes import FORMATS
+from uncollapse.encoders.runtimes.onnx_graphs import quantise, require_onnxruntime
+from uncollapse.encoders.runtimes.openvino_graphs import convert, require_openvino
+from uncollapse.encoders.sentence import NO_LIMIT
+from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
+from uncollapse.exporting.cards import write_section
+from uncollapse.exporting.parity import ROLES, Parity, compare
+from uncollapse.exporting.tracing import check_exportable, require_exporter, trace
+from uncollapse.provenance import describe_run
+from uncollapse.writing import whole_folder
+
+PARITY, CARD = "parity.json", "README.md"
+
+DISAGREES = ".disagrees"
+"""What the name of a folder ends in whose vectors are not those of its source."""
+
+_KEPT = ("LICEN[CS]E*", "NOTICE*")
+"""Files of the source that go with its weights."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how near it comes to its source.
+
+    Args:
+        folder: the exported model.
+        format: one of the formats.
+        parity: the comparison.
+        size_bytes: of the graph with its weights.
+        source_bytes: of the source's weights.
+        max_tokens: where it cuts texts; None for nowhere.
+    """
+
+    folder: Path
+    format: str
+    parity: Parity
+    size_bytes: int
+    source_bytes: int
+    max_tokens: int | None
+
+
+def export(
+    name: str,
+    out: str | os.PathLike[str],
+    *,
+    to: str = "onnx",
+    force: bool = False,
+    trust_remote_code: bool = False,
+    step: Callable[[str], None] = lambda _: None,
+) -> ExportReport:
+    """Write a model as a graph that other runtimes load, and check that it gives the same vectors.
+
+    The graph goes from tokens to `sentence_embedding`: transformer, pooling, dense layers and normalisation, with any
+    number of texts and tokens. Beside it are a tokenizer that cuts and pads by itself, export.json, parity.json and a
+    model card. The folder is loaded by its own runtime and compared with the source on texts of every length before
+    it takes its name. One that disagrees is kept as `OUT.disagrees`.
+
+    Args:
+        name: model to start from, as for `load_model`; also a folder that `fix` wrote.
+        out: the new folder.
+        to: "onnx", "onnx-int8" or "openvino".
+        force: replace an exported folder.
+        trust_remote_code: as for `load_model`.
+        step: told what is being done.
+
+    Raises:
+        OutputError: a folder that is in the way, or a disk that is full.
+        ArchitectureError: a model that no graph can hold.
+        ModelError: an exported model that disagrees with its source.
+        MissingExtraError: a package that this format needs is not installed.
+
+    >>> export("minilm", "minilm-onnx", to="onnx").parity.agrees  # doctest: +SKIP
+    True
+    """
+    target = Path(out)
+    _check_format(to)
+    check_target(target, force=force)
+    check_target(_quarantine(target), force=True)
+    step("loading")
+    stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
+    _check_apart(target, stock.source)
+    check_exportable(stock)
+    with whole_folder(target) as part:
+        _build(stock, part, to, step)
+        step("comparing with the source, by length")
+        exported = ExportedEncoder(part)
+        parity = compare(stock, exported)
+        report = _describe(part, stock, exported, parity)
+        if not parity.agrees:
+            kept = _keep_apart(part, _quarantine(target))
+            raise ModelError(_why(report, kept))
+    return _named(report, target)
+
+
+def _check_format(to: str) -> None:
+    """Refuse an unknown format, and one whose packages are missing, before anything is loaded."""
+    if to not in FORMATS:
+        raise UncollapseError(f"No format {to!r}. {nearest(to, FORMATS, 'Known formats')}")
+    require_exporter()
+    if FORMATS[to].runtime == "openvino":
+        require_openvino()
+    else:
+        require_onnxruntime()
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise unless a folder can be written at `target` without destroying anything but an exported model."""
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    if not force:
+        raise OutputError(
+            f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with --force "
+            "(force=True)."
+        )
+    if not is_export(target):
+        raise OutputError(
+            f"The output {str(target)!r} is not empty and is no exported model, so it is not replaced even with "
+            "--force."
+        )
+
+
+def _check_apart(target: Path, source: Path) -> None:
+    new, old = target.resolve(), source.resolve()
+    if new == old or new.is_relative_to(old) or old.is_relative_to(new):
+        raise OutputError(
+            f"The output {str(target)!r} and the source {str(source)!r} are the same or lie one in the other. Choose "
+            "another folder."
+        )
+
+
+def _build(stock: SentenceEncoder, part: Path, to: str, step: Callable[[str], None]) -> None:
+    """Put the graph, the tokenizer and export.json into an empty folder."""
+    file = part / FORMATS[to].file
+    step("writing the graph")
+    if to == "onnx":
+        trace(stock, file)
+    else:
+        with tempfile.TemporaryDirectory(dir=part) as scratch:
+            plain = Path(scratch) / "model.onnx"
+            trace(stock, plain)
+            step("rounding weights to 8 bits" if to == "onnx-int8" else "converting to OpenVINO")
+            (quantise if to == "onnx-int8" else convert)(plain, file)
+    _write_tokenizer(stock, part / TOKENIZER)
+    (part / ABOUT).write_text(_about(stock, to).to_json() + "\n", encoding="utf-8")
+    for pattern in _KEPT:
+        for found in stock.source.glob(pattern):
+            if found.is_file():
+                shutil.copyfile(found, part / found.name)
+
+
+def _write_tokenizer(stock: SentenceEncoder, file: Path) -> None:
+    """The tokenizer as one file that also cuts and pads, as the model's own module does."""
+    given: Any = stock.model.tokenizer
+    tokenizer = Tokenizer.from_str(given.backend_tokenizer.to_str())
+    tokenizer.enable_padding(
+        direction=given.padding_side,
+        pad_id=given.pad_token_id,
+        pad_type_id=given.pad_token_type_id,
+        pad_token=given.pad_token,
+    )
+    tokenizer.no_truncation()
+    if stock.max_tokens < NO_LIMIT:
+        tokenizer.enable_truncation(stock.max_tokens, direction=given.truncation_side)
+    tokenizer.save(str(file))
+
+
+def _about(stock: SentenceEncoder, to: str) -> Export:
+    packages = ("onnx", "onnxscript", FORMATS[to].runtime)
+    return Export(
+        format=to,
+        architecture=stock.architecture,
+        dim=stock.dim,
+        max_tokens=None if stock.max_tokens >= NO_LIMIT else stock.max_tokens,
+        reach=position_reach(stock.model),
+        prompts={role: stock.as_role(role).prompt for role in ROLES},
+        similarity=str(stock.model.similarity_fn_name),
+        folded_fix=stock.folded_fix,
+        source={"name": stock.name, "fingerprint": str(stock.about["fingerprint"])},
+        versions=describe_run(*packages)["versions"],
+    )
+
+
+def _describe(part: Path, stock: SentenceEncoder, exported: ExportedEncoder, parity: Parity) -> ExportReport:
+    """Write parity.json and the card; returns the report."""
+    graph = [file for file in graph_files(part) if file.name not in (ABOUT, TOKENIZER)]
+    size = sum(file.stat().st_size for file in graph)
+    before = sum(file.stat().st_size for file in stock.source.rglob("*.safetensors"))
+    export = exported.export
+    facts = {"size_bytes": size, "source_bytes": before, "source": dict(export.source), **describe_run()}
+    (part / PARITY).write_text(parity.as_json(**facts) + "\n", encoding="utf-8")
+    card = stock.source / CARD
+    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
+    section = write_section(export, parity, (size, before), exported.inputs)
+    (part / CARD).write_text(text + section, encoding="utf-8")
+    return ExportReport(part, export.format, parity, size, before, export.max_tokens)
+
+
+def _quarantine(target: Path) -> Path:
+    return target.with_name(target.name + DISAGREES)
+
+
+def _keep_apart(part: Path, place: Path) -> Path:
+    with whole_folder(place) as kept:
+        for entry in part.iterdir():
+            entry.rename(kept / entry.name)
+    return place
+
+
+def _why(report: ExportReport, kept: Path) -> str:
+    parity = report.parity
+    if not parity.tokens_equal:
+        found = "but its tokenizer cuts probe texts into other tokens"
+    elif parity.largest_error is None:
+        found = "but some of its vectors are not finite"
+    else:
+        worst = max(parity.rows, key=lambda row: row.largest_error or 0.0)
+        found = (
+            f"but it differs by {parity.largest_error:.2g} of their spread at {worst.bin} tokens ({worst.batching}; "
+            f"smallest cosine {worst.min_cosine:.4f}), and {parity.limit:g} is allowed"
+        )
+    advice = "Use --format onnx" if report.format != "onnx" else "Report it with the files"
+    return (
+        f"The exported model must give its source's vectors, {found}. It was kept as {str(kept)!r} with parity.json, "
+        f"not under its name. {advice}."
+    )
+
+
+def _named(report: ExportReport, target: Path) -> ExportReport:
+    return replace(report, folder=target)
