@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any
 
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
-from uncollapse.attention.temperature import Temperature
 from uncollapse.encoders.cache import Block, Shelf
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import Role, SentenceEncoder
@@ -42,9 +42,7 @@ class CachedEncoder:
         ModelError: a model that is patched already, or that a hook changes.
     """
 
-    def __init__(
-        self, encoder: SentenceEncoder, fix: Temperature | None = None, *, folder: Path | None = None
-    ) -> None:
+    def __init__(self, encoder: SentenceEncoder, fix: ModelFix | None = None, *, folder: Path | None = None) -> None:
         self.encoder, self.fix, self.folder = encoder, fix, folder
         self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, encoder.max_tokens
         self.encoded, self.reused = 0, 0

@@ -6,16 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+from uncollapse.attention.modelfixes import MODEL_FIXES, ModelFix, class_of
 from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora.texts import excerpt
 from uncollapse.errors import NotationError, nearest
 from uncollapse.notation import Call, parse_calls
 
-Fix = Temperature
-"""A fix; so far all of them act on attention."""
+Fix = ModelFix
+"""A fix; so far all of them act on a model."""
 
-FIXES: dict[str, type[Fix]] = {"temperature": Temperature}
-"""Name to class; `FIXES[name](*arguments)` makes the value."""
+FIXES: dict[str, type[Fix]] = {**MODEL_FIXES}
+"""Name to class; `class_of` also looks at the names of the arguments."""
 
 _DECIMAL_COMMA = re.compile(r"(\w+)\(\s*(\d+),\s*(\d+)\s*\)")
 _LIST = "Several numbers, one a layer, are a list: temperature([0.9, 0.8, ...])."
@@ -50,13 +51,16 @@ def parse(text: str) -> Fix:
 def _make(call: Call, text: str) -> Fix:
     if call.name not in FIXES:
         raise NotationError(f"No fix {call.name!r} in {text!r}. {nearest(call.name, FIXES, 'Known fixes')}")
-    kind: Any = FIXES[call.name]
+    kind: Any = class_of(call.name, call.keywords)
     try:
         inspect.signature(kind).bind(*call.arguments, **call.keywords)
     except TypeError as error:
-        raise NotationError(
-            f"Expected one number, or one list of numbers, in {text!r}. Write temperature(0.9). {_LIST}"
-        ) from error
+        if kind is Temperature:
+            raise NotationError(
+                f"Expected one number, or one list of numbers, in {text!r}. Write temperature(0.9). {_LIST}"
+            ) from error
+        takes = ", ".join(inspect.signature(kind).parameters)
+        raise NotationError(f"Expected {call.name}({takes}), got {text!r}: {error}.") from error
     fix: Fix = kind(*call.arguments, **call.keywords)
     return fix
 
@@ -71,6 +75,6 @@ def _read_json(path: Path) -> Fix:
     if not isinstance(data, dict) or str(data.get("fix")) not in FIXES:
         raise NotationError(f"Expected a fix in {str(path)!r}, got {excerpt(json.dumps(data))}. {_FILE}.")
     try:
-        return FIXES[data["fix"]].from_json(data)
+        return class_of(data["fix"], data).from_json(data)
     except NotationError as error:
         raise NotationError(f"{str(path)!r}: {error}") from error
