@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.laws import TemperatureLaw
 from uncollapse.attention.temperature import Temperature
 
-ModelFix = Temperature | TemperatureLaw
+ModelFix = Temperature | TemperatureLaw | AttnScale | IdentityMix | LocalGlobal | FeatScale
 """A fix that acts on a model: `patch` puts it on."""
 
 
@@ -33,6 +34,8 @@ class Facts:
     source: str
 
 
+_MIXES_TOKENS = "the mean over a text's tokens mixes tokens, which no weight of a layer does"
+
 FACTS: dict[type[ModelFix], Facts] = {
     Temperature: Facts(
         "temperature",
@@ -52,6 +55,42 @@ FACTS: dict[type[ModelFix], Facts] = {
         "it depends on each text's length. Export buckets instead: fold TemperatureLaw.at(n) for some lengths n, and "
         "send each text to the checkpoint of its length",
         "by law, see the table of laws",
+    ),
+    AttnScale: Facts(
+        "attnscale",
+        "attnscale(0.2)",
+        "(1 + w) A V - w LP(V), LP(V) the plain mean of the values a token may look at",
+        "amplifies what attention does beyond averaging",
+        "one mean of the values a layer; SDPA instead of flash attention",
+        _MIXES_TOKENS,
+        "AttnScale: Wang et al., ICLR 2022 (arXiv 2203.05962)",
+    ),
+    IdentityMix: Facts(
+        "identity_mix",
+        "identity_mix(0.1)",
+        "(1 - a) A V + a V",
+        "lets each token keep a share of itself",
+        "one sum a layer; SDPA instead of flash attention",
+        "attention is mixed with each token's own value after the softmax, where a layer has no weight of its own",
+        "the shortcut of He et al., ICLR 2023 (arXiv 2302.10322)",
+    ),
+    LocalGlobal: Facts(
+        "local_global",
+        "local_global(window=64, a=0.3)",
+        "(1 - a) A V + a A_local V, A_local the softmax over at most `window` places on either side",
+        "lets near tokens count more than far ones",
+        "a second attention call a layer; SDPA instead of flash attention",
+        "the softmax over a window is another one than over the text",
+        "this package; windows from Longformer (arXiv 2004.05150)",
+    ),
+    FeatScale: Facts(
+        "featscale",
+        "featscale(s=0.0, t=0.1)",
+        "(1 + s) DC + (1 + t) (X - DC) after every layer, DC the mean of a text's tokens",
+        "amplifies what tells a text's tokens apart; blind after the last layer where tokens are averaged",
+        "one mean over the tokens a layer",
+        _MIXES_TOKENS,
+        "FeatScale: Wang et al., ICLR 2022 (arXiv 2203.05962)",
     ),
 }
 """Class of a fix to its facts."""

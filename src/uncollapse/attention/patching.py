@@ -7,7 +7,10 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from uncollapse.attention.features import put_featscale
+from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.laws import TemperatureLaw
+from uncollapse.attention.mixing import put_attnscale, put_identity_mix, put_local_global
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.rows import scale_rows
 from uncollapse.attention.scaling import scale_logits
@@ -25,6 +28,10 @@ Put = Callable[[PreTrainedModel, Any, ExitStack], None]
 PATCHES: dict[type[ModelFix], Put] = {
     Temperature: scale_logits,
     TemperatureLaw: scale_rows,
+    AttnScale: put_attnscale,
+    IdentityMix: put_identity_mix,
+    LocalGlobal: put_local_global,
+    FeatScale: put_featscale,
 }
 """Type of a fix to what puts it on a model until the stack closes, or refuses the model and leaves it as it was."""
 

@@ -13,13 +13,13 @@ from transformers import PreTrainedModel
 
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
+from uncollapse.attention.probes import probe_batch as probe_batch
+from uncollapse.attention.probes import probe_states as probe_states
 from uncollapse.attention.sites import Site, backbone, find_sites
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import ArchitectureError
 
 _SOFTMAX = {torch.softmax, torch.Tensor.softmax, nn.functional.softmax}
-PROBE_LENGTHS = (24, 17, 9, 24)
-"""Token counts of the padded probe batch."""
 
 
 class DividedSoftmax(TorchFunctionMode):
@@ -113,29 +113,6 @@ def _enter(
 
 def _leave(mode: DividedSoftmax, _module: nn.Module, _inputs: Any, _output: Any) -> None:
     mode.factor = None
-
-
-def probe_batch(model: nn.Module, lengths: Sequence[int] = PROBE_LENGTHS, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A padded batch of random tokens: input_ids and attention_mask, int64 [texts, tokens]."""
-    inner = backbone(model)
-    config = inner.config.get_text_config()
-    generator = torch.Generator().manual_seed(seed)
-    shape = (len(lengths), max(lengths))
-    low = min(10, config.vocab_size // 2)
-    ids = torch.randint(low, config.vocab_size, shape, generator=generator)
-    mask = (torch.arange(shape[1]) < torch.tensor(lengths)[:, None]).long()
-    padding = getattr(config, "pad_token_id", None)
-    ids = torch.where(mask.bool(), ids, 0 if padding is None else padding)
-    return {"input_ids": ids.to(inner.device), "attention_mask": mask.to(inner.device)}
-
-
-def probe_states(model: nn.Module, batch: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-    """The last hidden states of the real tokens of a probe batch: [tokens, dim]."""
-    inner = backbone(model)
-    batch = batch or probe_batch(inner)
-    with torch.no_grad():
-        states: torch.Tensor = inner(**batch)[0]
-    return states[batch["attention_mask"].bool()]
 
 
 @dataclass(frozen=True)
