@@ -54,8 +54,9 @@ def architectures_page() -> str:
         "# Architectures\n\nGenerated from `uncollapse.attention.sites.SPECS` by `python docs/tables.py`.\n\n"
         "`fold` writes the temperature into the weights; `patch` applies it while a program runs. *scalar*: one tau; "
         "*layers*: one a layer;\n*heads*: one a layer and head. Where layers share one module (ALBERT), a fold needs "
-        "equal temperatures in all layers that share it.\nWhatever is not in the table is refused by name.\n\n"
-        "| attention classes | what is multiplied by 1 / tau | fold | patch |\n|---|---|---|---|\n"
+        "equal temperatures in all layers that share it. *law*: whether each text of a batch can have the "
+        "temperature of its own length.\nWhatever is not in the table is refused by name.\n\n"
+        "| attention classes | what is multiplied by 1 / tau | fold | patch | law |\n|---|---|---|---|---|\n"
     )
     rows = sorted(SPECS.items(), key=lambda item: (_row(item[1]), item[0]))
     return head + "".join(
@@ -69,7 +70,7 @@ def _row(spec: Spec) -> str:
         terms += f"; with `{spec.when}`: {', '.join(_term(term) for term in spec.then)}"
     if spec.bias:
         terms += f", `{spec.bias.path}` shared by all layers" if spec.bias.path else ", the position bias"
-    return f"| {terms} | {_fold(spec)} | {_patch(spec)} |"
+    return f"| {terms} | {_fold(spec)} | {_patch(spec)} | {_law(spec)} |"
 
 
 def _term(term: Term) -> str:
@@ -92,6 +93,14 @@ def _fold(spec: Spec) -> str:
 def _patch(spec: Spec) -> str:
     used = (*spec.terms, *spec.then)
     return "layers" if any(term.layout is Layout.NUMBER for term in used) else "heads"
+
+
+def _law(spec: Spec) -> str:
+    if spec.batched:
+        return "no"
+    if any(term.layout is Layout.NUMBER for term in spec.terms):
+        return "only without a soft-cap"
+    return f"only without `{spec.when}`" if any(term.layout is Layout.NUMBER for term in spec.then) else "yes"
 
 
 def metrics_page() -> str:

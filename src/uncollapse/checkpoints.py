@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 
 import uncollapse
 from uncollapse.attention.folding import fold
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
 from uncollapse.attention.sites import backbone
-from uncollapse.attention.temperature import Temperature
 from uncollapse.attention.verification import verify
 from uncollapse.encoders import WEIGHT_FILES, SentenceEncoder, load_model
 from uncollapse.errors import ModelError, OutputError
@@ -70,7 +70,7 @@ class FixReport:
 
 def fix(
     name: str,
-    temperature: Temperature,
+    temperature: ModelFix,
     out: str | os.PathLike[str],
     *,
     force: bool = False,
@@ -84,7 +84,7 @@ def fix(
 
     Args:
         name: model to start from, as for `load_model`.
-        temperature: what to fold.
+        temperature: what to fold: a temperature, or another fix that weights can carry.
         out: the new folder.
         force: replace an existing model folder.
         trust_remote_code: as for `load_model`.
@@ -129,7 +129,7 @@ def fix(
     return report
 
 
-def _patched_vectors(stock: SentenceEncoder, temperature: Temperature) -> tuple[npt.NDArray[np.float32], float]:
+def _patched_vectors(stock: SentenceEncoder, temperature: ModelFix) -> tuple[npt.NDArray[np.float32], float]:
     """Vectors of the probe texts with the temperature patched on, and how far it moved them."""
     before = stock.vectors(PROBE_TEXTS)
     with patch(stock.model, temperature):

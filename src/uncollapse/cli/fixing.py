@@ -52,7 +52,7 @@ def fix(
         raise NotationError(f"`fix` writes a temperature into the weights, got {chosen}.")
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
         report = write_fixed(model, chosen, out, force=force, trust_remote_code=trust_remote_code, step=steps)
-    if chosen.softens:
+    if getattr(chosen, "softens", False):
         say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)
     if json:
         typer.echo(as_json({**vars(report), "folder": str(report.folder)}))

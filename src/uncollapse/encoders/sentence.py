@@ -15,8 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.util import batch_to_device
 
-from uncollapse.attention.stamps import STAMP
-from uncollapse.attention.temperature import Temperature
+from uncollapse.attention.stamps import folded_fixes
 from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches
 from uncollapse.encoders.sources import fingerprint
 from uncollapse.errors import ModelError
@@ -111,8 +110,8 @@ class SentenceEncoder:
     def folded_fix(self) -> str:
         """What `fix` wrote into the weights, as its notation; "none" for a model as it came."""
         config = getattr(getattr(self.model[0], "model", None), "config", None)
-        stamp = getattr(config, STAMP, None)
-        return str(Temperature.from_json(stamp)) if stamp else "none"
+        folded = folded_fixes(config) if config is not None else ()
+        return " + ".join(str(fix) for fix in folded) or "none"
 
     @property
     def architecture(self) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from uncollapse.attention.modelfixes import ModelFix as ModelFix
+from uncollapse.attention.modelfixes import MODEL_FIXES, class_of
 from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora.texts import excerpt
 from uncollapse.errors import NotationError, nearest
@@ -19,10 +19,10 @@ Fix = AnyFix
 """Any fix, or several as a `Composition`."""
 
 FIXES: dict[str, type[Fix]] = {
-    "temperature": Temperature,
+    **MODEL_FIXES,
     **VECTOR_FIXES,
 }
-"""Name to class; `FIXES[name](*arguments)` makes the value."""
+"""Name to class; for fixes inside the model, `class_of` also looks at the names of the arguments."""
 
 __all__ = ["FIXES", "Composition", "Fix", "Kind", "compose", "parse"]
 
@@ -57,7 +57,7 @@ def parse(text: str) -> Fix:
 def _make(call: Call, text: str) -> Fix:
     if call.name not in FIXES:
         raise NotationError(f"No fix {call.name!r} in {text!r}. {nearest(call.name, FIXES, 'Known fixes')}")
-    kind: Any = FIXES[call.name]
+    kind: Any = class_of(call.name, call.keywords) if call.name in MODEL_FIXES else FIXES[call.name]
     try:
         inspect.signature(kind).bind(*call.arguments, **call.keywords)
     except TypeError as error:
@@ -81,6 +81,7 @@ def _read_json(path: Path) -> Fix:
     if not isinstance(data, dict) or not isinstance(data.get("fix"), str):
         raise NotationError(f"Expected a fix in {str(path)!r}, got {excerpt(json.dumps(data))}. {_FILE}.")
     try:
-        return Temperature.from_json(data) if data["fix"] == "temperature" else parse(data["fix"])
+        inside = data["fix"] in MODEL_FIXES
+        return class_of(data["fix"], data).from_json(data) if inside else parse(data["fix"])
     except NotationError as error:
         raise NotationError(f"{str(path)!r}: {error}") from error

@@ -19,6 +19,7 @@ from uncollapse.attention.sites import Site
 from uncollapse.errors import ArchitectureError, ModelError
 
 _NUMBERS = count()
+_PREFIX = "uncollapse_attention_"
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,19 @@ def capped_attention(call: Call) -> torch.Tensor:
 
 
 @contextmanager
-def exchanged_attention(model: PreTrainedModel, function: ShowingAttention) -> Iterator[None]:
-    """Run a model with another attention function, and leave its configs and the registries as they were."""
+def exchanged_attention(model: PreTrainedModel, function: Callable[..., tuple[torch.Tensor, None]]) -> Iterator[None]:
+    """Run a model with another attention function, and leave its configs and the registries as they were.
+
+    Raises:
+        ArchitectureError: a model whose attention function is exchanged already.
+    """
+    if str(model.config._attn_implementation).startswith(_PREFIX):
+        raise ArchitectureError(
+            f"The attention function of {type(model).__name__} is exchanged already, by a fix that is patched on or by "
+            "an observation, and only one of them can stand in its place. Leave that `with` first."
+        )
     # Words such as "sdpa" or "flash" in the name would have effects of their own.
-    name = f"uncollapse_observing_{next(_NUMBERS)}"
+    name = f"{_PREFIX}{next(_NUMBERS)}"
     before = [(config, config._attn_implementation_internal) for config in _configs(model)]
     AttentionInterface.register(name, function)
     # Without a mask function under the same name, padding would be attended to, in silence.
