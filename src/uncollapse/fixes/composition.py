@@ -58,18 +58,21 @@ class Composition:
 
     @property
     def text(self) -> TextFix | None:
-        """The fix on texts."""
-        return next((part for part in self.parts if part.kind == Kind.TEXT and isinstance(part, TextFix)), None)
+        """The fix on texts, unless it changes nothing."""
+        return next((part for part in self._acting(Kind.TEXT) if isinstance(part, TextFix)), None)
 
     @property
     def vectors(self) -> tuple[VectorFix, ...]:
-        """The fixes on vectors."""
-        return tuple(part for part in self.parts if part.kind == Kind.VECTOR and isinstance(part, VectorFix))
+        """The fixes on vectors that change anything."""
+        return tuple(part for part in self._acting(Kind.VECTOR) if isinstance(part, VectorFix))
 
     @property
     def score(self) -> ScoreFix | None:
-        """The fix on scores."""
-        return next((part for part in self.parts if part.kind == Kind.SCORE and isinstance(part, ScoreFix)), None)
+        """The fix on scores, unless it changes nothing."""
+        return next((part for part in self._acting(Kind.SCORE) if isinstance(part, ScoreFix)), None)
+
+    def _acting(self, kind: Kind) -> list[AnyFix]:
+        return [part for part in self.parts if part.kind == kind and not part.is_identity]
 
     def inside(self, verb: str) -> tuple[ModelFix, ...]:
         """The parts, where all of them act inside the model.

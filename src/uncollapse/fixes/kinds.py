@@ -92,7 +92,7 @@ class VectorFix(AnyFix, Protocol):
         """The map for a corpus.
 
         Raises:
-            FixError: too few texts, dimensions that never vary, or nothing of what it needs.
+            FixError: too few texts, or texts whose vectors do not differ as the fix needs.
         """
         ...
 

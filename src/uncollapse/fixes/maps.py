@@ -80,7 +80,7 @@ class VectorMap:
     Args:
         fix: notation of what was fitted.
         matrix: float64 [dim out, dim in].
-        means: of documents and of queries.
+        documents, queries: what is subtracted from them, [.., dim in].
     """
 
     fix: str

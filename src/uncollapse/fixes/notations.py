@@ -16,17 +16,16 @@ def write(name: str, *arguments: object) -> str:
 
 
 def _written(value: object) -> str:
-    return value if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return value
+    return repr(float(value)) if isinstance(value, float) else repr(value)  # NumPy's floats print their class
 
 
 def check_choice(fix: object, dial: str, choices: Sequence[str]) -> None:
     """Raise NotationError unless a dial is one of some words."""
     got = getattr(fix, dial)
     if got not in choices:
-        raise NotationError(
-            f"`{_name(fix)}`: {dial} must be one of {', '.join(choices)}, got {got!r}. "
-            f"{nearest(str(got), choices, 'Choices')}"
-        )
+        raise NotationError(f"`{_name(fix)}`: {dial} cannot be {got!r}. {nearest(str(got), choices, 'Choices')}")
 
 
 def check_number(

@@ -13,6 +13,9 @@ from uncollapse.fixes.maps import Curve, VectorMap
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
 
+FEWEST = 20
+"""Vectors that a mean needs at least."""
+
 KEPT = 2000
 """Vectors of a group that are kept as they are, for what sums cannot tell."""
 
@@ -23,6 +26,13 @@ class Group(StrEnum):
     DOCUMENTS = "documents"
     QUERIES = "queries"
     WINDOWS = "windows"
+
+
+_MORE = {
+    Group.DOCUMENTS: "more documents",
+    Group.QUERIES: "queries, or documents with more sentences of 5 to 40 words",
+    Group.WINDOWS: "more documents, or longer ones",
+}
 
 
 @dataclass(eq=False)
@@ -122,10 +132,13 @@ class Sums:
 
     @property
     def covariance_at_length(self) -> Floats:
-        """Around the mean of each text's length bin, so that a drift of the mean with length is no part of it."""
+        """Around the mean of each text's length bin, so that a drift of the mean with length is no part of it.
+
+        Divided by all texts less one a bin, so that few texts a bin do not make it too small.
+        """
         drift = np.stack([one.total / np.sqrt(one.count) for one in self.bins.values()])
         around: Floats = self.outer - drift.T @ drift
-        return around / self.count
+        return around / max(1, self.count - len(self.bins))
 
     def update(
         self,
@@ -143,7 +156,7 @@ class Sums:
         Raises:
             FixError: another dimension, or a value that is not finite.
         """
-        exact = _checked(vectors, self.dim)
+        exact = _checked(vectors, n_tokens, self.dim)
         self.outer += exact.T @ exact
         which = length_bins(n_tokens)
         for number in np.unique(which).tolist():
@@ -199,9 +212,11 @@ def length_bins(n_tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return halves.astype(np.int64)
 
 
-def _checked(vectors: npt.NDArray[np.floating], dim: int) -> Floats:
+def _checked(vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], dim: int) -> Floats:
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise FixError(f"Expected vectors of {dim} dimensions, got shape {vectors.shape}. They are of another model.")
+    if len(vectors) != len(n_tokens):
+        raise FixError(f"Expected one token count a vector, got {len(n_tokens)} for {len(vectors)} vectors.")
     exact = vectors.astype(np.float64)
     if not np.isfinite(exact).all():
         bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))
@@ -251,11 +266,18 @@ class Statistics:
             setattr(made, group.value, self.of(group).mapped(fitted.matrix, curve))
         return made
 
-    def require(self, fix: str, needs: Iterable[tuple[Group, int]]) -> None:
-        """Raise FixError where there are fewer vectors of a group than a fix needs."""
-        for group, least in needs:
+    def require(self, fix: str, needs: Iterable[Group], *, fewest: int = FEWEST) -> None:
+        """Raise FixError where there are fewer vectors of a group than a fix needs.
+
+        Args:
+            fix: its notation.
+            needs: the groups it is fitted to.
+            fewest: vectors of each; four times as many windows, which are of several lengths.
+        """
+        for group in needs:
+            least = 4 * fewest if group is Group.WINDOWS else fewest
             if (count := self.of(group).count) < least:
                 raise FixError(
-                    f"`{fix}` needs at least {least} {group} to be fitted, got {count}. Give a larger corpus, or "
-                    "leave it out."
+                    f"`{fix}` needs at least {least} {group} to be fitted, got {count}. Give {_MORE[group]}, or leave "
+                    "the fix out."
                 )

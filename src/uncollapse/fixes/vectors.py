@@ -10,10 +10,10 @@ from uncollapse.fixes.drift import fit_drift
 from uncollapse.fixes.kinds import Kind
 from uncollapse.fixes.maps import Curve, Floats, VectorMap
 from uncollapse.fixes.notations import check_choice, check_number, write
-from uncollapse.fixes.statistics import Group, Statistics, Sums
+from uncollapse.fixes.statistics import FEWEST, Group, Statistics, Sums
 
-FEWEST = 20
-"""Vectors that a mean needs at least."""
+ROUNDING = 1e-10
+"""What is smaller than this share of the vectors' size is taken for zero; sums in float64 are exact to about 1e-15."""
 
 By = Literal["all", "role", "length"]
 Around = Literal["mean", "length", "zero"]
@@ -41,6 +41,7 @@ class Centering:
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
+    is_identity: ClassVar[bool] = False
     by: By = "role"
 
     def __post_init__(self) -> None:
@@ -50,29 +51,22 @@ class Centering:
         return write("centering", self.by)
 
     @property
-    def is_identity(self) -> bool:
-        """Never."""
-        return False
-
-    @property
     def needs(self) -> tuple[Group, ...]:
-        """Documents, and queries or windows where those have means of their own."""
-        more = {"role": (Group.QUERIES,), "length": (Group.WINDOWS,)}
-        return Group.DOCUMENTS, *more.get(self.by, ())
+        """What the means are of."""
+        groups = {"role": (Group.DOCUMENTS, Group.QUERIES), "length": (Group.WINDOWS,)}
+        return groups.get(self.by, (Group.DOCUMENTS,))
 
     def fit(self, seen: Statistics) -> VectorMap:
-        """See `VectorFix`; "role" needs queries and "length" windows."""
-        same = np.eye(seen.dim)
-        if self.by == "length":
-            seen.require(str(self), [(Group.WINDOWS, 4 * FEWEST)])
-            drift = fit_drift(seen.windows)
-            return VectorMap(str(self), same, drift, drift)
-        seen.require(str(self), [(Group.DOCUMENTS, FEWEST)])
-        documents = Curve.constant(seen.documents.mean)
-        if self.by == "all":
-            return VectorMap(str(self), same, documents, documents)
-        seen.require(str(self), [(Group.QUERIES, FEWEST)])
-        return VectorMap(str(self), same, documents, Curve.constant(seen.queries.mean))
+        """See `VectorFix`."""
+        seen.require(str(self), self.needs)
+        match self.by:
+            case "length":
+                documents = queries = fit_drift(seen.windows)
+            case "all":
+                documents = queries = Curve.constant(seen.documents.mean)
+            case "role":
+                documents, queries = Curve.constant(seen.documents.mean), Curve.constant(seen.queries.mean)
+        return VectorMap(str(self), np.eye(seen.dim), documents, queries)
 
 
 @dataclass(frozen=True)
@@ -88,24 +82,22 @@ class MeanProjection:
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
+    is_identity: ClassVar[bool] = False
+    needs: ClassVar[tuple[Group, ...]] = (Group.DOCUMENTS,)
 
     def __str__(self) -> str:
         return write("mean_projection")
 
-    @property
-    def is_identity(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def needs(self) -> tuple[Group, ...]:
-        """Documents."""
-        return (Group.DOCUMENTS,)
-
     def fit(self, seen: Statistics) -> VectorMap:
-        """See `VectorFix`."""
-        seen.require(str(self), [(Group.DOCUMENTS, FEWEST)])
-        return _linear(str(self), _without(seen.documents.mean[None]))
+        """See `VectorFix`; a mean of zero has no direction."""
+        seen.require(str(self), self.needs)
+        mean, typical = seen.documents.mean, np.sqrt(np.trace(seen.documents.second_moment))
+        if not np.linalg.norm(mean) > ROUNDING * typical:
+            raise FixError(
+                f"`{self}` needs documents with a mean of their own, but theirs is zero. If another fix subtracts it "
+                "already, leave one of the two out."
+            )
+        return _linear(str(self), _without(mean[None]))
 
 
 @dataclass(frozen=True)
@@ -125,6 +117,8 @@ class AllButTheTop:
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
+    is_identity: ClassVar[bool] = False
+    needs: ClassVar[tuple[Group, ...]] = (Group.DOCUMENTS,)
     k: int = 1
 
     def __post_init__(self) -> None:
@@ -133,20 +127,16 @@ class AllButTheTop:
     def __str__(self) -> str:
         return write("all_but_the_top", self.k)
 
-    @property
-    def is_identity(self) -> bool:
-        """Never: the mean is subtracted."""
-        return False
-
-    @property
-    def needs(self) -> tuple[Group, ...]:
-        """Documents."""
-        return (Group.DOCUMENTS,)
-
     def fit(self, seen: Statistics) -> VectorMap:
-        """See `VectorFix`."""
-        seen.require(str(self), [(Group.DOCUMENTS, max(FEWEST, 2 * self.k))])
-        _, directions = _eigen(seen.documents.covariance)
+        """See `VectorFix`; documents must vary along more than k directions."""
+        seen.require(str(self), self.needs, fewest=max(FEWEST, 2 * self.k))
+        spread, directions = _eigen(seen.documents.covariance)
+        varying = _count_varying(spread, seen.documents)
+        if varying <= self.k:
+            raise FixError(
+                f"`{self}` needs documents that vary along more than {self.k} directions, got {varying}: nothing would "
+                "be left. Remove fewer, or give documents that differ."
+            )
         mean = Curve.constant(seen.documents.mean)
         return VectorMap(str(self), _without(directions[:, ::-1][:, : self.k].T), mean, mean)
 
@@ -156,7 +146,8 @@ class LengthSubspace:
     """Remove the k directions along which the mean moves as texts grow.
 
     x -> (I - U U') x, U the leading directions of mu(n) around its mean over the lengths. A Dense module can do it,
-    where subtracting mu(n) at each text's own length needs code.
+    where subtracting mu(n) at each text's own length needs code. Where mu(n) moves along fewer directions than k, as
+    one that is a straight line in log n, those are all that is removed.
 
     Args:
         k: directions; 0 changes nothing.
@@ -171,6 +162,7 @@ class LengthSubspace:
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
+    needs: ClassVar[tuple[Group, ...]] = (Group.WINDOWS,)
     k: int = 1
 
     def __post_init__(self) -> None:
@@ -184,19 +176,22 @@ class LengthSubspace:
         """Whether no direction is removed."""
         return self.k == 0
 
-    @property
-    def needs(self) -> tuple[Group, ...]:
-        """Windows, unless no direction is removed."""
-        return (Group.WINDOWS,) if self.k else ()
-
     def fit(self, seen: Statistics) -> VectorMap:
-        """See `VectorFix`; needs windows of at least k + 1 lengths."""
-        seen.require(str(self), [(Group.WINDOWS, 4 * FEWEST)] if self.k else [])
-        drift = fit_drift(seen.windows).values if self.k else np.zeros((1, seen.dim))
-        if self.k and len(drift) <= self.k:
-            raise FixError(f"`{self}` needs windows of at least {self.k + 1} lengths, got {len(drift)}.")
-        moved = np.linalg.svd(drift - drift.mean(axis=0), full_matrices=False)[2]
-        return _linear(str(self), _without(moved[: self.k]))
+        """See `VectorFix`; needs windows of at least k + 1 lengths, and k below the dimension."""
+        if self.is_identity:
+            return _linear(str(self), np.eye(seen.dim))
+        seen.require(str(self), self.needs)
+        drift = fit_drift(seen.windows).values
+        if min(len(drift), seen.dim) <= self.k:
+            raise FixError(
+                f"`{self}` needs windows of at least {self.k + 1} lengths and vectors of as many dimensions, got "
+                f"{len(drift)} lengths and {seen.dim} dimensions. Remove fewer directions, or give longer texts."
+            )
+        _, moved, directions = np.linalg.svd(drift - drift.mean(axis=0), full_matrices=False)
+        real = moved > ROUNDING * np.linalg.norm(drift)
+        if not real.any():
+            raise FixError(f"`{self}` needs a mean that moves with length, but that of the windows does not move.")
+        return _linear(str(self), _without(directions[real][: self.k]))
 
 
 @dataclass(frozen=True)
@@ -204,7 +199,7 @@ class Whitening:
     """Shrink the directions in which documents vary most, by a chosen strength.
 
     x -> (S / s)^(-g / 2) x, with S the covariance of the documents, shrunk towards the identity, and s its mean
-    eigenvalue. g = 0 changes nothing, g = 1 makes the covariance the identity. Small strengths (0.25 to 0.5) are what
+    eigenvalue. g = 0 changes nothing, g = 1 makes all variances equal (without shrinkage). Small strengths (0.25 to 0.5) are what
     helps trained models; full whitening hurts them.
 
     Args:
@@ -224,6 +219,7 @@ class Whitening:
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
+    needs: ClassVar[tuple[Group, ...]] = (Group.DOCUMENTS,)
     g: float = 0.25
     around: Around = "mean"
     shrinkage: float | Literal["oas"] = "oas"
@@ -246,23 +242,16 @@ class Whitening:
         """Whether the strength is 0."""
         return self.g == 0
 
-    @property
-    def needs(self) -> tuple[Group, ...]:
-        """Documents, unless it changes nothing."""
-        return () if self.is_identity else (Group.DOCUMENTS,)
-
     def fit(self, seen: Statistics) -> VectorMap:
         """See `VectorFix`."""
         if self.is_identity:
             return _linear(str(self), np.eye(seen.dim))
-        seen.require(str(self), [(Group.DOCUMENTS, FEWEST)])
-        spread, directions = _eigen(
-            shrink(_covariance(seen.documents, self.around), seen.documents.count, self.shrinkage)
-        )
-        scale = spread.mean()
-        if not scale > 0:
-            raise FixError(f"`{self}` needs documents that differ, got {seen.documents.count} with the same vector.")
-        kept = np.maximum(spread / scale, FLOOR)
+        seen.require(str(self), self.needs)
+        documents = seen.documents
+        spread, directions = _eigen(shrink(_covariance(documents, self.around), documents.count, self.shrinkage))
+        if not _count_varying(spread, documents):
+            raise FixError(f"`{self}` needs documents that differ, got {documents.count} with the same vector.")
+        kept = np.maximum(spread / spread.mean(), FLOOR)
         return _linear(str(self), (directions * kept ** (-self.g / 2)) @ directions.T)
 
 
@@ -308,6 +297,11 @@ def _covariance(sums: Sums, around: Around) -> Floats:
 def _eigen(symmetric: Floats) -> tuple[Floats, Floats]:
     values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
     return np.maximum(values, 0), vectors
+
+
+def _count_varying(spread: Floats, sums: Sums) -> int:
+    """Directions whose variance is more than rounding."""
+    return int((spread > ROUNDING * np.trace(sums.second_moment)).sum())
 
 
 def _without(directions: Floats) -> Floats:

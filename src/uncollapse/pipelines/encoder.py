@@ -17,6 +17,9 @@ from uncollapse.records import Embeddings
 Advance = Callable[[float], None]
 Vectors = npt.NDArray[np.float32]
 
+NOTHING = 1e-6
+"""Norm below which nothing but rounding is left of a vector that had norm 1 in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -102,7 +105,8 @@ class FixedEncoder:
         whole = self.encode_whole(texts, ids, role=role, advance=advance)
         vectors = whole.vectors
         if self.fitted.maps:
-            vectors = self._directed(self._mapped(vectors.astype(np.float64), whole.n_tokens_full, role), whole.ids)
+            mapped = self._mapped(vectors, whole.n_tokens_full, role)
+            vectors = directed(mapped, whole.ids, str(self.fix), least=NOTHING)
         if self.fitted.score is not None:
             vectors = self.fitted.score.extend(vectors, whole.n_tokens_full, role)
         return Embeddings(vectors, whole.ids, whole.n_tokens, whole.n_tokens_full)
@@ -121,7 +125,8 @@ class FixedEncoder:
             found = self.base.encode(texts, ids, role=role, advance=advance)
             if not self.fix.is_fitted_to_corpus:
                 return found
-            return Embeddings(self._directed(found.vectors, found.ids), found.ids, found.n_tokens, found.n_tokens_full)
+            vectors = directed(found.vectors, found.ids, str(self.fix))
+            return Embeddings(vectors, found.ids, found.n_tokens, found.n_tokens_full)
         return self._encode_pieces(text_fix, texts, ids, role=role, advance=advance)
 
     def _encode_pieces(
@@ -133,38 +138,55 @@ class FixedEncoder:
         flat = [piece.text for piece in chain.from_iterable(pieces)]
         found = self.base.encode(flat, role=role, advance=advance)
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
-        directed = found.vectors if self.base.inner_product else self._directed(found.vectors, found.ids)
+        of_pieces = self._comparable(found.vectors, found.ids)
         vectors, start = [], 0
         for several in pieces:
             counts = np.array([piece.n_tokens for piece in several], np.int64)
-            vectors.append(_single(text_fix, directed[start : start + len(several)], counts))
+            vectors.append(_single(text_fix, of_pieces[start : start + len(several)], counts))
             start += len(several)
         n_tokens = np.array([sum(piece.n_tokens for piece in several) for several in pieces], np.int64)
         n_tokens += encoder.n_special_tokens
         stacked = np.stack(vectors) if vectors else np.empty((0, self.dim), np.float32)
-        whole = stacked if self.base.inner_product else self._directed(stacked, names)
-        return Embeddings(whole, names, n_tokens, n_tokens)
+        return Embeddings(self._comparable(stacked, names), names, n_tokens, n_tokens)
 
     def _split(self, text_fix: TextFix, encoder: SentenceEncoder, text: str, room: int) -> Sequence[Piece]:
         return text_fix.split(text, encoder.spans(text), room)
 
     def _mapped(
-        self, vectors: npt.NDArray[np.float64], n_tokens: npt.NDArray[np.int64], role: Role
-    ) -> npt.NDArray[np.float64]:
+        self, vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], role: Role
+    ) -> npt.NDArray[np.floating]:
+        vectors = vectors.astype(np.float64)
         for fitted in self.fitted.maps:
             vectors = fitted.apply(vectors, n_tokens, role)
         return vectors
 
-    def _directed(self, vectors: npt.NDArray[np.floating], ids: Sequence[str]) -> Vectors:
-        """The same directions with norm 1."""
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        if len(lost := np.flatnonzero(~(norms[:, 0] > 0))):
-            raise ModelError(
-                f"`{self.fix}` leaves {len(lost)} of {len(vectors)} vectors without a direction; the first is text "
-                f"{ids[lost[0]][:60]!r}. Take such texts out, or choose another fix."
-            )
-        directed: Vectors = (vectors / norms).astype(np.float32)
-        return directed
+    def _comparable(self, vectors: Vectors, ids: Sequence[str]) -> Vectors:
+        """Of norm 1 where the model compares by cosine."""
+        return vectors if self.base.inner_product else directed(vectors, ids, str(self.fix))
+
+
+def directed(
+    vectors: npt.NDArray[np.floating], ids: Sequence[str], fix: str, *, least: float = np.finfo(float).tiny
+) -> Vectors:
+    """The same directions with norm 1: float32 [texts, dim].
+
+    Args:
+        vectors: [texts, dim].
+        ids: one a text, for the message.
+        fix: what made the vectors, for the message.
+        least: norm below which a direction is mere rounding.
+
+    Raises:
+        ModelError: a vector without a direction.
+    """
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    if len(lost := np.flatnonzero(~(norms[:, 0] >= least))):
+        raise ModelError(
+            f"`{fix}` leaves {len(lost)} of {len(vectors)} vectors without a direction; the first is text "
+            f"{ids[lost[0]][:60]!r}. Take such texts out, or choose another fix."
+        )
+    scaled: Vectors = (vectors / norms).astype(np.float32)
+    return scaled
 
 
 def _single(text_fix: TextFix, vectors: Vectors, counts: npt.NDArray[np.int64]) -> Vectors:

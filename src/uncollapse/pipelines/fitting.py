@@ -12,9 +12,8 @@ from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import Cohort
 from uncollapse.fixes.maps import Role
 from uncollapse.fixes.statistics import Group, Statistics, Sums
-from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder
+from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder, directed
 from uncollapse.pipelines.windows import cut_windows, take_sentences
-from uncollapse.records import Embeddings
 from uncollapse.resampling import document_keys, sampling_order
 
 LEARNED_FROM = 5000
@@ -133,13 +132,7 @@ def _add(
         return
     found = encoder.encode_whole(texts, ids, role=role, advance=advance)
     places = sampling_order(document_keys(ids), seed=seed)
-    sums.update(_directed(found), found.n_tokens_full, places)
-
-
-def _directed(found: Embeddings) -> npt.NDArray[np.float64]:
-    exact = found.vectors.astype(np.float64)
-    directed: npt.NDArray[np.float64] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    return directed
+    sums.update(directed(found.vectors, found.ids, str(encoder.fix)), found.n_tokens_full, places)
 
 
 def _cohort(seen: Statistics) -> Cohort:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.resampling import document_keys, sampling_order
@@ -14,6 +16,9 @@ WINDOWED = 200
 ASKED = 1000
 """Sentences that stand for queries at most, one a document."""
 
+NEAR = 8
+"""Tokens within which the next word begins, in languages that put spaces between words."""
+
 SHORTEST_WORDS, LONGEST_WORDS = 5, 40
 
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
@@ -21,6 +26,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 def cut_windows(encoder: SentenceEncoder, ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[str]:
     """Stretches of 8, 16, 32, ... tokens (special tokens in) from random places of random documents.
+
+    They begin at a word where one begins near, since the rest of a word is often cut into other tokens than it had.
 
     Args:
         encoder: counts tokens.
@@ -33,9 +40,17 @@ def cut_windows(encoder: SentenceEncoder, ids: Sequence[str], texts: Sequence[st
     for row in order:
         spans = encoder.spans(texts[row])
         for n in _lengths(len(spans), special, encoder.max_tokens):
-            start = int(sampling_order(document_keys([f"{ids[row]}\0{n}"]), seed=seed)[0]) % (len(spans) - n + 1)
+            last = len(spans) - n
+            drawn = int(sampling_order(document_keys([f"{ids[row]}\0{n}"]), seed=seed)[0]) % (last + 1)
+            start = _near_word(texts[row], spans[drawn : min(drawn + NEAR, last) + 1, 0]) + drawn
             windows.append(texts[row][spans[start, 0] : spans[start + n - 1, 1]])
     return [window for window in windows if window.strip()]
+
+
+def _near_word(text: str, begins: npt.NDArray[np.int64]) -> int:
+    """Which of some tokens is the first to begin a word; the first of all where none does."""
+    opens = (at == 0 or text[at - 1].isspace() or text[at].isspace() for at in begins.tolist())
+    return next((place for place, one in enumerate(opens) if one), 0)
 
 
 def _lengths(tokens: int, special: int, most: int) -> list[int]:
@@ -54,7 +69,7 @@ def take_sentences(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -
     """
     order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable").tolist()
     drawn = (_one_sentence(texts[row], ids[row], seed) for row in order)
-    return tuple([sentence for sentence in drawn if sentence][:ASKED])
+    return tuple(islice(filter(None, drawn), ASKED))
 
 
 def _one_sentence(text: str, name: str, seed: int) -> str:
