@@ -26,8 +26,25 @@ from uncollapse.fixes import parse
 Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Makes a new map of the logits and the old map."""
 
-LEGACY = """roformer rembert megatron-bert nystromformer big_bird big_bird-sparse xlm squeezebert convbert longformer xlnet
-mpnet deberta deberta-v2 deberta-v2-shared bloom mpt""".split()
+LEGACY = [
+    "roformer",
+    "rembert",
+    "megatron-bert",
+    "nystromformer",
+    "big_bird",
+    "big_bird-sparse",
+    "xlm",
+    "squeezebert",
+    "convbert",
+    "longformer",
+    "xlnet",
+    "mpnet",
+    "deberta",
+    "deberta-v2",
+    "deberta-v2-shared",
+    "bloom",
+    "mpt",
+]
 EXCHANGED = [name for name in CONFIGS if name not in {*LEGACY, "gpt_oss"}]
 VARIED = ["bert", "llama", "modernbert", "mistral", "gemma2", "gemma3", "t5"]
 """Full, causal, in windows, both, capped, with two kinds of layers, with a position bias."""

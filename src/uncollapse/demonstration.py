@@ -9,7 +9,8 @@ import numpy as np
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
-from uncollapse.checkpoints import FixReport, check_target, fix
+from uncollapse.cards import FixReport
+from uncollapse.checkpoints import check_target, fix
 from uncollapse.corpora import Balanced
 from uncollapse.diagnosis.audit import measure_audit
 from uncollapse.diagnosis.profiling import Profile, TextSink, TextSource, profile, survey

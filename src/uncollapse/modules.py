@@ -1,4 +1,4 @@
-"""Fixes on vectors as stock modules of a model folder: Dense for one map, a Router of two where queries have their own."""
+"""Fixes on vectors as stock modules of a model folder: a Dense, or a Router of two where queries have their own."""
 
 import json
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from sentence_transformers.util import batch_to_device
 
 from uncollapse.attention.stamps import folded_fixes
 from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches
-from uncollapse.encoders.sources import fingerprint
+from uncollapse.encoders.sources import fingerprint, read_record
 from uncollapse.errors import ModelError
 from uncollapse.records import Embeddings
 
@@ -109,9 +109,16 @@ class SentenceEncoder:
     @property
     def folded_fix(self) -> str:
         """What `fix` wrote into the weights, as its notation; "none" for a model as it came."""
+        if known := str(read_record(self.source).get("fix", "")):
+            return known
         config = getattr(getattr(self.model[0], "model", None), "config", None)
         folded = folded_fixes(config) if config is not None else ()
         return " + ".join(str(fix) for fix in folded) or "none"
+
+    @property
+    def text_fix(self) -> str:
+        """The fix on texts that the folder asks for, as its notation; "" for none."""
+        return str(read_record(self.source).get("text_fix", ""))
 
     @property
     def architecture(self) -> str:
