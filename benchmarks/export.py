@@ -5,8 +5,8 @@
 Writes the model as ONNX, ONNX int8 and OpenVINO, then encodes a sample of the corpus with each, in another order every
 round, all with the same number of threads. Ratios are of medians over rounds; above 1 is faster than
 sentence-transformers' own encode. With one thread CPU time is counted, which a busy machine does not stretch as much;
-with more, time on the clock, since runtimes wait by spinning. "OpenVINO int8" is the 8-bit ONNX graph, read by OpenVINO.
-`--search` says what 8 bits cost in nDCG@10, with a bootstrap over queries.
+with more, time on the clock, since runtimes wait by spinning. "OpenVINO int8" is the 8-bit ONNX graph, read by
+OpenVINO. `--search` says what 8 bits cost in nDCG@10, with a bootstrap over queries.
 """
 
 import argparse

@@ -23,7 +23,7 @@ from uncollapse.corpora.shards import FORMATS, is_vector_folder, read_manifest
 from uncollapse.embedding import Layout, embed
 from uncollapse.encoders import load
 
-TRIALS, SHARD_TEXTS, MOST_KILLS = 3, 6, 12
+TRIALS, SHARD_TEXTS, MOST_KILLS = 2, 6, 10
 
 
 def run(folder: Path, form: str, prepare: Callable[[], None] = lambda: None) -> int:
