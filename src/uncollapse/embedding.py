@@ -90,8 +90,8 @@ def embed(
     A shard is so many consecutive texts, and appears whole under its name. Inside a shard texts are sorted by length
     and go through the model in passes of like length; in the file they are in their order. After a kill at any moment
     the same call goes on with the first shard that is missing, and ends with the same bytes as a run that was never
-    stopped (on the same machine, with as many threads). A folder whose corpus grew at its end goes on as well. At no
-    time is more than one shard in memory. The corpus is read twice, the first time to check it and to know how long
+    stopped (on the same machine, with as many threads). A folder whose corpus grew at its end goes on as well. No more
+    than two shards are in memory. The corpus is read twice, the first time to check it and to know how long
     the work is.
 
     Args:

@@ -104,8 +104,12 @@ class EmbeddedTexts:
         place = path if self.beside is None else self.beside.path
         self.text_field = _choose(asked.text, TEXT_FIELDS, there, place, "texts")
         self.id_field = _choose(asked.id, ID_FIELDS, there, place, "ids")
-        self.tokens_field = _choose(asked.n_tokens, TOKEN_FIELDS, there, place, "token counts")
-        self._own_id = _choose(None, ID_FIELDS, self.matrix.fields, path, "ids") if self.beside else None
+        own = self.matrix.fields if self.beside else ()
+        self._own_id = _choose(None, ID_FIELDS, own, path, "ids")
+        counted = asked.n_tokens if asked.n_tokens in there else None
+        usual = _choose(counted, TOKEN_FIELDS, there, place, "token counts")
+        self._own_tokens = None if usual else _choose(asked.n_tokens, TOKEN_FIELDS, own or there, path, "token counts")
+        self.tokens_field = usual or self._own_tokens
         if self.text_field is None and self.tokens_field is None:
             raise CorpusError(
                 f"{place}: expected texts ({', '.join(TEXT_FIELDS)}) or token counts ({', '.join(TOKEN_FIELDS)}) with "
@@ -131,7 +135,7 @@ class EmbeddedTexts:
         return Corpus(matrix.path.name, what, records=self._items, options=options)
 
     def _items(self) -> Items:
-        own = [name for name in (self._own_id,) if name] if self.beside else self._fields
+        own = [name for name in (self._own_id, self._own_tokens) if name] if self.beside else self._fields
         with closing(self.matrix.rows(own)) as rows:
             if self.beside is None:
                 for number, row in enumerate(rows, 1):
@@ -143,7 +147,9 @@ class EmbeddedTexts:
 
     @property
     def _fields(self) -> list[str]:
-        return [name for name in dict.fromkeys((self.text_field, self.id_field, self.tokens_field)) if name]
+        """Of the records with the texts."""
+        counted = None if self._own_tokens else self.tokens_field
+        return [name for name in dict.fromkeys((self.text_field, self.id_field, counted)) if name]
 
     def _place(self, number: int) -> Place:
         return Place(self.matrix.path, self.matrix.path.name, number)
@@ -153,7 +159,7 @@ class EmbeddedTexts:
             raise self._unequal(number)
         if isinstance(record, Bad):
             return record
-        needed = [name for name in (self.text_field, self.tokens_field) if name]
+        needed = [name for name in (self.text_field, None if self._own_tokens else self.tokens_field) if name]
         if missing := [name for name in needed if name not in record.values]:
             message = f"expected a field {missing[0]!r} as in the first record, got none."
             return Bad(MISSING_FIELD, record.place, message)
@@ -176,9 +182,10 @@ class EmbeddedTexts:
         if row.vector is None:
             message = f"expected a vector of {self.matrix.dim} finite numbers, got {row.fault}."
             return Bad("unusable vector", self._place(number), message)
-        n_tokens = _count(record.values[self.tokens_field]) if self.tokens_field else None
+        counts = row.values if self._own_tokens else record.values
+        n_tokens = _count(counts[self.tokens_field]) if self.tokens_field else None
         if self.tokens_field and n_tokens is None:
-            came = excerpt(record.values[self.tokens_field])
+            came = excerpt(counts[self.tokens_field])
             message = f"expected a whole number from 1 up in {self.tokens_field!r}, got {came}."
             return Bad("unusable token count", record.place, message)
         given = record.values.get(self.id_field or "")

@@ -1,7 +1,9 @@
 """ONNX models on the processor; only this file knows onnxruntime."""
 
 import importlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,22 @@ def quantise(source: Path, target: Path) -> None:
         quantisation = importlib.import_module("onnxruntime.quantization")
     except ImportError as error:
         raise MissingExtraError("onnx", "onnx", "Quantising a model") from error
-    quantisation.quantize_dynamic(
-        source, target, per_channel=True, reduce_range=True, weight_type=quantisation.QuantType.QInt8
-    )
+    with _without_advice():
+        quantisation.quantize_dynamic(
+            source, target, per_channel=True, reduce_range=True, weight_type=quantisation.QuantType.QInt8
+        )
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep the library's advice to prepare the graph, which the exporter has done, off the root logger."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        return "pre-processing" not in record.getMessage()
+
+    logger = logging.getLogger()
+    logger.addFilter(refuse)
+    try:
+        yield
+    finally:
+        logger.removeFilter(refuse)
