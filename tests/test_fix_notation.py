@@ -1,4 +1,4 @@
-"""Every fix reads back what it prints, its dials refuse what means nothing, and compositions keep the order of kinds."""
+"""Every fix reads back what it prints, dials refuse what means nothing, compositions keep the order of kinds."""
 
 import numpy as np
 import pytest

@@ -199,8 +199,8 @@ class Whitening:
     """Shrink the directions in which documents vary most, by a chosen strength.
 
     x -> (S / s)^(-g / 2) x, with S the covariance of the documents, shrunk towards the identity, and s its mean
-    eigenvalue. g = 0 changes nothing, g = 1 makes all variances equal (without shrinkage). Small strengths (0.25 to 0.5) are what
-    helps trained models; full whitening hurts them.
+    eigenvalue. g = 0 changes nothing, g = 1 makes all variances equal (without shrinkage). Small strengths (0.25 to
+    0.5) are what helps trained models; full whitening hurts them.
 
     Args:
         g: strength, from 0 to 1.
