@@ -12,7 +12,7 @@ from uncollapse.attention.patching import patch
 from uncollapse.encoders import CachedEncoder, SentenceEncoder, load
 from uncollapse.errors import FixError, ModelError
 from uncollapse.fixes import Composition, parse
-from uncollapse.fixes.kinds import Kind
+from uncollapse.fixes.kinds import Cohort, Kind
 from uncollapse.fixes.statistics import Group
 from uncollapse.pipelines.encoder import Fitted, FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, gather, needed_by
@@ -191,3 +191,20 @@ def test_a_fit_belongs_to_its_pipeline(encoder, corpus, cache) -> None:
     maps = fit_pipeline(base, as_composition("whitening(0.25)"), corpus).fitted.maps
     with pytest.raises(FixError, match="must be fitted"):
         FixedEncoder(base, as_composition("whitening(0.25) + centering(all)"), Fitted(maps))
+
+
+@pytest.mark.parametrize("text", notations(Kind.SCORE))
+def test_a_fix_on_scores_is_fitted_last_and_to_vectors_as_they_are_compared(text, encoder, corpus, cache) -> None:
+    base = CachedEncoder(encoder, folder=cache)
+    before = fit_pipeline(base, as_composition("centering(role)"), corpus)
+    fixed = fit_pipeline(base, as_composition(f"centering(role) + {text}"), corpus)
+    documents, queries = before.encode(corpus.documents), before.encode(corpus.queries, role="query")
+    exact = [found.vectors.astype(np.float64) for found in (documents, queries)]
+    correction = parse(text).fit(Cohort(exact[0], documents.n_tokens_full, exact[1], queries.n_tokens_full))
+    expected = [
+        correction.extend(found.vectors, found.n_tokens_full, role)
+        for found, role in ((documents, "document"), (queries, "query"))
+    ]
+    assert fixed.inner_product
+    found = fixed.encode(corpus.documents).vectors @ fixed.encode(corpus.queries, role="query").vectors.T
+    assert_close(found, expected[0] @ expected[1].T, 1e-4)  # of gains up to 10
