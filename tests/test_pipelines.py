@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fix_examples import as_composition, notations
+from pipeline_examples import made_corpus
 from tiny import save_tiny
 from tolerances import FLOAT32, assert_close
 from uncollapse.attention.patching import patch
@@ -17,12 +18,6 @@ from uncollapse.fixes.statistics import Group
 from uncollapse.pipelines.encoder import Fitted, FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, gather, needed_by
 
-WORDS = ("the", "river", "bends", "near", "a", "mill", "where", "old", "men", "mend", "nets", "until", "dusk", "falls")
-
-
-def sentence(rng: np.random.Generator, words: int) -> str:
-    return " ".join(rng.choice(WORDS, words)) + "."
-
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> SentenceEncoder:
@@ -33,10 +28,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> SentenceEncoder:
 
 @pytest.fixture(scope="module")
 def corpus() -> Unlabelled:
-    rng = np.random.default_rng(0)
-    documents = tuple(" ".join(sentence(rng, 6) for _ in range(rng.integers(1, 4))) for _ in range(50))
-    queries = tuple(sentence(rng, 3) for _ in range(30))
-    return Unlabelled(tuple(f"d{i}" for i in range(50)), documents, queries)
+    return made_corpus()
 
 
 @pytest.fixture(scope="module")
@@ -206,5 +198,6 @@ def test_a_fix_on_scores_is_fitted_last_and_to_vectors_as_they_are_compared(text
         for found, role in ((documents, "document"), (queries, "query"))
     ]
     assert fixed.inner_product
+    assert fixed.dim == expected[0].shape[1] == before.dim + 1
     found = fixed.encode(corpus.documents).vectors @ fixed.encode(corpus.queries, role="query").vectors.T
     assert_close(found, expected[0] @ expected[1].T, 1e-4)  # of gains up to 10
