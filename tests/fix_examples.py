@@ -17,6 +17,9 @@ EXAMPLES = {
     "mean_projection": ["mean_projection()"],
     "all_but_the_top": ["all_but_the_top(0)", "all_but_the_top(2)"],
     "length_subspace": ["length_subspace(0)", "length_subspace(1)", "length_subspace(2)"],
+    "cohort": ["cohort(document)", "cohort(document, 0.5)", "cohort(length)", "cohort(length, 0.5, none)"],
+    "csls": ["csls(10)", "csls(3, 0.5)"],
+    "length_regression": ["length_regression(1.0)", "length_regression(0.5)"],
     "whitening": ["whitening(0)", "whitening(0.25)", "whitening(0.5, length)", "whitening(1, zero, 0.1)"],
 }
 """A few values of each; a fix that is not here is tried with the dials it has by itself."""
@@ -25,6 +28,7 @@ COMPOSITIONS = [
     "temperature(0.9) + centering(role)",
     "centering(role) + whitening(0.25)",
     "whitening(0.25) + centering(length) + all_but_the_top(1)",
+    "temperature(0.9) + centering(role) + cohort(length, 0.5)",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Every fix reads back what it prints, its dials refuse what means nothing, and compositions keep the order of kinds."""
+"""Every fix reads back what it prints, dials refuse what means nothing, compositions keep the order of kinds."""
 
 import numpy as np
 import pytest
@@ -46,6 +46,16 @@ def test_numbers_from_numpy_print_as_numbers() -> None:
         ("whitening(0.2, median)", "`whitening`: around cannot be 'median'"),
         ("whitening(0.2, mean, 2)", "`whitening`: shrinkage must be a number of at least 0 and at most 1, got 2."),
         ("whitening(0.2, mean, lw)", "`whitening`: shrinkage must be a number of at least 0 and at most 1, got 'lw'."),
+        ("cohort(lenght)", r"`cohort`: by cannot be 'lenght'. Did you mean 'length'\?"),
+        ("cohort(document, 2)", "`cohort`: strength must be a number of at least 0 and at most 1, got 2."),
+        ("cohort(document, 1, sd)", r"`cohort`: scale cannot be 'sd'. Did you mean 'spread'\?"),
+        ("csls(0)", "`csls`: k must be a whole number of at least 1, got 0."),
+        ("csls(5, nan)", "`csls`: strength must be a number of at least 0 and at most 1, got nan."),
+        ("length_regression(-0.1)", "`length_regression`: strength must be a number of at least 0 and at most 1"),
+        (
+            "csls(5) + cohort()",
+            r"Expected at most one fix on scores, got csls\(5\) \+ cohort\(document\). Choose one.",
+        ),
         ("whitenin(0.2)", r"No fix 'whitenin' in 'whitenin\(0.2\)'. Did you mean 'whitening'\?"),
         ("whitening(0,25)", r"Decimals have a point: write whitening\(0.25\)"),
     ],

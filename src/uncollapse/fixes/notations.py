@@ -15,6 +15,16 @@ def write(name: str, *arguments: object) -> str:
     return f"{name}({', '.join(_written(value) for value in arguments)})"
 
 
+def given(values: Sequence[object], defaults: Sequence[object]) -> list[object]:
+    """The values up to the last that is not what it is by default.
+
+    >>> given(("mean", 0.1), ("mean", "oas")), given(("zero", "oas"), ("mean", "oas"))
+    (['mean', 0.1], ['zero'])
+    """
+    differing = [place for place, pair in enumerate(zip(values, defaults, strict=True)) if pair[0] != pair[1]]
+    return list(values[: differing[-1] + 1]) if differing else []
+
+
 def _written(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -51,6 +61,5 @@ def check_number(
 
 
 def _name(fix: object) -> str:
-    """The class name as the notation has it."""
-    words = type(fix).__name__
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in words).lstrip("_")
+    """As the notation has it, whatever its dials are."""
+    return str(fix).partition("(")[0]

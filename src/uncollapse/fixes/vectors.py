@@ -9,7 +9,7 @@ from uncollapse.errors import FixError
 from uncollapse.fixes.drift import fit_drift
 from uncollapse.fixes.kinds import Kind
 from uncollapse.fixes.maps import Curve, Floats, VectorMap
-from uncollapse.fixes.notations import check_choice, check_number, write
+from uncollapse.fixes.notations import check_choice, check_number, given, write
 from uncollapse.fixes.statistics import FEWEST, Group, Statistics, Sums
 
 ROUNDING = 1e-10
@@ -134,8 +134,8 @@ class AllButTheTop:
         varying = _count_varying(spread, seen.documents)
         if varying <= self.k:
             raise FixError(
-                f"`{self}` needs documents that vary along more than {self.k} directions, got {varying}: nothing would "
-                "be left. Remove fewer, or give documents that differ."
+                f"`{self}` needs documents that vary along more than {self.k} directions, got {varying}: nothing "
+                "would be left. Remove fewer, or give documents that differ."
             )
         mean = Curve.constant(seen.documents.mean)
         return VectorMap(str(self), _without(directions[:, ::-1][:, : self.k].T), mean, mean)
@@ -199,8 +199,8 @@ class Whitening:
     """Shrink the directions in which documents vary most, by a chosen strength.
 
     x -> (S / s)^(-g / 2) x, with S the covariance of the documents, shrunk towards the identity, and s its mean
-    eigenvalue. g = 0 changes nothing, g = 1 makes all variances equal (without shrinkage). Small strengths (0.25 to 0.5) are what
-    helps trained models; full whitening hurts them.
+    eigenvalue. g = 0 changes nothing, g = 1 makes all variances equal (without shrinkage). Small strengths (0.25 to
+    0.5) are what helps trained models; full whitening hurts them.
 
     Args:
         g: strength, from 0 to 1.
@@ -231,11 +231,7 @@ class Whitening:
             check_number(self, "shrinkage", low=0, high=1)
 
     def __str__(self) -> str:
-        defaults = ("mean", "oas")
-        given: list[object] = [self.around, self.shrinkage]
-        while given and given[-1] == defaults[len(given) - 1]:
-            given.pop()
-        return write("whitening", self.g, *given)
+        return write("whitening", self.g, *given((self.around, self.shrinkage), ("mean", "oas")))
 
     @property
     def is_identity(self) -> bool:

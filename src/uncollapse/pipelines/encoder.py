@@ -1,7 +1,7 @@
 """A model whose texts, vectors and scores are fixed: what an evaluation encodes with."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -28,10 +28,14 @@ class Fitted:
     Args:
         maps: of its fixes on vectors, in order.
         score: of its fix on scores, if it has one.
+        learned_from: how many vectors of each group it was fitted to.
+        seed: of every choice of those.
     """
 
     maps: tuple[VectorMap, ...] = ()
     score: ScoreMap | None = None
+    learned_from: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
 
 
 class FixedEncoder:
@@ -58,12 +62,20 @@ class FixedEncoder:
                 f"`{fix}` works on directions, but {base.name!r} compares vectors by inner product, so their lengths "
                 "mean something. Leave the fixes on vectors and scores out."
             )
-        self.name, self.dim, self.max_tokens = base.name, base.dim, base.max_tokens
+        self.name, self.max_tokens = base.name, base.max_tokens
 
     @property
     def encoder(self) -> SentenceEncoder:
         """The model."""
         return self.base.encoder
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors, the further dimensions of a fix on scores in."""
+        if self.fitted.score is None:
+            return self.base.dim
+        none = np.empty((0, self.base.dim), np.float32)
+        return self.fitted.score.extend(none, np.empty(0, np.int64), "document").shape[1]
 
     @property
     def inner_product(self) -> bool:
@@ -146,7 +158,7 @@ class FixedEncoder:
             start += len(several)
         n_tokens = np.array([sum(piece.n_tokens for piece in several) for several in pieces], np.int64)
         n_tokens += encoder.n_special_tokens
-        stacked = np.stack(vectors) if vectors else np.empty((0, self.dim), np.float32)
+        stacked = np.stack(vectors) if vectors else np.empty((0, self.base.dim), np.float32)
         return Embeddings(self._comparable(stacked, names), names, n_tokens, n_tokens)
 
     def _split(self, text_fix: TextFix, encoder: SentenceEncoder, text: str, room: int) -> Sequence[Piece]:

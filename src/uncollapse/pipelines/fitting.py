@@ -62,12 +62,13 @@ def fit_pipeline(
         return FixedEncoder(base, fix)
     bare = FixedEncoder(base, Composition((*fix.model, *([fix.text] if fix.text else []))))
     seen = gather(bare, corpus, needed_by(fix), seed=seed, advance=advance)
+    learned_from = {str(group): count for group in Group if (count := seen.of(group).count)}
     maps = []
     for one in fix.vectors:
         maps.append(one.fit(seen))
         seen = seen.mapped(maps[-1])
     score = None if fix.score is None else fix.score.fit(_cohort(seen))
-    return FixedEncoder(base, fix, Fitted(tuple(maps), score))
+    return FixedEncoder(base, fix, Fitted(tuple(maps), score, learned_from, seed))
 
 
 def needed_by(fix: Composition) -> frozenset[Group]:

@@ -16,8 +16,8 @@ WINDOWED = 200
 ASKED = 1000
 """Sentences that stand for queries at most, one a document."""
 
-NEAR = 8
-"""Tokens within which the next word begins, in languages that put spaces between words."""
+NEAR = 16
+"""Tokens within which a word begins, in languages that put spaces between words."""
 
 SHORTEST_WORDS, LONGEST_WORDS = 5, 40
 
@@ -40,17 +40,19 @@ def cut_windows(encoder: SentenceEncoder, ids: Sequence[str], texts: Sequence[st
     for row in order:
         spans = encoder.spans(texts[row])
         for n in _lengths(len(spans), special, encoder.max_tokens):
-            last = len(spans) - n
-            drawn = int(sampling_order(document_keys([f"{ids[row]}\0{n}"]), seed=seed)[0]) % (last + 1)
-            start = _near_word(texts[row], spans[drawn : min(drawn + NEAR, last) + 1, 0]) + drawn
+            drawn = int(sampling_order(document_keys([f"{ids[row]}\0{n}"]), seed=seed)[0]) % (len(spans) - n + 1)
+            start = _word_begin(texts[row], spans[:, 0], drawn)
             windows.append(texts[row][spans[start, 0] : spans[start + n - 1, 1]])
     return [window for window in windows if window.strip()]
 
 
-def _near_word(text: str, begins: npt.NDArray[np.int64]) -> int:
-    """Which of some tokens is the first to begin a word; the first of all where none does."""
-    opens = (at == 0 or text[at - 1].isspace() or text[at].isspace() for at in begins.tolist())
-    return next((place for place, one in enumerate(opens) if one), 0)
+def _word_begin(text: str, begins: npt.NDArray[np.int64], place: int) -> int:
+    """The token that begins the word of a token; that token itself where no word begins near before it."""
+    for candidate in range(place, max(-1, place - NEAR), -1):
+        at = int(begins[candidate])
+        if at == 0 or text[at - 1].isspace() or text[at].isspace():
+            return candidate
+    return place
 
 
 def _lengths(tokens: int, special: int, most: int) -> list[int]:
