@@ -12,6 +12,7 @@ from uncollapse.corpora.texts import excerpt
 from uncollapse.errors import NotationError, nearest
 from uncollapse.fixes.composition import Composition, compose
 from uncollapse.fixes.kinds import AnyFix, Kind
+from uncollapse.fixes.texts import TEXT_FIXES
 from uncollapse.fixes.vectors import VECTOR_FIXES
 from uncollapse.notation import Call, parse_calls
 
@@ -20,6 +21,7 @@ Fix = AnyFix
 
 FIXES: dict[str, type[Fix]] = {
     "temperature": Temperature,
+    **TEXT_FIXES,
     **VECTOR_FIXES,
 }
 """Name to class; `FIXES[name](*arguments)` makes the value."""

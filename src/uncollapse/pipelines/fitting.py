@@ -132,7 +132,7 @@ def _add(
     if not texts:
         return
     found = encoder.encode_whole(texts, ids, role=role, advance=advance)
-    places = sampling_order(document_keys(ids), seed=seed)
+    places = sampling_order(document_keys(found.ids), seed=seed)
     sums.update(_directed(found), found.n_tokens_full, places)
 
 
