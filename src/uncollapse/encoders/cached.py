@@ -49,6 +49,7 @@ class CachedEncoder:
         self.encoded, self.reused = 0, 0
         self.notes: tuple[str, ...] = ()
         refuse_hooks(encoder.model, kept=folder is not None)
+        self._raw: SentenceEncoder | None = None
         self._files = fingerprint(encoder.source, weights=False) if folder else ""
 
     @property
@@ -66,6 +67,7 @@ class CachedEncoder:
         ids: Sequence[str] | None = None,
         *,
         role: Role = "document",
+        raw: bool = False,
         advance: Callable[[float], None] = lambda _: None,
     ) -> Embeddings:
         """Vectors with ids (their numbers, if none are given) and token counts.
@@ -74,14 +76,15 @@ class CachedEncoder:
             texts: equal ones are encoded once.
             ids: one a text.
             role: which prompt goes before them.
+            raw: whether vectors are taken before the model makes their norms 1.
             advance: told about work done, in the units of `work`.
 
         Raises:
-            ModelError: a model that was patched by hand, or a vector that is not finite.
+            ModelError: a model that was patched by hand, one without raw vectors, or a vector that is not finite.
             OutputError: a cache that cannot be read or written.
         """
         refuse_hooks(self.encoder.model, kept=self.folder is not None)
-        encoder = self.encoder.as_role(role)
+        encoder = (self._unnormalised() if raw else self.encoder).as_role(role)
         places = _first_places(texts)
         block = Block.blank(len(texts), self.dim)
         with self._shelf(encoder) as shelf:
@@ -100,6 +103,11 @@ class CachedEncoder:
         block.repeat([places[text] for text in texts])
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
         return Embeddings(block.vectors, names, block.n_tokens, block.n_tokens_full)
+
+    def _unnormalised(self) -> SentenceEncoder:
+        if self._raw is None:
+            self._raw = self.encoder.unnormalised()
+        return self._raw
 
     def _work(self, text: str) -> int:
         return min(len(text), 8 * self.max_tokens)

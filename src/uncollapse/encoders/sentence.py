@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Router
+from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.util import batch_to_device
 
 from uncollapse.attention.stamps import folded_fixes
@@ -42,6 +42,19 @@ class Prepared:
     texts: tuple[str, ...]
     n_tokens: npt.NDArray[np.int64]
     n_tokens_full: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """A text with its tokens.
+
+    Args:
+        n_tokens: before truncation, special tokens and prompt in.
+        spans: where each begins and ends, in characters, without special tokens: int64 [tokens, 2].
+    """
+
+    n_tokens: int
+    spans: npt.NDArray[np.int64]
 
 
 class SentenceEncoder:
@@ -83,6 +96,28 @@ class SentenceEncoder:
         """
         other = copy.copy(self)
         other.role, other.prompt = role, _prompt(self.model, role)
+        return other
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the model itself makes vectors of norm 1."""
+        return any(isinstance(module, Normalize) for module in self.model.modules())
+
+    def unnormalised(self) -> Self:
+        """The same model, with the same weights in memory, up to where it makes vectors of norm 1.
+
+        Raises:
+            ModelError: a model that makes norms 1 before its last steps.
+        """
+        kept = {name: module for name, module in self.model.named_children() if not isinstance(module, Normalize)}
+        other = copy.copy(self)
+        other.model = copy.copy(self.model)
+        other.model._modules = kept
+        if other.normalises or list(kept) != list(self.model._modules)[: len(kept)]:
+            raise ModelError(
+                f"{self.name!r} makes vectors of norm 1 before its last steps, so that it has no vectors with a norm "
+                "of their own. Choose a fix that does not weigh by norms."
+            )
         return other
 
     @property
@@ -173,8 +208,19 @@ class SentenceEncoder:
 
         Words, where the tokenizer does not tell.
         """
-        encoded = self._tokenize([text], offsets=True)
-        found = np.array(encoded.get("offset_mapping", [[]])[0], np.int64).reshape(-1, 2) - len(self.prompt)
+        return next(self.mark([text])).spans
+
+    def mark(self, texts: Iterable[str]) -> Iterator[Marked]:
+        """The tokens of each text, each tokenized once, many at a time."""
+        for few in _by_characters(texts, _CHARACTERS_AT_ONCE):
+            encoded = self._tokenize(few, offsets=True)
+            offsets = encoded.get("offset_mapping")
+            for row, text in enumerate(few):
+                spans = word_spans(text) if offsets is None else self._spans(text, offsets[row])
+                yield Marked(len(encoded["input_ids"][row]), spans)
+
+    def _spans(self, text: str, offsets: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+        found = np.array(offsets, np.int64).reshape(-1, 2) - len(self.prompt)
         found = found[(found[:, 0] >= 0) & (found[:, 1] > found[:, 0])]
         return found if len(found) else word_spans(text)
 
@@ -300,7 +346,7 @@ def word_spans(text: str) -> npt.NDArray[np.int64]:
     return np.array([word.span() for word in re.finditer(r"\S+", text)], np.int64).reshape(-1, 2)
 
 
-def _by_characters(texts: Sequence[str], most: int) -> Iterator[list[str]]:
+def _by_characters(texts: Iterable[str], most: int) -> Iterator[list[str]]:
     """Consecutive lists of texts of about `most` characters together, at least one text each."""
     few: list[str] = []
     characters = 0

@@ -15,7 +15,9 @@ from uncollapse.evaluation.scoring import Scored, counted_like, score_task, text
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Composition, Fix, compose
+from uncollapse.pipelines.encoder import encoding_work
 from uncollapse.pipelines.fitting import fit_pipeline
+from uncollapse.pipelines.pieces import check_room
 from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Item, Result, Row
@@ -270,6 +272,8 @@ def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[
         for one in settings[name][1].model:
             with patch(model.model, one):
                 pass
+        if text := settings[name][1].text:
+            check_room(text, model)
     return settings
 
 
@@ -290,7 +294,7 @@ def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedE
     scored: dict[str, Scored] = {}
     for name, (model, fix) in settings.items():
         base, seed = bases[_base_key(model, fix)], trial.plan.seed
-        work = sum(base.work(part) for _, part in texts_of(task))
+        work = sum(encoding_work(base, fix, part, role) for role, part in texts_of(task))
         with trial.reporter.track(label(task) if name == STOCK else name, work, "characters") as advance:
             encoder = fit_pipeline(base, fix, unlabelled(task), seed=seed)
             found = score_task(task, encoder, approximate=trial.plan.approximate, seed=seed, advance=advance)

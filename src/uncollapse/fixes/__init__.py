@@ -13,6 +13,7 @@ from uncollapse.errors import NotationError, nearest
 from uncollapse.fixes.composition import Composition, compose
 from uncollapse.fixes.kinds import AnyFix, Kind
 from uncollapse.fixes.scores import SCORE_FIXES
+from uncollapse.fixes.texts import TEXT_FIXES
 from uncollapse.fixes.vectors import VECTOR_FIXES
 from uncollapse.notation import Call, parse_calls
 
@@ -21,6 +22,7 @@ Fix = AnyFix
 
 FIXES: dict[str, type[Fix]] = {
     **MODEL_FIXES,
+    **TEXT_FIXES,
     **VECTOR_FIXES,
     **SCORE_FIXES,
 }

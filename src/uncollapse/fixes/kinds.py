@@ -41,23 +41,51 @@ class AnyFix(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a text that goes through the model by itself.
+    """What goes through the model by itself.
 
     Args:
-        text: as it stands in the whole.
-        n_tokens: of its own, without special tokens.
+        text: part of the whole, or parts of it put together.
+        ranges: which tokens of the whole it holds, special tokens not counted: from the first to before the second.
     """
 
     text: str
-    n_tokens: int
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the whole that it holds."""
+        return sum(stop - start for start, stop in self.ranges)
+
+
+Reading = Literal["directed", "raw"]
+"""How the vectors of pieces arrive: of norm 1 where the model compares by cosine or makes them so itself, or as they
+are before the model does that."""
 
 
 @runtime_checkable
 class TextFix(AnyFix, Protocol):
-    """Cuts a text into pieces and makes one vector, or several, of theirs."""
+    """Cuts a text into pieces and makes one vector, or several, of theirs.
+
+    A text of a single piece has the vector of that piece, whatever the fix.
+    """
 
     roles: ClassVar[tuple[Role, ...]]
     """What it is applied to; other texts stay whole."""
+
+    @property
+    def largest(self) -> int:
+        """Tokens of its largest piece; a model that reads fewer at once is refused."""
+        ...
+
+    @property
+    def reading(self) -> Reading:
+        """How it wants the vectors of pieces."""
+        ...
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether a text keeps the vectors of all its pieces, compared by the best of them."""
+        ...
 
     def split(self, text: str, spans: npt.NDArray[np.int64], room: int) -> Sequence[Piece]:
         """The pieces of a text, at least one.
@@ -70,10 +98,10 @@ class TextFix(AnyFix, Protocol):
         ...
 
     def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:
-        """One vector, float32 [1, dim], or several that are compared by the best of them, [vectors, dim].
+        """One vector for several pieces, of any length: float32 [dim]. Not asked where all are kept.
 
         Args:
-            vectors: of the pieces, float32 [pieces, dim], of norm 1 where the model compares by cosine.
+            vectors: of the pieces, float32 [pieces, dim].
             n_tokens: of the pieces, int64 [pieces].
         """
         ...

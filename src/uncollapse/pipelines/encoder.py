@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
-from uncollapse.errors import FixError, ModelError
+from uncollapse.errors import FixError
 from uncollapse.fixes.composition import Composition
-from uncollapse.fixes.kinds import Piece, ScoreMap, TextFix
+from uncollapse.fixes.kinds import ScoreMap, TextFix
 from uncollapse.fixes.maps import VectorMap
+from uncollapse.pipelines.pieces import check_room, encode_pieces
+from uncollapse.pipelines.several import Several, direct
 from uncollapse.records import Embeddings
 
 Advance = Callable[[float], None]
-Vectors = npt.NDArray[np.float32]
 
 NOTHING = 1e-6
 """Norm below which nothing but rounding is left of a vector that had norm 1 in float32."""
@@ -49,8 +49,14 @@ class FixedEncoder:
         fix: the whole pipeline.
         fitted: to the corpus that is searched; nothing where no fix needs it.
 
+    Attributes:
+        texts, vectors: how many texts other than queries were encoded, and the vectors they have.
+        tokens_encoded: what went through the model for them, or would have without a cache.
+        tokens_plain: what would have without the fix on texts.
+
     Raises:
-        FixError: a pipeline that was not fitted, or fixes on vectors of a model that compares by inner product.
+        FixError: a pipeline that was not fitted, fixes on vectors of a model that compares by inner product, or pieces
+            that the model cannot read at once.
     """
 
     def __init__(self, base: CachedEncoder, fix: Composition, fitted: Fitted | None = None) -> None:
@@ -62,7 +68,10 @@ class FixedEncoder:
                 f"`{fix}` works on directions, but {base.name!r} compares vectors by inner product, so their lengths "
                 "mean something. Leave the fixes on vectors and scores out."
             )
+        if fix.text is not None:
+            check_room(fix.text, base.encoder)
         self.name, self.max_tokens = base.name, base.max_tokens
+        self.texts = self.vectors = self.tokens_encoded = self.tokens_plain = 0
 
     @property
     def encoder(self) -> SentenceEncoder:
@@ -97,9 +106,19 @@ class FixedEncoder:
         """What a reader must know."""
         return self.base.notes
 
-    def work(self, texts: Sequence[str]) -> int:
+    @property
+    def vectors_per_text(self) -> float:
+        """What is stored for a text that is no query, on average; 1 before any was encoded."""
+        return self.vectors / self.texts if self.texts else 1.0
+
+    @property
+    def keeps_several(self) -> bool:
+        """Whether a document may have several vectors, which only a search can compare."""
+        return self.fix.text is not None and self.fix.text.keeps_all
+
+    def work(self, texts: Sequence[str], role: Role = "document") -> int:
         """About how much texts cost to encode, in characters."""
-        return self.base.work(texts) if self.fix.text is None else sum(len(text) for text in texts)
+        return encoding_work(self.base, self.fix, texts, role)
 
     def encode(
         self,
@@ -112,16 +131,37 @@ class FixedEncoder:
         """One vector a text, as `CachedEncoder.encode` gives it, with every fix applied.
 
         Raises:
+            FixError: a fix that keeps several vectors of a text of this role.
             ModelError: a vector that is not finite or has no direction.
         """
-        whole = self.encode_whole(texts, ids, role=role, advance=advance)
-        vectors = whole.vectors
+        if self._text_fix(role) and self.keeps_several:
+            raise FixError(
+                f"`{self.fix.text}` gives a text several vectors, where one is needed: only a search can compare "
+                "several by the best of them. Use it on retrieval, or choose a fix that gives one: chunks(128)."
+            )
+        return self.encode_several(texts, ids, role=role, advance=advance).flat
+
+    def encode_several(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        role: Role = "document",
+        advance: Advance = lambda _: None,
+    ) -> Several:
+        """The vectors of texts, of which each may have several, with every fix applied.
+
+        Raises:
+            ModelError: a vector that is not finite or has no direction.
+        """
+        found = self._encode(texts, ids, role=role, advance=advance)
+        vectors, n_tokens = found.flat.vectors, found.flat.n_tokens_full
         if self.fitted.maps:
-            mapped = self._mapped(vectors, whole.n_tokens_full, role)
-            vectors = directed(mapped, whole.ids, str(self.fix), least=NOTHING)
+            mapped = self._mapped(vectors.astype(np.float64), n_tokens, role)
+            vectors = direct(mapped, found.flat.ids, self.fix, least=NOTHING)
         if self.fitted.score is not None:
-            vectors = self.fitted.score.extend(vectors, whole.n_tokens_full, role)
-        return Embeddings(vectors, whole.ids, whole.n_tokens, whole.n_tokens_full)
+            vectors = self.fitted.score.extend(vectors, n_tokens, role)
+        return found.replace(vectors)
 
     def encode_whole(
         self,
@@ -131,79 +171,54 @@ class FixedEncoder:
         role: Role = "document",
         advance: Advance = lambda _: None,
     ) -> Embeddings:
-        """One vector a text with the fixes inside the model and on texts only: what the others are fitted to."""
-        text_fix = self.fix.text
-        if text_fix is None or role not in text_fix.roles:
-            found = self.base.encode(texts, ids, role=role, advance=advance)
-            if not self.fix.is_fitted_to_corpus:
-                return found
-            vectors = directed(found.vectors, found.ids, str(self.fix))
-            return Embeddings(vectors, found.ids, found.n_tokens, found.n_tokens_full)
-        return self._encode_pieces(text_fix, texts, ids, role=role, advance=advance)
+        """Vectors with the fixes inside the model and on texts only: what the others are fitted to.
 
-    def _encode_pieces(
-        self, text_fix: TextFix, texts: Sequence[str], ids: Sequence[str] | None, *, role: Role, advance: Advance
-    ) -> Embeddings:
-        encoder = self.encoder.as_role(role)
-        room = max(1, encoder.max_tokens - encoder.n_special_tokens)
-        pieces = [self._split(text_fix, encoder, text, room) for text in texts]
-        flat = [piece.text for piece in chain.from_iterable(pieces)]
-        found = self.base.encode(flat, role=role, advance=advance)
+        One a text, or all that a text keeps, one after another, with ids of their own.
+        """
+        return self._encode(texts, ids, role=role, advance=advance).flat
+
+    def _encode(self, texts: Sequence[str], ids: Sequence[str] | None, *, role: Role, advance: Advance) -> Several:
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
-        of_pieces = self._comparable(found.vectors, found.ids)
-        vectors, start = [], 0
-        for several in pieces:
-            counts = np.array([piece.n_tokens for piece in several], np.int64)
-            vectors.append(_single(text_fix, of_pieces[start : start + len(several)], counts))
-            start += len(several)
-        n_tokens = np.array([sum(piece.n_tokens for piece in several) for several in pieces], np.int64)
-        n_tokens += encoder.n_special_tokens
-        stacked = np.stack(vectors) if vectors else np.empty((0, self.base.dim), np.float32)
-        return Embeddings(self._comparable(stacked, names), names, n_tokens, n_tokens)
+        text_fix = self._text_fix(role)
+        if text_fix is None:
+            single = self.base.encode(texts, names, role=role, advance=advance)
+            found, tokens = Several.of(single), int(single.n_tokens.sum())
+        else:
+            encoded = encode_pieces(self.base, text_fix, texts, names, role=role, advance=advance)
+            found, tokens = encoded.several, encoded.tokens
+        if role != "query":
+            self._count(found, tokens)
+        if not self.fix.is_fitted_to_corpus:
+            return found
+        return found.replace(direct(found.flat.vectors, found.flat.ids, self.fix))
 
-    def _split(self, text_fix: TextFix, encoder: SentenceEncoder, text: str, room: int) -> Sequence[Piece]:
-        return text_fix.split(text, encoder.spans(text), room)
+    def _text_fix(self, role: Role) -> TextFix | None:
+        """The fix on texts of a role."""
+        return self.fix.text if self.fix.text and role in self.fix.text.roles else None
+
+    def _count(self, found: Several, tokens: int) -> None:
+        self.texts += len(found)
+        self.vectors += len(found.owners)
+        self.tokens_encoded += tokens
+        self.tokens_plain += int(np.minimum(found.n_tokens_full, self.base.encoder.max_tokens).sum())
 
     def _mapped(
-        self, vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], role: Role
-    ) -> npt.NDArray[np.floating]:
-        vectors = vectors.astype(np.float64)
+        self, vectors: npt.NDArray[np.float64], n_tokens: npt.NDArray[np.int64], role: Role
+    ) -> npt.NDArray[np.float64]:
         for fitted in self.fitted.maps:
             vectors = fitted.apply(vectors, n_tokens, role)
         return vectors
 
-    def _comparable(self, vectors: Vectors, ids: Sequence[str]) -> Vectors:
-        """Of norm 1 where the model compares by cosine."""
-        return vectors if self.base.inner_product else directed(vectors, ids, str(self.fix))
 
-
-def directed(
-    vectors: npt.NDArray[np.floating], ids: Sequence[str], fix: str, *, least: float = np.finfo(float).tiny
-) -> Vectors:
-    """The same directions with norm 1: float32 [texts, dim].
+def encoding_work(base: CachedEncoder, fix: Composition, texts: Sequence[str], role: Role = "document") -> int:
+    """About how much texts cost to encode with a pipeline, in characters: what its `encode` tells `advance`.
 
     Args:
-        vectors: [texts, dim].
-        ids: one a text, for the message.
-        fix: what made the vectors, for the message.
-        least: norm below which a direction is mere rounding.
-
-    Raises:
-        ModelError: a vector without a direction.
+        base: the model.
+        fix: the pipeline, fitted or not.
+        texts: of one role.
+        role: a fix on texts reads some in full, which the model alone would cut off.
     """
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if len(lost := np.flatnonzero(~(norms[:, 0] >= least))):
-        raise ModelError(
-            f"`{fix}` leaves {len(lost)} of {len(vectors)} vectors without a direction; the first is text "
-            f"{ids[lost[0]][:60]!r}. Take such texts out, or choose another fix."
-        )
-    scaled: Vectors = (vectors / norms).astype(np.float32)
-    return scaled
-
-
-def _single(text_fix: TextFix, vectors: Vectors, counts: npt.NDArray[np.int64]) -> Vectors:
-    made = text_fix.aggregate(vectors, counts)
-    if len(made) != 1:
-        raise FixError(f"`{text_fix}` gives {len(made)} vectors a text, where one is needed.")
-    only: Vectors = made[0]
-    return only
+    if fix.text is None or role not in fix.text.roles:
+        return base.work(texts)
+    return sum(len(text) for text in texts)

@@ -12,7 +12,8 @@ from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import Cohort
 from uncollapse.fixes.maps import Role
 from uncollapse.fixes.statistics import Group, Statistics, Sums
-from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder, directed
+from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder
+from uncollapse.pipelines.several import direct
 from uncollapse.pipelines.windows import cut_windows, take_sentences
 from uncollapse.resampling import document_keys, sampling_order
 
@@ -132,8 +133,8 @@ def _add(
     if not texts:
         return
     found = encoder.encode_whole(texts, ids, role=role, advance=advance)
-    places = sampling_order(document_keys(ids), seed=seed)
-    sums.update(directed(found.vectors, found.ids, str(encoder.fix)), found.n_tokens_full, places)
+    places = sampling_order(document_keys(found.ids), seed=seed)
+    sums.update(direct(found.vectors, found.ids, encoder.fix), found.n_tokens_full, places)
 
 
 def _cohort(seen: Statistics) -> Cohort:
