@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -69,6 +70,17 @@ def refuse_pickles(source: Path) -> None:
                 f"Expected weights as safetensors, got only the pickle {file}. A pickle can run code when opened, so "
                 "it is not. Convert it where you trust it: SentenceTransformer(folder).save(new_folder)."
             )
+
+
+def precision(source: Path) -> str:
+    """What the weights of a folder are kept in as its first config says it, such as "bfloat16"; "" where none does."""
+    for path in (source / "config.json", *sorted(source.glob("*/config.json"))):
+        if path.is_file():
+            config = json.loads(path.read_text(encoding="utf-8"))
+            named = (config.get("dtype") or config.get("torch_dtype")) if isinstance(config, dict) else None
+            if isinstance(named, str):
+                return named
+    return ""
 
 
 def fingerprint(source: Path, *, weights: bool = True) -> str:
