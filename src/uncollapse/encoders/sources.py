@@ -105,6 +105,17 @@ def refuse_pickles(source: Path) -> None:
             )
 
 
+def precision(source: Path) -> str:
+    """What the weights of a folder are kept in as its first config says it, such as "bfloat16"; "" where none does."""
+    for path in (source / "config.json", *sorted(source.glob("*/config.json"))):
+        if path.is_file():
+            config = json.loads(path.read_text(encoding="utf-8"))
+            named = (config.get("dtype") or config.get("torch_dtype")) if isinstance(config, dict) else None
+            if isinstance(named, str):
+                return named
+    return ""
+
+
 def fingerprint(source: Path, *, weights: bool = True) -> str:
     """A digest of everything in a model's folder that decides its vectors: configs, tokenizer, weights, code.
 

@@ -84,7 +84,8 @@ class FixedEncoder:
         if self.fitted.score is None:
             return self.base.dim
         none = np.empty((0, self.base.dim), np.float32)
-        return self.fitted.score.extend(none, np.empty(0, np.int64), "document").shape[1]
+        extended = self.fitted.score.extend(none, np.empty(0, np.int64), "document")
+        return int(extended.shape[1])
 
     @property
     def inner_product(self) -> bool:
