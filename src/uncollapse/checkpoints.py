@@ -23,9 +23,10 @@ from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, SentenceEncoder, lo
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError, OutputError
 from uncollapse.fixes import Composition, Fix, compose
+from uncollapse.fixes.statistics import FEWEST
 from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
-from uncollapse.pipelines.fitting import LEARNED_FROM, Unlabelled, fit_pipeline
+from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline
 from uncollapse.weights import replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
 
@@ -144,11 +145,12 @@ def _learned(fixed: FixedEncoder, corpus: Unlabelled | None, seed: int) -> dict[
     """What fixes were fitted to, for whoever meets the folder."""
     if corpus is None or not fixed.fitted.maps:
         return {}
+    learned, real = fixed.fitted.learned_from, len(corpus.queries) >= FEWEST
     return {
-        "documents": min(len(corpus.documents), LEARNED_FROM),
+        "documents": learned.get("documents", 0),
         "of": len(corpus.documents),
-        "queries": len(corpus.queries),
-        "queries_are": "real, without their answers" if corpus.queries else "sentences of the documents",
+        "queries": learned.get("queries", 0),
+        "queries_are": "real, without their answers" if real else "sentences of the documents",
         "seed": seed,
     }
 

@@ -73,9 +73,9 @@ def texts_of(task: Task) -> list[tuple[Role, tuple[str, ...]]]:
 
 
 def unlabelled(task: Task) -> Unlabelled:
-    """The texts of a task that a pipeline may learn from: those that are searched, or all; no label and no query."""
+    """The texts of a task that a pipeline may learn from: documents and queries without their answers, or all texts."""
     if isinstance(task, Retrieval):
-        return Unlabelled(task.documents.ids, task.documents.texts)
+        return Unlabelled(task.documents.ids, task.documents.texts, task.queries.texts)
     texts = tuple(dict.fromkeys(text for _, part in texts_of(task) for text in part))
     return Unlabelled(tuple(str(number) for number in range(len(texts))), texts)
 

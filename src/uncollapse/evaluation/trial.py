@@ -1,8 +1,10 @@
 """A whole trial: every task under the stock model and under every fix, as one result."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from uncollapse.attention.patching import patch
@@ -14,8 +16,8 @@ from uncollapse.evaluation.reading.trec import Run
 from uncollapse.evaluation.scoring import Scored, counted_like, score_task, texts_of, unlabelled
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
-from uncollapse.fixes import Composition, Fix, compose
-from uncollapse.pipelines.encoder import encoding_work
+from uncollapse.fixes import Composition, Fix, compose, parse
+from uncollapse.pipelines.encoder import FixedEncoder, encoding_work
 from uncollapse.pipelines.fitting import fit_pipeline
 from uncollapse.pipelines.pieces import check_room
 from uncollapse.progress import Reporter, Silent
@@ -154,11 +156,12 @@ def evaluate(
     >>> row = result.select(measure="ndcg@10_gain", view="overall")[0]  # doctest: +SKIP
     """
     settings = _settings(encoder, fixes, against)
-    bases = _bases(settings, cache)
     _check_tasks(tasks)
     most = MOST_ITEMS // len(tasks)
     trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most)
-    parts = [_try(task, settings, bases, trial) for task in tasks]
+    with _kept(cache, settings) as folder:
+        bases = _bases(settings, folder)
+        parts = [_try(task, settings, bases, trial) for task in tasks]
     notes = [*encoder.notes, *(f"{other.name}: {note}" for other in against for note in other.notes)]
     notes += [note for one in bases.values() for note in one.notes]
     counts = {
@@ -263,12 +266,12 @@ def _describe_plan(plan: Plan) -> dict[str, Any]:
 
 def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[SentenceEncoder]) -> Settings:
     """The stock model, every fix by its notation and every other model; a fix that it cannot take is refused here."""
-    settings: Settings = {STOCK: (encoder, Composition(()))}
+    settings: Settings = {STOCK: (encoder, _of_folder(encoder))}
     given = [*((str(fix), encoder, fix) for fix in fixes), *((other.name, other, None) for other in against)]
     for name, model, fix in given:
         if name in (*settings, encoder.name):
             raise UncollapseError(f"Each fix and model is compared once, but {name!r} was given twice. Give it once.")
-        settings[name] = (model, compose(fix))
+        settings[name] = (model, Composition((*_of_folder(model).parts, *compose(fix).parts)))
         for one in settings[name][1].model:
             with patch(model.model, one):
                 pass
@@ -277,12 +280,27 @@ def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[
     return settings
 
 
+def _of_folder(model: SentenceEncoder) -> Composition:
+    """The fix on texts that the folder of a model asks for."""
+    return compose(parse(model.text_fix) if model.text_fix else None)
+
+
 def _bases(settings: Settings, cache: Path | None) -> dict[tuple[int, str], CachedEncoder]:
     """An encoder for every model and what is put on its inside; fixes that differ elsewhere share one."""
     bases: dict[tuple[int, str], CachedEncoder] = {}
     for model, fix in settings.values():
         bases.setdefault(_base_key(model, fix), CachedEncoder(model, fix.model, folder=cache))
     return bases
+
+
+@contextmanager
+def _kept(cache: Path | None, settings: Settings) -> Iterator[Path | None]:
+    """Where vectors are kept: for the time being, if no longer, where fixes are fitted to what is scored after it."""
+    if cache is not None or not any(fix.is_fitted_to_corpus for _, fix in settings.values()):
+        yield cache
+        return
+    with TemporaryDirectory(prefix="uncollapse-") as folder:
+        yield Path(folder)
 
 
 def _base_key(model: SentenceEncoder, fix: Composition) -> tuple[int, str]:
@@ -294,13 +312,20 @@ def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedE
     scored: dict[str, Scored] = {}
     for name, (model, fix) in settings.items():
         base, seed = bases[_base_key(model, fix)], trial.plan.seed
+        encoder = _fit(base, fix, task, trial)
         work = sum(encoding_work(base, fix, part, role) for role, part in texts_of(task))
         with trial.reporter.track(label(task) if name == STOCK else name, work, "characters") as advance:
-            encoder = fit_pipeline(base, fix, unlabelled(task), seed=seed)
             found = score_task(task, encoder, approximate=trial.plan.approximate, seed=seed, advance=advance)
         scored[name] = found if model is settings[STOCK][0] else counted_like(found, scored[STOCK])
     limits = {name: model.max_tokens for name, (model, _) in settings.items()}
     return trial.examine({**describe(task, scored), "limit_tokens": limits[STOCK], "limits_tokens": limits}, scored)
+
+
+def _fit(base: CachedEncoder, fix: Composition, task: Task, trial: _Trial) -> FixedEncoder:
+    if not fix.is_fitted_to_corpus:
+        return FixedEncoder(base, fix)
+    with trial.reporter.track(f"fitting {fix}", None, "characters") as advance:
+        return fit_pipeline(base, fix, unlabelled(task), seed=trial.plan.seed, advance=advance)
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

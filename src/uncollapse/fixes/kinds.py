@@ -102,7 +102,7 @@ class TextFix(AnyFix, Protocol):
 
         Args:
             vectors: of the pieces, float32 [pieces, dim].
-            n_tokens: of the pieces, int64 [pieces].
+            n_tokens: of the pieces, as far as the model read them: int64 [pieces].
         """
         ...
 

@@ -16,7 +16,7 @@ ROUNDING = 1e-10
 """What is smaller than this share of the vectors' size is taken for zero; sums in float64 are exact to about 1e-15."""
 
 By = Literal["all", "role", "length"]
-Around = Literal["mean", "length", "zero"]
+Around = Literal["mean", "length", "role", "zero"]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,8 @@ class Whitening:
     Args:
         g: strength, from 0 to 1.
         around: what the covariance is taken around: "mean" of the documents; "length": the mean of each length, so
-            that a drift with length is no part of it; "zero": raw second moments.
+            that a drift with length is no part of it; "role": documents and queries each around their own mean, the
+            two covariances averaged, so that what queries differ in counts too; "zero": raw second moments.
         shrinkage: weight of the identity, from 0 to 1; "oas" for the one that is best for Gaussian vectors.
 
     Raises:
@@ -219,7 +220,6 @@ class Whitening:
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
-    needs: ClassVar[tuple[Group, ...]] = (Group.DOCUMENTS,)
     g: float = 0.25
     around: Around = "mean"
     shrinkage: float | Literal["oas"] = "oas"
@@ -234,6 +234,11 @@ class Whitening:
         return write("whitening", self.g, *given((self.around, self.shrinkage), ("mean", "oas")))
 
     @property
+    def needs(self) -> tuple[Group, ...]:
+        """Documents, and queries where those have a part in the covariance."""
+        return (Group.DOCUMENTS, Group.QUERIES) if self.around == "role" else (Group.DOCUMENTS,)
+
+    @property
     def is_identity(self) -> bool:
         """Whether the strength is 0."""
         return self.g == 0
@@ -244,7 +249,7 @@ class Whitening:
             return _linear(str(self), np.eye(seen.dim))
         seen.require(str(self), self.needs)
         documents = seen.documents
-        spread, directions = _eigen(shrink(_covariance(documents, self.around), documents.count, self.shrinkage))
+        spread, directions = _eigen(shrink(_covariance(seen, self.around), documents.count, self.shrinkage))
         if not _count_varying(spread, documents):
             raise FixError(f"`{self}` needs documents that differ, got {documents.count} with the same vector.")
         kept = np.maximum(spread / spread.mean(), FLOOR)
@@ -280,14 +285,16 @@ def _oas(covariance: Floats, count: int) -> float:
     return min(1.0, top / bottom) if bottom > 0 else 1.0
 
 
-def _covariance(sums: Sums, around: Around) -> Floats:
+def _covariance(seen: Statistics, around: Around) -> Floats:
     match around:
         case "mean":
-            return sums.covariance
+            return seen.documents.covariance
         case "length":
-            return sums.covariance_at_length
+            return seen.documents.covariance_at_length
+        case "role":
+            return (seen.documents.covariance + seen.queries.covariance) / 2
         case "zero":
-            return sums.second_moment
+            return seen.documents.second_moment
 
 
 def _eigen(symmetric: Floats) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ from uncollapse.errors import FixError
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import Cohort
 from uncollapse.fixes.maps import Role
-from uncollapse.fixes.statistics import Group, Statistics, Sums
+from uncollapse.fixes.statistics import FEWEST, Group, Statistics, Sums
 from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder
 from uncollapse.pipelines.several import direct
 from uncollapse.pipelines.windows import cut_windows, take_sentences
@@ -28,7 +28,7 @@ class Unlabelled:
     Args:
         ids: one a document.
         documents: their texts.
-        queries: texts of real queries; where there are none, sentences of the documents stand for them.
+        queries: texts of real queries; where there are fewer than 20, sentences of the documents stand for them.
     """
 
     ids: tuple[str, ...]
@@ -106,7 +106,8 @@ def gather(
         names = [str(number) for number in range(len(windows))]
         _add(seen.windows, encoder, windows, names, role="document", seed=seed, advance=advance)
     if Group.QUERIES in groups:
-        asked = corpus.queries or take_sentences(chosen.ids, chosen.documents, seed=seed)
+        enough = len(corpus.queries) >= FEWEST
+        asked = corpus.queries if enough else take_sentences(chosen.ids, chosen.documents, seed=seed)
         names = [str(number) for number in range(len(asked))]
         _add(seen.queries, encoder, asked, names, role="query", seed=seed, advance=advance)
     return seen

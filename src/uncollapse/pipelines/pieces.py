@@ -125,7 +125,7 @@ def _encode_portion(work: _Work, texts: Sequence[str], names: tuple[str, ...]) -
     if fix.keeps_all:
         return _all_kept(found, cut, owners, kept), tokens
     rows = np.split(found.vectors, starts[1:])
-    made = np.stack([_one(fix, one.pieces, few) for one, few in zip(cut, rows, strict=True)])
+    made = np.stack([_one(fix, one.pieces, *of) for one, *of in zip(cut, rows, lost, strict=True)])
     whole = direct(made, names, fix) if _by_direction(work.base) else made
     return Several.of(Embeddings(whole, *kept)), tokens
 
@@ -145,11 +145,11 @@ def _embed(work: _Work, texts: Sequence[str], cut: Sequence[_Cut]) -> Embeddings
     return Embeddings(vectors, tuple(str(number) for number in range(len(flat))), *counts)
 
 
-def _one(fix: TextFix, pieces: Sequence[Piece], vectors: Vectors) -> Vectors:
+def _one(fix: TextFix, pieces: Sequence[Piece], vectors: Vectors, lost: Ints) -> Vectors:
     if len(pieces) == 1:
         only: Vectors = vectors[0]
         return only
-    return fix.aggregate(vectors, np.array([piece.n_tokens for piece in pieces], np.int64))
+    return fix.aggregate(vectors, np.array([piece.n_tokens for piece in pieces], np.int64) - lost)
 
 
 def _all_kept(

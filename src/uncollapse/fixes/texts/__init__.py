@@ -3,8 +3,10 @@
 from typing import Any
 
 from uncollapse.fixes.texts.chunks import Chunks
+from uncollapse.fixes.texts.cover import Cover
 
 TEXT_FIXES: dict[str, Any] = {
     "chunks": Chunks,
+    "cover": Cover,
 }
 """Name to class."""
