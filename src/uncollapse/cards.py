@@ -104,8 +104,8 @@ fitted, without labels, to {learned["documents"]:,} documents and {learned["quer
 def _of_texts(report: FixReport) -> str:
     if not report.text_fix:
         return ""
-    return f"""**Not in this folder's modules: `{report.text_fix}`**, which cuts texts before they are encoded. It stands \
-in `uncollapse.json`, and uncollapse applies it; sentence-transformers alone does not, and cuts texts off at \
+    return f"""**Not in this folder's modules: `{report.text_fix}`**, which cuts texts before they are encoded. It \
+stands in `uncollapse.json`, and uncollapse applies it; sentence-transformers alone does not, and cuts texts off at \
 {report.max_tokens or "no"} tokens as the source does.
 
 """

@@ -1,7 +1,7 @@
 """The commands `fix` and `demo`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,47 +17,105 @@ from uncollapse.cli.options import (
 )
 from uncollapse.cli.printing import as_json, finish, print_fixed, progress, say_notes, say_step
 
+if TYPE_CHECKING:
+    from uncollapse.fixes import Composition
+    from uncollapse.pipelines.fitting import Unlabelled
+
 DEMO_READ = 8000
 """Documentation strings among which the demo looks for long ones."""
 
 
 def fix(
     model: ModelArgument,
-    fix: Annotated[
-        str,
-        typer.Argument(
-            help='"temperature(0.8)"; one number per layer: "temperature([0.9, 0.8, ...])"; or a .json file.'
-        ),
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.", show_default=False)],
+    fix: Annotated[
+        str | None,
+        typer.Argument(
+            help='What to write, e.g. "temperature(0.8)" or "centering(role) + whitening(0.3, role)", or a .json file; '
+            "nothing with --auto.",
+            show_default=False,
+        ),
+    ] = None,
+    auto: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose the fix for this corpus: file, folder, glob or BEIR folder. Needs no labels.",
+            show_default=False,
+        ),
+    ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Texts that the given fix is fitted to, where it acts on vectors.", show_default=False),
+    ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            help="File of queries without answers, such as a search log; queries.jsonl of a BEIR folder if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
+    seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     trust_remote_code: RemoteOption = False,
 ) -> None:
-    """Write a model with a fix in its weights: a folder that plain sentence-transformers loads, at no cost.
+    """Write a fixed model: a folder that plain sentence-transformers loads.
 
-    The folder is a copy of the source with only the weights replaced. It is checked against
-    softmax(scores / tau) and reloaded before it takes its name.
+    What acts inside the model goes into its weights, what acts on vectors becomes Dense modules after it. The folder
+    is checked against the fix taken literally, reloaded and compared before it takes its name.
     """
-    from uncollapse.attention.temperature import Temperature
     from uncollapse.checkpoints import fix as write_fixed
-    from uncollapse.errors import NotationError
     from uncollapse.fixes import parse
+    from uncollapse.pipelines.reading import read_unlabelled
     from uncollapse.writing import made_folder, only_writer
 
-    steps = (lambda _: None) if quiet else say_step
-    chosen, parent = parse(fix), out.absolute().parent
-    if not isinstance(chosen, Temperature):
-        raise NotationError(f"`fix` writes a temperature into the weights, got {chosen}.")
+    _check_asked(fix, auto, corpus, queries)
+    steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
+    source, reading = auto or corpus, {"text_field": text_field}
+    seen = None
+    if source:
+        seen = read_unlabelled(source, queries=queries, seed=seed, progress=progress(quiet), **reading)
+    chosen = parse(fix) if fix else _choose(model, seen, quiet, trust_remote_code)
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
-        report = write_fixed(model, chosen, out, force=force, trust_remote_code=trust_remote_code, step=steps)
+        report = write_fixed(
+            model, chosen, out, corpus=seen, seed=seed, force=force, trust_remote_code=trust_remote_code, step=steps
+        )
     if getattr(chosen, "softens", False):
         say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)
     if json:
         typer.echo(as_json({**vars(report), "folder": str(report.folder)}))
     elif not quiet:
         print_fixed(report)
+
+
+def _check_asked(fix: str | None, auto: str | None, corpus: str | None, queries: str | None) -> None:
+    """Exactly one way to choose the fix, and no option that would do nothing."""
+    from uncollapse.errors import UncollapseError
+
+    if (fix is None) == (auto is None):
+        raise UncollapseError(
+            'Give a fix, such as "temperature(0.8)", or --auto CORPUS to have one chosen; '
+            f"got {'both' if fix else 'neither'}."
+        )
+    if auto and corpus:
+        raise UncollapseError("--auto fits to the corpus it names, so --corpus would do nothing. Leave it out.")
+    if queries and not (auto or corpus):
+        raise UncollapseError("--queries belong to a corpus: name it with --auto or --corpus.")
+
+
+def _choose(model: str, seen: "Unlabelled | None", quiet: bool, trust_remote_code: bool) -> "Composition":
+    from uncollapse.encoders import load_model
+    from uncollapse.errors import FixError
+    from uncollapse.pipelines.automatic import choose
+
+    assert seen is not None  # --auto named a corpus
+    chosen = choose(load_model(model, device="cpu", trust_remote_code=trust_remote_code), seen)
+    say_notes(chosen.reasons, quiet)
+    if not chosen.fix.parts:
+        raise FixError(f"Nothing to write: {'; '.join(chosen.reasons)}. Use the model as it is.")
+    return chosen.fix
 
 
 def demo(

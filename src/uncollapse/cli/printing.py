@@ -114,16 +114,28 @@ def print_outcomes(conditions: "Sequence[Condition]", result: "Result") -> bool:
 
 
 def print_fixed(report: Any) -> None:
-    Console().print(
-        f"Model:  [b]{escape(str(report.folder))}[/b] = {escape(report.fix)} in the weights, {report.dtype}. "
+    console = Console()
+    folder = escape(str(report.folder))
+    where = [f"{report.dtype} weights"] if report.changed else []
+    where += [f"{', '.join(report.modules)}"] if report.modules else []
+    console.print(
+        f"Model:  [b]{folder}[/b] = {escape(report.fix)} in {escape(' and '.join(where) or 'uncollapse.json')}. "
         f"Vectors of the reloaded folder equal the patched model's to {report.reload_difference:.1g}.\n"
-        f'Load:   SentenceTransformer("{escape(str(report.folder))}")',
+        f'Load:   SentenceTransformer("{folder}")',
         soft_wrap=True,
     )
+    if any(path.endswith("Router") for path in report.modules):
+        console.print("        and call encode_query for queries, encode_document for documents.")
+    if report.text_fix:
+        console.print(
+            f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that for "
+            "this folder (evaluate, compare); sentence-transformers alone does not.",
+            soft_wrap=True,
+        )
     if report.max_tokens:
-        Console().print(f"It cuts texts at {report.max_tokens} tokens, as its source does.")
+        console.print(f"It cuts texts at {report.max_tokens} tokens, as its source does.")
     if report.left_out:
-        Console().print(f"Left out, as they hold the unfixed weights: {escape(', '.join(report.left_out))}.")
+        console.print(f"Left out, as they hold the unfixed weights: {escape(', '.join(report.left_out))}.")
 
 
 def say_step(step: str) -> None:

@@ -73,7 +73,7 @@ def texts_of(task: Task) -> list[tuple[Role, tuple[str, ...]]]:
 
 
 def unlabelled(task: Task) -> Unlabelled:
-    """The texts of a task that a pipeline may learn from: documents and queries without their answers, or all texts."""
+    """The texts of a task that a pipeline may learn from: documents and queries without answers, or all texts."""
     if isinstance(task, Retrieval):
         return Unlabelled(task.documents.ids, task.documents.texts, task.queries.texts)
     texts = tuple(dict.fromkeys(text for _, part in texts_of(task) for text in part))

@@ -17,8 +17,13 @@ from uncollapse.pipelines.several import direct
 from uncollapse.pipelines.windows import cut_windows, take_sentences
 from uncollapse.resampling import document_keys, sampling_order
 
-LEARNED_FROM = 5000
+LEARNED_FROM = 2000
 """Documents that a pipeline is fitted to at most; a random sample where a corpus has more."""
+
+LEARNED_CHARACTERS = 8_000_000
+"""Characters of them that are enough, some two million tokens, as long as there are a hundred documents."""
+
+LEARNED_LEAST = 100
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,13 @@ def gather(
 
 
 def _sample(corpus: Unlabelled, seed: int) -> Unlabelled:
-    if len(corpus.documents) <= LEARNED_FROM:
-        return corpus
-    order = np.sort(np.argsort(sampling_order(document_keys(corpus.ids), seed=seed))[:LEARNED_FROM]).tolist()
-    ids, documents = ([part[i] for i in order] for part in (corpus.ids, corpus.documents))
-    return Unlabelled(tuple(ids), tuple(documents), corpus.queries)
+    """Random documents, as many as are enough, in the order of the corpus."""
+    order = np.argsort(sampling_order(document_keys(corpus.ids), seed=seed), kind="stable")[:LEARNED_FROM]
+    characters = np.cumsum([len(corpus.documents[row]) for row in order.tolist()])
+    enough = max(LEARNED_LEAST, int(np.searchsorted(characters, LEARNED_CHARACTERS)) + 1)
+    chosen = np.sort(order[:enough]).tolist()
+    ids, documents = ([part[row] for row in chosen] for part in (corpus.ids, corpus.documents))
+    return Unlabelled(tuple(ids), tuple(documents), corpus.queries[:LEARNED_FROM])
 
 
 def _add(
