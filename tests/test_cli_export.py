@@ -53,7 +53,7 @@ def test_export_says_what_it_does_and_how_near_it_came(
     for step in ("loading", "writing the graph", "converting to OpenVINO", "comparing with the source, by length"):
         assert f"{step} ..." in printed.err
     said = words(printed.out)
-    assert "Agrees: 15 texts of up to 40 tokens. Smallest cosine 1.000000" in said
+    assert "Agrees: 12 texts of up to 40 tokens. Smallest cosine 1.000000" in said
     assert "(0.001 is allowed)" in said
     assert "times torch's here" in said
     assert "16-31 3 padded" in said

@@ -128,8 +128,8 @@ def test_counts_and_windows_are_those_of_the_source(onnx: Path, source: Path) ->
     assert load(str(onnx), max_tokens=20).max_tokens == 20
     with pytest.raises(ModelError, match="a number from 1 to 66"):
         load(str(onnx), max_tokens=67)
-    with pytest.raises(ModelError, match="leave room for text beside the 7 special"):
-        load(str(onnx), max_tokens=7)
+    with pytest.raises(ModelError, match="leave room for text beside the 6 special"):
+        load(str(onnx), max_tokens=6)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -139,7 +139,7 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
     assert (parity["schema"], parity["format"]) == ("uncollapse.parity/1", form)
     assert (parity["agrees"], parity["tokens_equal"], parity["longest"]) == (True, True, 40)
     bins = [(row["bin"], row["batching"]) for row in parity["rows"]]
-    assert bins == [(label, how) for how in ("alone", "padded") for label in ("1-7", "8-15", "16-31", "32-39", "40")]
+    assert bins == [(label, how) for how in ("alone", "padded") for label in ("1-7", "8-15", "16-31", "32-40")]
     assert sum(row["n"] for row in parity["rows"]) == 2 * parity["n_texts"]
     assert parity["limit"] == (1.0 if form == "onnx-int8" else LIMITS[form])
     assert all(0 < row["largest_error"] <= parity["limit"] for row in parity["rows"])
@@ -148,7 +148,7 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
     assert parity["size_bytes"] == sum(path.stat().st_size for path in graph)
     card = (exports[form] / "README.md").read_text()
     assert card.startswith("---\nlicence: mit\n---\n# Mine\n")
-    assert "| 32-39 | 3 | padded |" in card
+    assert "| 32-40 | 3 | padded |" in card
 
 
 @pytest.mark.usefixtures("traced")
@@ -178,7 +178,7 @@ def test_probes_reach_every_bin_up_to_the_limit(source: Path) -> None:
     prepared = encoder.prepare(texts)
     assert set(bins.assign(prepared.n_tokens).tolist()) == set(range(len(bins)))
     assert texts[0] == ""
-    assert (prepared.n_tokens_full > 40).sum() == 3, "those of the last bin are cut"
+    assert (prepared.n_tokens_full > 40).sum() == 1, "what reaches the limit is longer than it"
     assert texts == make_probes(encoder)[0]
     assert texts != make_probes(encoder, seed=1)[0]
 
@@ -350,7 +350,7 @@ def test_an_export_is_diagnosed_and_embedded_with_like_its_source(source: Path, 
         result = diagnose(encoder, corpus, settings=Settings(windows=50, deep=False))
         values.append([row.value for row in result.select(measure="mean_cosine") if row.fix == "none"])
     np.testing.assert_allclose(*values, atol=1e-4)
-    assert len(values[0]) > 5
+    assert len(values[0]) >= 3
     assert embed(load(str(onnx)), corpus, tmp_path / "out").padding_share is not None
 
 
