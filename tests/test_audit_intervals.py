@@ -79,7 +79,7 @@ def test_few_texts_have_no_bootstrap_and_say_so():
 def test_no_loss_at_all_gives_no_false_certainty():
     row = rows_of(measure_audit(make_audit([100] * 50), "m"))["tokens_lost@256"]
     assert (row.value, row.low, row.high) == (0.0, None, None)
-    assert row.note == "no interval: no document here loses a token"
+    assert row.note == "no interval: no document here is cut off"
 
 
 # --- the limit that holds the texts

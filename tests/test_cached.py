@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on_where_it_was(encoder, tmp_path, monkeypatch):
 def test_a_fix_is_on_only_while_it_encodes(encoder, tmp_path):
     before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
     stock = CachedEncoder(encoder, folder=tmp_path).encode(TEXTS)
-    fixed = CachedEncoder(encoder, parse("temperature(0.5)"), folder=tmp_path).encode(TEXTS)
+    fixed = CachedEncoder(encoder, [parse("temperature(0.5)")], folder=tmp_path).encode(TEXTS)
     again = CachedEncoder(encoder, folder=tmp_path).encode(TEXTS)
     assert np.abs(stock.vectors - fixed.vectors).max() > 1e-4
     assert stock.vectors.tobytes() == again.vectors.tobytes()
@@ -168,7 +168,7 @@ def test_the_tensors_are_read_once_for_all_fixes(encoder, tmp_path, monkeypatch)
     own, reads, read = own_copy(encoder), [], identity._read_all
     monkeypatch.setattr(identity, "_read_all", lambda model: (reads.append(1), read(model))[1])
     for fix in (None, parse("temperature(0.5)"), parse("temperature(0.7)")):
-        both = CachedEncoder(own, fix, folder=tmp_path)
+        both = CachedEncoder(own, [fix] if fix else (), folder=tmp_path)
         both.encode(["a"])
         both.encode(["b"])
     assert len(reads) == 1
@@ -239,7 +239,7 @@ def attributes(encoder):
 def test_a_patch_of_numbers_and_parameters_is_refused_while_it_is_on(tmp_path, architecture):
     encoder = load(str(save_tiny(tmp_path / "model", architecture)))
     before, fix = attributes(encoder), parse("temperature(0.5)")
-    stock, fixed = CachedEncoder(encoder), CachedEncoder(encoder, fix)
+    stock, fixed = CachedEncoder(encoder), CachedEncoder(encoder, [fix])
     vectors = stock.encode(TEXTS[:3]).vectors
     with patch(encoder.model, fix):
         by_hand = encoder.encode(TEXTS[:3]).vectors

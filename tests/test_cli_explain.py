@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tiny import save_tiny
 from uncollapse.attention.temperature import Temperature
@@ -77,4 +79,27 @@ def test_a_static_model_is_refused_by_name(corpus: str, tmp_path: Path, capsys: 
     SentenceTransformer(modules=[StaticEmbedding(words, embedding_dim=8)], device="cpu").save(str(folder))
     assert run(["explain", corpus, "-m", str(folder), "-o", str(tmp_path / "out")]) == 2
     assert "static" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_half_precision_is_run_in_float32_and_said(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_tiny(tmp_path / "half", max_tokens=16, dtype=torch.bfloat16)
+    assert (
+        run(["explain", corpus, "-m", str(folder), "-o", str(tmp_path / "out"), "--quick", "--documents", "16"]) == 0
+    )
+    said = "kept in bfloat16; here they are taken to float32"
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert said in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(save_tiny(tmp_path / "nan", max_tokens=16) / "model.safetensors")
+    weights["encoder.layer.1.attention.self.query.weight"][0] = torch.nan
+    save_file(weights, tmp_path / "nan" / "model.safetensors", metadata={"format": "pt"})
+    assert run(["explain", corpus, "-m", str(tmp_path / "nan"), "-o", str(tmp_path / "out")]) == 2
+    assert "BertModel gives NaN or infinity for a few tokens" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()

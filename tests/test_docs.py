@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import explanation_examples
 import uncollapse
+from diagnosis_examples import full_result
+from reporting_examples import demo_result
+from task_examples import task_result
+from uncollapse.reporting.glossary import find_term
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,6 +34,17 @@ def test_generated_pages_are_current() -> None:
     command = [sys.executable, ROOT / "docs/tables.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_number_of_every_kind_of_report_is_on_a_generated_page() -> None:
+    """A diagnosis, an explanation, a demo, an evaluation: every measure of their rows is looked up in the pages."""
+    pages = " ".join((ROOT / "docs" / name).read_text() for name in ("measures.md", "metrics.md", "numbers.md"))
+    results = (full_result(), explanation_examples.full_result(), demo_result(), task_result())
+    for measure in {row.measure for result in results for row in result.rows}:
+        found = find_term(measure)
+        assert found is not None, measure
+        general = re.sub(r"(@|top)\d[\d.e-]*$", r"\1k", found.name)
+        assert f"`{found.name}`" in pages or f"`{general}`" in pages, measure
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

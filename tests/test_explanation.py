@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,9 +19,10 @@ from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora import Corpus, open_corpus
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.errors import ArchitectureError, CorpusError, ModelError, UncollapseError
-from uncollapse.explanation.recording import Recording, looking
+from uncollapse.explanation import maps as observed_maps
+from uncollapse.explanation.recording import Recording, looking, special_ids
 from uncollapse.explanation.settings import Settings
-from uncollapse.explanation.solving import Targets, solve
+from uncollapse.explanation.solving import KEPT, Targets, solve
 from uncollapse.explanation.study import explain
 from uncollapse.explanation.temperatures import solved_temperatures
 from uncollapse.records import Result, Row
@@ -306,3 +308,56 @@ class _Listed:
 
 def _key(row: Row) -> tuple[object, ...]:
     return (row.measure, row.view, row.bin, row.fix, row.layer, row.head, row.frequency, row.n)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "mistral", "gemma2"])
+def test_maps_too_large_to_be_formed_give_the_same_numbers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens that look back only, near only, and under a soft-cap: no map is formed, and no number changes."""
+    other = load(str(save_tiny(tmp_path / name, name, max_tokens=24)))
+    assert isinstance(other, SentenceEncoder)
+    lines = texts(3)
+    formed = look(other, lines, 24)
+    targets = Targets(8, {name: np.nanmean(look(other, lines, 8).heads[name], axis=0) for name in KEPT})
+    with looking(other, SETTINGS) as looker:
+        solved = looker.record(lines, 24, targets=targets).solved
+    monkeypatch.setattr(observed_maps, "MOST_ENTRIES", 1)
+    for forms in ("measure_maps", "DenseMap"):
+        monkeypatch.setattr(observed_maps, forms, None)
+    with looking(other, SETTINGS) as looker:
+        streamed = looker.record(lines, 24, targets=targets)
+    for measure, values in formed.heads.items():
+        assert np.allclose(streamed.heads[measure], values, rtol=2e-3, atol=1e-5, equal_nan=True), measure
+    for measure, values in solved.items():
+        assert np.allclose(streamed.solved[measure], values, rtol=2e-2, equal_nan=True), measure
+
+
+def test_special_tokens_are_known_by_their_ids_not_by_their_places(model: SentenceEncoder) -> None:
+    """[SEP] within a text counts, unknown words do not: against the columns of the model's own maps."""
+    lines = ["a b [SEP] c ~ e f g h i j k", "[SEP] b c d e f ~ ~ i j k l"]
+    seen = look(model, lines, 10).heads["share_special"]
+    inner = backbone(model.model)
+    before = inner.config._attn_implementation
+    inner.set_attn_implementation("eager")
+    with model.window(10), torch.no_grad():
+        batch = model.model.preprocess(lines)
+        found = inner(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_attentions=True)
+    inner.set_attn_implementation(before)
+    special = (batch["input_ids"] == 2) | (batch["input_ids"] == 3)
+    assert special.sum(1).tolist() == [3, 3]
+    assert bool((batch["input_ids"] == 1).any())
+    for layer, maps in enumerate(found.attentions):
+        wanted = (maps * special[:, None, None]).sum(-1).mean(-1)
+        assert np.allclose(seen[:, layer], wanted.numpy(), atol=1e-5)
+
+
+def test_the_token_of_unknown_words_is_special_only_where_it_ends_texts() -> None:
+    class Tokenizer:
+        all_special_ids: ClassVar[list[int]] = [0, 1, 2]
+        unk_token_id, cls_token_id, eos_token_id = 1, 2, None
+
+    assert special_ids(Tokenizer()).tolist() == [0, 2]
+    Tokenizer.eos_token_id = 1
+    assert special_ids(Tokenizer()).tolist() == [0, 1, 2]
+    assert special_ids(object()) is None

@@ -16,7 +16,7 @@ from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.scoring import score_task
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.tasks import Classification, Retrieval, Similarity, Task, Texts
-from uncollapse.fixes import Fix, parse
+from uncollapse.fixes import Fix, compose, parse
 
 DATA = Path(__file__).parents[2] / "shared/data"
 FOUR_DECIMALS = 5e-5
@@ -38,7 +38,7 @@ def theirs(encoder: SentenceEncoder, task: Any, output: Path, fix: Fix | None = 
 
 def ours(encoder: SentenceEncoder, task: Task, fix: Fix | None = None) -> dict[str, float]:
     """Every metric that the task's first sheet has columns for, the first experiment of clusterings only."""
-    sheet = score_task(task, CachedEncoder(encoder, fix)).sheets[0]
+    sheet = score_task(task, CachedEncoder(encoder, compose(fix).model)).sheets[0]
     columns = {name: column[:, :1] if name == "cluster" else column for name, column in sheet.columns.items()}
     return {
         name: float(np.mean(metric.value(*(columns[column] for column in metric.columns), np.ones((len(sheet), 1)))))

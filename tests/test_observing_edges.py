@@ -17,7 +17,7 @@ from architectures import CONFIGS, LAYERS, build, stay_double
 from observing_examples import FOLLOWED, OBSERVED, given_maps, look, one_thread, whole_batch
 from test_attention import distance, model_of, same, snapshot
 from tiny import save_tiny
-from uncollapse.attention.observing import Heads, States, observe
+from uncollapse.attention.observing import Heads, States, find_support, observe
 from uncollapse.attention.observing.legacy import CaughtSoftmax
 from uncollapse.attention.observing.support import MARK, NO_MAP, NO_STREAM
 from uncollapse.attention.sites import SPECS, backbone
@@ -307,12 +307,21 @@ def test_maps_that_are_mixed_after_the_softmax_are_refused() -> None:
             pass
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
-    model = model_of("bert")
-    model.encoder.layer[2].output.dense.weight.data[0, 0] = float("nan")
-    with pytest.raises(ArchitectureError, match="NaN or infinity|but they differ by nan"):
-        with observe(model, on_heads=ignore):
-            pass
+@pytest.mark.parametrize("name", ["bert", "cohere", "mpnet"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(name: str, bad: float) -> None:
+    """Whether heads or states are wanted: the search for the stream must not be the first to meet them."""
+    model = build(name)
+    next(weight for path, weight in model.named_parameters() if "layer" in path and weight.ndim == 2).data[0] = bad
+    for wanted in ({"on_heads": ignore}, {"on_states": ignore}):
+        with pytest.raises(
+            ArchitectureError, match="Model gives NaN or infinity for a few tokens.* load it in float32"
+        ):
+            with observe(model, **wanted):
+                pass
+    support = find_support(model)
+    assert "NaN or infinity" in support.heads
+    assert "NaN or infinity" in support.states
 
 
 def test_attention_that_is_more_than_its_map_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

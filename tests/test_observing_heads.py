@@ -21,7 +21,7 @@ from observing_examples import (
 )
 from test_attention import EXACT, READS_PADDING, distance, model_of
 from uncollapse.attention.observing import Heads, Logits, observe
-from uncollapse.attention.observing.interface import Call, logit_bias
+from uncollapse.attention.observing.interface import Call, shown_logits
 from uncollapse.attention.observing.spans import find_spans
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
@@ -150,7 +150,8 @@ def test_logits_stream_only_where_they_are_query_times_key(name: str) -> None:
     for heads in seen_of(name, "heads")[0].heads:
         logits = heads.logits
         unmasked = bool(torch.isfinite(logits.scores()).all())
-        assert logits.streams == (unmasked and name not in SEEN_AS_SCORES | BIASED | CAPPED)
+        assert logits.streams == (name not in SEEN_AS_SCORES | BIASED)
+        assert logits.plain == (unmasked and name not in SEEN_AS_SCORES | BIASED | CAPPED)
         assert (logits.query is None) == (logits.key is None) == (name in SEEN_AS_SCORES)
         assert logits.softcap == (5.0 if name in CAPPED else None)
         assert unmasked or name in CAUSAL | WINDOWED
@@ -198,8 +199,8 @@ def test_bias_is_the_position_bias_where_a_token_may_look(place: str, additive: 
     call = Call(nn.Identity(), query, query, query, mask, {"position_bias": position})
     short, whole = find_spans(real, 2, 6)
     for span in (short, whole):
-        bias = logit_bias(call, span)
-        assert bias is not None
+        nothing = torch.zeros(len(span.rows), 3, span.n, 4)
+        bias = shown_logits(call, span, nothing, nothing).scores()
         for i in range(span.n):
             for j in range(span.n):
                 wanted = position[0, :, span.start + i, span.start + j] if j <= i else torch.full((3,), -torch.inf)

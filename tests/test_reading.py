@@ -42,11 +42,11 @@ def test_a_layout_that_is_not_known_lists_those_that_are_and_what_was_there(tmp_
 
 def test_a_folder_without_such_files_says_what_is_in_it(tmp_path: Path) -> None:
     write(tmp_path / "a" / "b.txt", b"x")
-    write(tmp_path / "c.csv", b"x")
-    with pytest.raises(CorpusError, match=r"expected a known layout, got a/; c\.csv\. Known"):
+    write(tmp_path / "c.xls", b"x")
+    with pytest.raises(CorpusError, match=r"expected a known layout, got a/; c\.xls\. Known"):
         open_tasks(tmp_path)
-    with pytest.raises(CorpusError, match=r"expected a known layout, got c\.csv\. .*Files end in \.jsonl"):
-        open_tasks(tmp_path / "c.csv")
+    with pytest.raises(CorpusError, match=r"expected a known layout, got c\.xls\. .*Files end in \.jsonl"):
+        open_tasks(tmp_path / "c.xls")
 
 
 @pytest.mark.parametrize("name", ["queries.jsonl", "corpus.jsonl.gz", "qrels/test.tsv", "qrels"])

@@ -32,7 +32,11 @@ AS_JSON = json_lines(*({"sentence1": a, "sentence2": b, "score": score} for a, b
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("test.tsv", tsv(*PAIRS)), ("test.tsv.gz", tsv(*PAIRS)), ("test.jsonl", AS_JSON), ("test.jsonl.gz", AS_JSON)],
+    [
+        *((f"test.tsv{packed}", tsv(*PAIRS)) for packed in ("", ".gz")),
+        *((f"test.csv{packed}", tsv(*PAIRS).replace(b"\t", b",")) for packed in ("", ".gz")),
+        *((f"test.jsonl{packed}", AS_JSON) for packed in ("", ".gz")),
+    ],
 )
 def test_pairs_with_scores_are_similarity(name: str, content: bytes, tmp_path: Path) -> None:
     path = pack(tmp_path / "sts" / name, content)
@@ -54,6 +58,16 @@ def test_quotes_are_ordinary_characters_and_other_fields_are_named(tmp_path: Pat
     task = one(write(tmp_path / "dev.tsv", content))
     assert (task.first, task.second) == (('"a', '"'), ('b"', '""'))
     assert task.notes[1] == "fields not used: subset"
+
+
+def test_csv_has_quotes_around_commas_and_line_feeds(tmp_path: Path) -> None:
+    content = b'sentence1,sentence2,score\r\n"a, b","two\nlines",1\r\n"say ""x""",d,2\r\n'
+    task = one(write(tmp_path / "dev.csv", content))
+    assert (task.first, task.second) == (("a, b", 'say "x"'), ("two\nlines", "d"))
+    assert task.scores.tolist() == [1, 2]
+    write(tmp_path / "bad" / "dev.csv", b'sentence1,sentence2,score\na,b,1\nc,"d"x,2\n')
+    with pytest.raises(CorpusError, match=r"dev\.csv:3: expected .* Mend the line"):
+        open_tasks(tmp_path / "bad")
 
 
 def test_a_score_may_have_another_name(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -150,3 +150,21 @@ def test_the_sections_import_nothing_that_computes() -> None:
         names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
         assert not [name for name in names if name.split(".")[0] in ("numpy", "scipy", "torch", "sklearn")], path.name
         assert not [name for name in names if name.startswith("uncollapse.diagnosis")], path.name
+
+
+def test_lengths_are_called_what_they_were_counted_in() -> None:
+    """A black box that counts words has no token on any axis, table or note, but where servers are spoken of."""
+    about = {**full_result().about, "model": {"name": "box", "unit": "words"}}
+    for section in make_sections(replace(full_result(), about=about)):
+        charts = [chart for chart in section.charts if chart.key not in ("audit-servers", "audit-texts")]
+        said = [section.title, section.lead, *section.notes, *(chart.key for chart in charts)]
+        said += [text for chart in charts for text in strings(json.loads(json.dumps(asdict(chart))))]
+        assert not [text for text in said if "token" in text], section.key
+        assert not charts or any("words" in text for text in said), section.key
+
+
+def test_lengths_are_tokens_of_a_model_that_says_nothing_else() -> None:
+    for section in make_sections(full_result()):
+        text = json.dumps([asdict(chart) for chart in section.charts if chart.key != "audit-texts"])
+        assert not re.search(r"\bwords of the text\b|query words", text), section.key
+        assert section.key in ("causes", "controls") or "tokens" in text, section.key

@@ -99,7 +99,7 @@ def test_no_windows_no_points_no_lengths_say_why() -> None:
     assert charts["rank"].title == "Effective rank, texts at their own length"
     assert "dashed" not in charts["rank"].reading
     assert charts["points-0"].missing == "This result holds no projected texts."
-    assert charts["lengths"].missing == "This result holds no token counts."
+    assert charts["lengths"].missing == "This result holds no counts of lengths."
 
 
 def test_a_single_bin_is_no_curve() -> None:

@@ -10,7 +10,7 @@ import torch
 from spectra_maps import gaussian_maps, seeded
 from tolerances import FLOAT32, assert_close
 from uncollapse.errors import ModelError
-from uncollapse.spectra import DenseMap, StreamedMap, entropy, operators, shares
+from uncollapse.spectra import DenseMap, StreamedMap, entropy, operators, score_spread, shares
 
 
 def make_pair(n=37, *, shape=(2, 3), causal=False, seed=0):
@@ -25,6 +25,37 @@ def make_pair(n=37, *, shape=(2, 3), causal=False, seed=0):
 @pytest.fixture(params=[1 << 20, 37 * 37 * 4 * 2, 37 * 4 * 5, 4], ids=["all", "two maps", "five rows", "one row"])
 def part_bytes(request, monkeypatch):
     monkeypatch.setitem(operators.PART_BYTES, "cpu", request.param)
+
+
+@pytest.mark.usefixtures("part_bytes")
+@pytest.mark.parametrize("kind", ["everywhere", "back only", "near only", "capped", "capped and back", "sharpened"])
+def test_streamed_maps_are_the_softmax_of_what_is_left_of_the_scores(kind):
+    query, key = torch.randn(2, 2, 3, 37, 8, generator=seeded(5))
+    scores, tau = 0.7 * query @ key.mT, torch.linspace(0.3, 2, 6).reshape(2, 3)
+    back, near = torch.ones(37, 37).tril().bool(), torch.ones(37, 37).tril(4).triu(-4).bool()
+    capped = 2 * torch.tanh(scores / 2)
+    wanted, options = {
+        "everywhere": (scores, {}),
+        "back only": (scores.masked_fill(~back, -torch.inf), {"causal": True}),
+        "near only": (scores.masked_fill(~near, -torch.inf), {"allowed": near}),
+        "capped": (capped, {"softcap": 2.0}),
+        "capped and back": (capped.masked_fill(~back, -torch.inf), {"softcap": 2.0, "causal": True}),
+        "sharpened": (
+            (capped / tau[..., None, None]).masked_fill(~near, -torch.inf),
+            {"softcap": 2.0, "allowed": near},
+        ),
+    }[kind]
+    operator = StreamedMap(query, key, 0.7, **options)
+    if kind == "sharpened":
+        operator = operator.sharpened(1 / tau.sqrt()).sharpened(1 / tau.sqrt())
+    maps = torch.softmax(wanted, -1)
+    vectors = torch.randn(2, 3, 37, 5, generator=seeded(1))
+    assert_close(operator.apply(vectors), maps @ vectors, FLOAT32)
+    assert_close(
+        operator.select([4, 1]).rows(torch.tensor([36, 0, 9])), maps.flatten(0, 1)[[4, 1]][:, [36, 0, 9]], FLOAT32
+    )
+    assert_close(entropy(operator), entropy(maps), FLOAT32)
+    assert_close(score_spread(operator), score_spread(wanted), FLOAT32)
 
 
 @pytest.mark.usefixtures("part_bytes")
@@ -138,5 +169,8 @@ def test_queries_and_keys_that_do_not_fit_are_refused():
         StreamedMap(torch.ones(5, 4, dtype=torch.long), torch.ones(5, 4, dtype=torch.long), 1.0)
     with pytest.raises(ModelError, match="1 token or more"):
         StreamedMap(torch.ones(0, 4), torch.ones(0, 4), 1.0)
+    for allowed in (torch.ones(5, 4).bool(), torch.ones(5, 5)):
+        with pytest.raises(ModelError, match=r"truth values of shape \[5, 5\] for where tokens may look, got torch"):
+            StreamedMap(torch.ones(5, 4), torch.ones(5, 4), 1.0, allowed=allowed)
     with pytest.raises(ModelError, match="finite queries and keys"):
         StreamedMap(torch.ones(5, 4), torch.full((5, 4), torch.inf), 1.0)

@@ -4,8 +4,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,19 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-import uncollapse
 from uncollapse.attention.folding import fold
-from uncollapse.attention.patching import patch
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.sites import backbone
-from uncollapse.attention.temperature import Temperature
 from uncollapse.attention.verification import verify
-from uncollapse.encoders import WEIGHT_FILES, SentenceEncoder, load_model
-from uncollapse.errors import ModelError, OutputError
+from uncollapse.cards import FixReport, write_card
+from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, SentenceEncoder, load_model
+from uncollapse.encoders.sources import read_record, write_record
+from uncollapse.errors import FixError, ModelError, OutputError
+from uncollapse.fixes import Composition, Fix, compose
+from uncollapse.fixes.statistics import FEWEST
+from uncollapse.modules import Linear, append_modules
+from uncollapse.pipelines.encoder import FixedEncoder
+from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline
 from uncollapse.weights import replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
 
@@ -39,102 +43,138 @@ PROBE_TEXTS = (
 """Texts of mixed length, so that the batch is padded."""
 
 
-@dataclass(frozen=True)
-class FixReport:
-    """What was written and how exactly it is what was asked for.
-
-    Args:
-        folder: the new model.
-        fix: its notation.
-        changed: tensors and config entries that changed, as the model calls them.
-        effect: how far the fix moves hidden states on the probe batch.
-        fold_difference: folded against softmax(scores / tau), largest absolute difference of hidden states.
-        vector_effect: how far the fix moves the vectors of the probe texts.
-        reload_difference: the folder, reloaded by sentence-transformers, against the patched model, of vectors.
-        left_out: files of the source that held the unfixed weights.
-        dtype: precision of the changed weights.
-        max_tokens: where the folder cuts texts, as its source does; None for nowhere.
-    """
-
-    folder: Path
-    fix: str
-    changed: tuple[str, ...]
-    effect: float
-    fold_difference: float
-    vector_effect: float
-    reload_difference: float
-    left_out: tuple[str, ...]
-    dtype: str
-    max_tokens: int | None
-
-
 def fix(
     name: str,
-    temperature: Temperature,
+    fix: Fix,
     out: str | os.PathLike[str],
     *,
+    corpus: Unlabelled | None = None,
+    seed: int = 0,
     force: bool = False,
     trust_remote_code: bool = False,
     step: Callable[[str], None] = lambda _: None,
 ) -> FixReport:
-    """Fold a temperature into a model and write it as a folder that stock sentence-transformers loads.
+    """Write a model with its fixes as a folder that stock sentence-transformers loads.
 
-    The folder appears under its name only when it is complete, reloaded and checked. Files, tensors and config
-    entries that the fix does not concern are those of the source, byte for byte.
+    What acts inside the model is multiplied into its weights; what acts on vectors becomes stock modules after it, a
+    Dense, or a Router of two where queries have a map of their own. A fix on texts is named in `uncollapse.json`,
+    which this package heeds and others do not. The folder appears under its name only when it is complete, reloaded
+    and checked. Files, tensors and config entries that the fixes do not concern are those of the source, byte for
+    byte.
 
     Args:
         name: model to start from, as for `load_model`.
-        temperature: what to fold.
+        fix: what to write.
         out: the new folder.
+        corpus: what fixes on vectors are fitted to, without labels.
+        seed: of whatever is drawn from the corpus.
         force: replace an existing model folder.
         trust_remote_code: as for `load_model`.
         step: told what is being done.
 
     Raises:
         OutputError: a folder that is in the way, or a disk that is full.
-        ArchitectureError: a model that cannot carry the temperature, or was fixed before.
+        ArchitectureError: a model that cannot carry the fix, or was fixed before.
+        FixError: a fix that no folder can hold, or one that needs a corpus, or a larger one.
         ModelError: a reloaded folder that disagrees with the patched model.
 
-    Source of the fix: Zhou et al., ACL 2025 (arXiv 2410.24200); that it folds exactly is this package's own.
+    Source of the temperature: Zhou et al., ACL 2025 (arXiv 2410.24200); that it folds exactly is this package's own.
     """
-    target = Path(out)
+    target, chosen = Path(out), compose(fix)
     check_target(target, force=force)
+    _check_shippable(chosen, corpus)
     step("loading")
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     _check_apart(target, stock.source)
-    folded = copy.deepcopy(backbone(stock.model))
-    step("folding and checking against softmax(scores / tau)")
-    changed = fold(folded, temperature)
-    found = verify(stock.model, temperature, folded)
-    wanted, effect = _patched_vectors(stock, temperature)
+    _check_unfitted(stock)
+    step("fitting to the corpus" if chosen.vectors else "checking against the fix, taken literally")
+    fixed = fit_pipeline(CachedEncoder(stock, chosen.model), chosen, corpus or Unlabelled((), ()), seed=seed)
+    linear = Linear.of(fixed.fitted.maps) if fixed.fitted.maps else None
+    folded, changed, found = _fold_all(stock, chosen.model)
+    wanted, effect = _fixed_vectors(stock, fixed)
     step("writing")
     with whole_folder(target) as part:
-        left_out = tuple(_copy(stock.source, part))
-        dtype = _replace(part, stock, folded)
+        left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
+        dtype = _replace(part, stock, folded) if chosen.model else torch.float32
+        added = append_modules(part, linear) if linear else ()
+        learned = _learned(fixed, corpus, seed)
+        write_record(part, {"fix": str(chosen), "text_fix": str(chosen.text or ""), "base": name, "fitted": learned})
         step("reloading with stock sentence-transformers")
-        difference = _reload_difference(part, wanted, effect, dtype, trust_remote_code)
         report = FixReport(
-            target,
-            str(temperature),
-            changed,
-            found.effect,
-            found.folded or 0.0,
-            effect,
-            difference,
-            left_out,
-            str(dtype).removeprefix("torch."),
-            stock.folder_max_tokens,
+            folder=target,
+            fix=str(chosen),
+            changed=changed,
+            effect=found[0],
+            fold_difference=found[1],
+            vector_effect=effect,
+            reload_difference=_reload_difference(part, wanted, effect, dtype, trust_remote_code),
+            left_out=left_out,
+            dtype=str(dtype).removeprefix("torch."),
+            max_tokens=stock.folder_max_tokens,
+            modules=added,
+            text_fix=str(chosen.text or ""),
+            fitted=learned,
         )
-        _write_card(part, name, report)
+        write_card(part, name, report)
     return report
 
 
-def _patched_vectors(stock: SentenceEncoder, temperature: Temperature) -> tuple[npt.NDArray[np.float32], float]:
-    """Vectors of the probe texts with the temperature patched on, and how far it moved them."""
-    before = stock.vectors(PROBE_TEXTS)
-    with patch(stock.model, temperature):
-        after = stock.vectors(PROBE_TEXTS)
-    return after, float(np.abs(after - before).max())
+def _check_shippable(chosen: Composition, corpus: Unlabelled | None) -> None:
+    if not chosen.parts:
+        raise FixError("Expected at least one fix to write, got none. Give one, such as temperature(0.8).")
+    if chosen.score is not None:
+        raise FixError(
+            f"`{chosen.score}` corrects scores by one more dimension of the vectors in an index, which no model "
+            "folder can hold. Leave it out here, and apply it where vectors are written."
+        )
+    if chosen.vectors and corpus is None:
+        parts = " + ".join(str(one) for one in chosen.vectors)
+        raise FixError(f"`{parts}` is fitted to texts. Name the corpus that will be searched: --corpus docs.jsonl.")
+
+
+def _check_unfitted(stock: SentenceEncoder) -> None:
+    record = read_record(stock.source)
+    if record.get("fitted") or record.get("text_fix"):
+        raise FixError(
+            f"{stock.name!r} was fixed with `{record['fix']}` already, and a second fix would be fitted to the first. "
+            "Start from the original model."
+        )
+
+
+def _learned(fixed: FixedEncoder, corpus: Unlabelled | None, seed: int) -> dict[str, Any]:
+    """What fixes were fitted to, for whoever meets the folder."""
+    if corpus is None or not fixed.fitted.maps:
+        return {}
+    learned, real = fixed.fitted.learned_from, len(corpus.queries) >= FEWEST
+    return {
+        "documents": learned.get("documents", 0),
+        "of": len(corpus.documents),
+        "queries": learned.get("queries", 0),
+        "queries_are": "real, without their answers" if real else "sentences of the documents",
+        "seed": seed,
+    }
+
+
+def _fold_all(
+    stock: SentenceEncoder, fixes: Sequence[ModelFix]
+) -> tuple[PreTrainedModel, tuple[str, ...], tuple[float, float]]:
+    """The transformer with every fix in its weights, what changed, and the effect and the error of the folding."""
+    model, changed, effect, error = backbone(stock.model), list[str](), 0.0, 0.0
+    for one in fixes:
+        before, model = model, copy.deepcopy(model)
+        changed += fold(model, one)
+        found = verify(before, one, model)
+        effect, error = max(effect, found.effect), max(error, found.folded or 0.0)
+    return model, tuple(dict.fromkeys(changed)), (effect, error)
+
+
+def _fixed_vectors(stock: SentenceEncoder, fixed: FixedEncoder) -> tuple[npt.NDArray[np.float32], float]:
+    """Vectors of the probe texts as documents and queries, with every fix but that on texts, and how far it moved."""
+    parts = Composition((*fixed.fix.model, *fixed.fix.vectors))
+    bare = FixedEncoder(fixed.base, parts, fixed.fitted)
+    after = np.concatenate([bare.encode(PROBE_TEXTS, role=role).vectors for role in ("document", "query")])
+    before = np.concatenate([stock.as_role(role).vectors(PROBE_TEXTS) for role in ("document", "query")])
+    return after, float(np.abs(after - before).max()) if after.shape == before.shape else float("inf")
 
 
 def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel) -> torch.dtype:
@@ -172,14 +212,20 @@ def _check_apart(target: Path, source: Path) -> None:
         )
 
 
-def _copy(source: Path, part: Path) -> Iterator[str]:
-    """Copy a folder's contents without its permissions; yields what held unfixed weights and stays behind."""
+def _copy(source: Path, part: Path, *, weights: bool) -> Iterator[str]:
+    """Copy a folder's contents without its permissions; yields what held unfixed weights or vectors and stays behind.
+
+    Args:
+        source, part: from where to where.
+        weights: whether the weights change, so that copies in other formats would hold the old ones.
+    """
     for parent, folders, files in os.walk(source, followlinks=True):
         here = part / Path(parent).relative_to(source)
         here.mkdir(exist_ok=True)
         for name in (*sorted(folders), *sorted(files)):
             path = Path(parent) / name
-            if name in OTHER_RUNTIMES if path.is_dir() else any(fnmatch(name, kind) for kind in WEIGHT_FILES):
+            old = weights and any(fnmatch(name, kind) for kind in WEIGHT_FILES)
+            if name in OTHER_RUNTIMES if path.is_dir() else old:
                 yield str(path.relative_to(source))
             elif path.is_file():
                 shutil.copyfile(path, here / name)
@@ -226,7 +272,8 @@ def _reload_difference(
     A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what
     rounding costs must stay far below what the fix does, or unfixed weights would pass.
     """
-    got = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code).vectors(PROBE_TEXTS)
+    model = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code)
+    got = np.concatenate([model.as_role(role).vectors(PROBE_TEXTS) for role in ("document", "query")])
     difference = float(np.abs(got - wanted).max())
     rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
     allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * effect)
@@ -236,28 +283,3 @@ def _reload_difference(
             f"{allowed:.2g} in {dtype}). Nothing was kept. Fold from a source stored in float32."
         )
     return difference
-
-
-def _write_card(folder: Path, base: str, report: FixReport) -> None:
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    section = f"""
-
-## Fixed with uncollapse {uncollapse.__version__}
-
-This is `{base}` with `{report.fix}` folded into its weights: attention is softmax(scores / tau), with no code and at
-no cost. {len(report.changed)} tensors or config entries changed. On a padded probe batch:
-
-| quantity | largest absolute value |
-|---|---|
-| how far the fix moves hidden states | {report.effect:.2g} |
-| folded weights against softmax(scores / tau), hidden states | {report.fold_difference:.1g} |
-| how far the fix moves vectors | {report.vector_effect:.2g} |
-| this folder, loaded by sentence-transformers, against the patched original | {report.reload_difference:.1g} |
-
-- The value was given by the user; this card says nothing about its benefit. Measure it on your own texts.
-- Vectors of this model must not be mixed with vectors of `{base}` in one index.
-- config.json carries the entry `uncollapse`; a second temperature on top is refused.
-- Method: Zhou et al., Length-Induced Embedding Collapse in PLM-based Models, ACL 2025, arXiv 2410.24200.
-"""
-    card.write_text(text.rstrip("\n") + section if text else section.lstrip("\n"), encoding="utf-8")

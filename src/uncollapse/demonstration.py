@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
-from uncollapse.checkpoints import FixReport, check_target, fix
+from uncollapse.attention.temperature import Temperature
+from uncollapse.cards import FixReport
+from uncollapse.checkpoints import check_target, fix
 from uncollapse.corpora import Balanced
 from uncollapse.diagnosis.audit import measure_audit
 from uncollapse.diagnosis.profiling import Profile, TextSink, TextSource, profile, survey
@@ -18,7 +21,6 @@ from uncollapse.diagnosis.verdict import judge, judge_fix, main_view, recovery_r
 from uncollapse.diagnosis.views import View
 from uncollapse.diagnosis.windows import profile_windows
 from uncollapse.encoders import SentenceEncoder, load_model
-from uncollapse.fixes import Fix
 from uncollapse.measures import MINIMUM, unit
 from uncollapse.measures.retrieval import mean_reciprocal_rank, reciprocal_ranks
 from uncollapse.progress import Reporter, Silent
@@ -51,8 +53,8 @@ def demonstrate(
     corpus: TextSource,
     out: Path,
     *,
-    chosen: Fix,
-    sweep: Sequence[Fix],
+    chosen: Temperature,
+    sweep: Sequence[ModelFix],
     settings: Settings,
     force: bool = False,
     sink: TextSink | None = None,
@@ -118,7 +120,7 @@ def _all_rows(before: Profile, after: Profile, chosen: str, stock: Seen, swept: 
 
 def _sweep_one(
     encoder: SentenceEncoder,
-    other: Fix,
+    other: ModelFix,
     before: Profile,
     queries: dict[str, str],
     settings: Settings,

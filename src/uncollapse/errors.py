@@ -24,6 +24,10 @@ class NotationError(UncollapseError):
     """A text that is no valid notation of a fix, such as `temperature(0)`."""
 
 
+class FixError(UncollapseError):
+    """A fix that cannot be fitted, or does not belong to these vectors."""
+
+
 class OutputError(UncollapseError):
     """A place that cannot be written to."""
 

@@ -1,8 +1,9 @@
-"""Fold a temperature into the weights for good."""
+"""Fold a fix into the weights for good."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,10 +21,11 @@ from uncollapse.attention.factors import (
     weight_axis,
     weight_of,
 )
+from uncollapse.attention.modelfixes import FACTS, ModelFix
 from uncollapse.attention.sites import Layout, Site, Term, backbone, class_key, find_sites
-from uncollapse.attention.stamps import STAMP, refuse_folded
+from uncollapse.attention.stamps import refuse_folded, stamp
 from uncollapse.attention.temperature import Temperature
-from uncollapse.errors import ArchitectureError
+from uncollapse.errors import ArchitectureError, NotationError, UncollapseError
 
 
 @dataclass(frozen=True)
@@ -34,30 +36,44 @@ class Change:
     apply: Callable[[], None]
 
 
-def fold(model: nn.Module, temperature: Temperature) -> tuple[str, ...]:
-    """Multiply a temperature into the weights: an ordinary checkpoint with softmax(scores / tau) at no cost.
+def fold(model: nn.Module, fix: ModelFix) -> tuple[str, ...]:
+    """Put a fix into the weights: an ordinary checkpoint that computes what the patched model does, at no cost.
 
     In place, computed in float64, and all or nothing: a model that cannot fold is refused before anything changes.
-    The config is stamped, and a stamped model is refused.
+    The config is stamped, and a model with a fix of the same name is refused.
 
     Args:
         model: as for `patch`.
-        temperature: as for `patch`.
+        fix: as for `patch`; those that depend on the text that runs cannot fold.
 
     Returns:
         The names of the tensors and numbers that changed.
 
     Raises:
-        ArchitectureError: weights cannot carry this temperature (and why, and what would work), or were folded before.
+        ArchitectureError: weights cannot carry this fix (and why, and what would work), or it was folded before.
+        NotationError: a fix of texts, vectors or scores.
     """
     inner = backbone(model)
-    refuse_folded(inner)
-    sites = find_sites(inner)
-    changes = _plan(inner, sites, temperature.factors(sites))
+    plan = FOLDS.get(type(fix))
+    if plan is None:
+        raise _no_fold(fix)
+    refuse_folded(inner, fix)
+    changes = plan(inner, fix)
     for change in changes:
         change.apply()
-    setattr(inner.config, STAMP, temperature.to_json())
+    stamp(inner.config, fix)
     return tuple(change.name for change in changes)
+
+
+def _no_fold(fix: ModelFix) -> UncollapseError:
+    if (facts := FACTS.get(type(fix))) is None:
+        return NotationError(f"Expected a fix that acts on a model, got {fix!r}. `fold` takes none of the others.")
+    return ArchitectureError(f"No weights can carry {fix}: {facts.unfoldable}.")
+
+
+def _plan_temperature(model: PreTrainedModel, temperature: Temperature) -> list[Change]:
+    sites = find_sites(model)
+    return _plan(model, sites, temperature.factors(sites))
 
 
 def _plan(model: PreTrainedModel, sites: Sequence[Site], factors: dict[int, torch.Tensor]) -> list[Change]:
@@ -150,3 +166,7 @@ def _refuse_foreign_layer(layer: nn.Module, name: str) -> None:
             f"{str(getattr(weight, 'dtype', 'no')).removeprefix('torch.')} weights. Merge adapters first "
             "(merge_and_unload), and fold before quantising."
         )
+
+
+FOLDS: dict[type[ModelFix], Callable[[PreTrainedModel, Any], list[Change]]] = {Temperature: _plan_temperature}
+"""Type of a fix to what plans its fold, or refuses the model."""

@@ -1,169 +1,92 @@
-"""Patch a temperature onto a model for the length of a `with`."""
+"""Patch a fix onto a model for the length of a `with`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from uncollapse.attention.factors import bias_table, is_uniform, one_number, one_row, rows, scale_parameter, spread
-from uncollapse.attention.sites import Layout, Site, Term, backbone, find_sites
+from uncollapse.attention.features import put_featscale
+from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
+from uncollapse.attention.laws import TemperatureLaw
+from uncollapse.attention.mixing import put_attnscale, put_identity_mix, put_local_global
+from uncollapse.attention.modelfixes import ModelFix
+from uncollapse.attention.rows import scale_rows
+from uncollapse.attention.scaling import scale_logits
+from uncollapse.attention.sites import backbone
 from uncollapse.attention.stamps import refuse_folded
 from uncollapse.attention.temperature import Temperature
-from uncollapse.errors import ArchitectureError
+from uncollapse.errors import ArchitectureError, NotationError
 
 MARK = "_temperatures_on"
-"""Attribute that a transformers model has only while it is patched: the temperatures, one a `with`. Hooks alone would
-not tell, since on some architectures only numbers and parameters are changed."""
+"""Attribute that a transformers model has only while it is patched: the fixes, one a `with`. Hooks alone would not
+tell, since on some architectures only numbers and parameters are changed."""
+
+Put = Callable[[PreTrainedModel, Any, ExitStack], None]
+
+PATCHES: dict[type[ModelFix], Put] = {
+    Temperature: scale_logits,
+    TemperatureLaw: scale_rows,
+    AttnScale: put_attnscale,
+    IdentityMix: put_identity_mix,
+    LocalGlobal: put_local_global,
+    FeatScale: put_featscale,
+}
+"""Type of a fix to what puts it on a model until the stack closes, or refuses the model and leaves it as it was."""
 
 
 @contextmanager
-def patch(model: nn.Module, temperature: Temperature) -> Iterator[nn.Module]:
-    """Run a model with softmax(scores / tau) inside the `with`; afterwards it is bit for bit as before.
+def patch(model: nn.Module, fix: ModelFix) -> Iterator[nn.Module]:
+    """Run a model with a fix inside the `with`; afterwards it is bit for bit as before.
 
-    The outputs of the layers that form the query are multiplied by 1 / tau, so any attention kernel works (eager,
-    SDPA, flash, flex), padded or packed. Parameters that are no layer's output (sinks, relative biases of XLNet) and
-    plain numbers (soft-cap) are set and restored. Works wherever `fold` does, and on some models that cannot fold.
-    A compiled model is refused, since its graph would ignore the patch; so is one with a temperature in its weights.
+    With a temperature, attention is softmax(scores / tau); what the other fixes do stands with each. Patches may be
+    nested, but only one of them may exchange the attention function. A compiled model is refused, since its graph
+    would ignore the patch; so is one with such a fix in its weights. A fix at its identity touches nothing.
     Inside the `with` the model bears a mark, by which an evaluation refuses to take its vectors for
     those of the model as it came.
 
     Args:
         model: a transformers model, or one that holds it, such as a SentenceTransformer.
-        temperature: scalar, per layer, or per layer and head.
+        fix: any fix that acts on a model.
 
     Raises:
-        ArchitectureError: attention that is not in the table, wrong counts, or a per-head tau where only a plain
-            number is reached.
+        ArchitectureError: a model that cannot take the fix, by name and with the reason.
+        NotationError: a fix of texts, vectors or scores, which no model can wear.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> bert = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2)).eval()
+    >>> with patch(bert, Temperature(0.5)):
+    ...     hasattr(bert, MARK)
+    True
     """
+    put = PATCHES.get(type(fix))
+    if put is None:
+        known = ", ".join(kind.__name__ for kind in PATCHES)
+        raise NotationError(f"Expected a fix that acts on a model, got {fix!r}. `patch` takes: {known}.")
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
         raise ArchitectureError(
             "Expected a model that is not compiled, got the result of torch.compile: its graph would ignore "
             "the patch. Patch first and compile inside the `with`, or fold."
         )
-    refuse_folded(backbone(model))
-    sites = find_sites(model)
-    factors = temperature.factors(sites)
+    inner = backbone(model)
+    refuse_folded(inner, fix)
     with ExitStack() as undo:
-        if not temperature.is_identity:
-            _mark(backbone(model), temperature, undo)
-            for site in sites:
-                for term in site.terms:
-                    _patch_term(site, term, factors, undo)
-            _patch_bias(backbone(model), sites, factors, undo)
-            _count_calls(backbone(model), sites, undo)
+        put(inner, fix, undo)
+        if not fix.is_identity:
+            _mark(inner, fix, undo)
         yield model
 
 
-def _mark(model: PreTrainedModel, temperature: Temperature, undo: ExitStack) -> None:
-    setattr(model, MARK, (*getattr(model, MARK, ()), temperature))
-    undo.callback(_unmark, model, temperature)
+def _mark(model: PreTrainedModel, fix: ModelFix, undo: ExitStack) -> None:
+    setattr(model, MARK, (*getattr(model, MARK, ()), fix))
+    undo.callback(_unmark, model, fix)
 
 
-def _unmark(model: PreTrainedModel, temperature: Temperature) -> None:
+def _unmark(model: PreTrainedModel, fix: ModelFix) -> None:
     left = list(getattr(model, MARK))
-    left.remove(temperature)
+    left.remove(fix)
     if left:
         setattr(model, MARK, tuple(left))
     else:
         delattr(model, MARK)
-
-
-def _patch_term(site: Site, term: Term, factors: dict[int, torch.Tensor], undo: ExitStack) -> None:
-    target = getattr(site.module, term.path)
-    rows = [factors[layer] for layer in site.layers]
-    if term.layout is Layout.NUMBER:
-        undo.callback(setattr, site.module, term.path, target)
-        setattr(site.module, term.path, target * one_number(rows, site, term))
-    elif isinstance(target, nn.Module):
-        scales = [_output_factor(site, term, row, target) for row in rows]
-        handle = target.register_forward_hook(ScaleOutput(scales))
-        undo.callback(handle.remove)
-    else:
-        undo.callback(target.data.copy_, target.data.clone())
-        scale_parameter(target, spread(site, term, one_row(rows, site), target.shape[term.axis]), term.axis)
-
-
-class ScaleOutput:
-    """Forward hook that multiplies a layer's output by a factor; a shared layer has one factor a call."""
-
-    def __init__(self, factors: Sequence[torch.Tensor]) -> None:
-        self.factors = list(factors) if any(not torch.equal(factors[0], f) for f in factors) else [factors[0]]
-        self.calls = 0
-
-    def __call__(self, _module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        factor = self.factors[self.calls % len(self.factors)]
-        self.calls += 1
-        if factor.dtype != output.dtype or factor.device != output.device:
-            # A factor made in inference mode could not be used in a training step later.
-            with torch.inference_mode(False):
-                factor = factor.to(dtype=output.dtype, device=output.device)
-            self.factors[(self.calls - 1) % len(self.factors)] = factor
-        return output * factor
-
-
-class ScalePositionBias:
-    """Forward pre-hook that multiplies the argument `position_bias` by a factor a head."""
-
-    def __init__(self, factor: torch.Tensor, position: int) -> None:
-        self.factor = factor[:, None, None]
-        self.position = position
-
-    def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        if kwargs.get("position_bias") is not None:
-            return args, {**kwargs, "position_bias": kwargs["position_bias"] * self.factor.to(kwargs["position_bias"])}
-        if len(args) > self.position and args[self.position] is not None:
-            scaled = args[self.position] * self.factor.to(args[self.position])
-            return (*args[: self.position], scaled, *args[self.position + 1 :]), kwargs
-        return args, kwargs
-
-
-def _output_factor(site: Site, term: Term, row: torch.Tensor, layer: nn.Module) -> torch.Tensor:
-    if term.layout is Layout.SHARED:
-        return row[0] if is_uniform(row) else row.reshape(-1, *[1] * (-term.head_axis - 1))
-    factor = spread(site, term, row, rows(layer))
-    return factor.reshape(-1, *[1] * (-term.output_axis - 1))
-
-
-def _patch_bias(
-    model: PreTrainedModel, sites: Sequence[Site], factors: dict[int, torch.Tensor], undo: ExitStack
-) -> None:
-    """Scale the shared position bias at its source by the first layer's factor, then by what each layer differs."""
-    bias = sites[0].spec.bias
-    if bias is None:
-        return
-    base = torch.ones_like(factors[0])
-    if table := bias_table(model, bias):
-        base = factors[0]
-        undo.callback(table.register_forward_hook(ScaleOutput([base])).remove)
-    previous = base
-    for site in sites:
-        wanted = factors[site.layers[0]]
-        ratio = wanted / previous
-        if not bool((ratio == 1).all()):
-            hook = ScalePositionBias(ratio, bias.position)
-            undo.callback(site.module.register_forward_pre_hook(hook, with_kwargs=True).remove)
-        previous = wanted if bias.chained else base
-
-
-def _count_calls(model: PreTrainedModel, sites: Sequence[Site], undo: ExitStack) -> None:
-    """Start counting calls anew with every forward pass, so that an interrupted one leaves no trace."""
-    hooks = [
-        hook
-        for site in sites
-        if len(site.layers) > 1
-        for term in site.terms
-        for hook in getattr(site.module, term.path)._forward_hooks.values()
-        if isinstance(hook, ScaleOutput)
-    ]
-    if hooks:
-        embeddings: nn.Module = model.get_input_embeddings()
-        undo.callback(embeddings.register_forward_pre_hook(partial(_reset, hooks)).remove)
-
-
-def _reset(hooks: list[ScaleOutput], _module: nn.Module, _inputs: Any) -> None:
-    for hook in hooks:
-        hook.calls = 0

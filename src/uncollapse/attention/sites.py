@@ -39,6 +39,8 @@ class Term:
         axis: axis of a bare parameter that holds the entries.
         output_axis: axis of a layer's output that holds them.
         head_axis: for SHARED layers, the axis of their output that counts heads.
+        text_axis, token_axis: axes of a layer's output that count the texts of the batch and their tokens.
+        method: for a layer whose output knows no texts, what the module makes the bias of a batch with.
         plus_one: the layer multiplies by (1 + weight) rather than by weight.
         config_key: for NUMBER, the config entry it is made from; "" if the code makes it.
     """
@@ -48,6 +50,9 @@ class Term:
     axis: int = 0
     output_axis: int = -1
     head_axis: int = -2
+    text_axis: int = 0
+    token_axis: int = 1
+    method: str = ""
     plus_one: bool = False
     config_key: str = ""
 
@@ -59,12 +64,14 @@ class BiasTable:
     Args:
         owner: class that owns the table, "" if the bias is no table of weights but code.
         path: the table's attribute in its owner.
+        method: what its owner makes the bias with.
         position: place of the argument in the attention's call.
         chained: each layer hands on the bias it got (T5), instead of all getting the first one (MPNet).
     """
 
     owner: str = ""
     path: str = ""
+    method: str = ""
     position: int = 2
     chained: bool = False
 
@@ -79,6 +86,7 @@ class Spec:
         bias: a position bias shared by the layers.
         scores_head_axis: axis of the softmax input that counts heads.
         fixed: what the weights cannot carry, "" if a fold is possible.
+        batched: why its texts cannot each have a factor of their own, "" if they can.
     """
 
     terms: tuple[Term, ...]
@@ -87,6 +95,7 @@ class Spec:
     bias: BiasTable | None = None
     scores_head_axis: int = 1
     fixed: str = ""
+    batched: str = ""
 
 
 def _query(path: str, **keys: Any) -> Spec:
@@ -95,15 +104,22 @@ def _query(path: str, **keys: Any) -> Spec:
 
 def _normed(norm: str, head_axis: int, **keys: Any) -> Spec:
     """A query norm, shared by all heads, that is the last thing before the product with the keys."""
-    return Spec((Term("q_proj"),), when=norm, then=(Term(norm, Layout.SHARED, head_axis=head_axis, **keys),))
+    return Spec((Term("q_proj"),), when=norm, then=(_shared(norm, head_axis, **keys),))
+
+
+def _shared(norm: str, head_axis: int, **keys: Any) -> Term:
+    """A norm of [texts, tokens, heads, head_dim], or of [texts, heads, tokens, head_dim] where head_axis is -3."""
+    return Term(norm, Layout.SHARED, head_axis=head_axis, token_axis=2 if head_axis == -3 else 1, **keys)
 
 
 _QUERY = _query("query")
 _Q_PROJ = _query("q_proj")
-_T5_BIAS = Term("relative_attention_bias", Layout.PER_HEAD)
+_T5_BIAS = Term("relative_attention_bias", Layout.PER_HEAD, method="compute_bias")
 _SOFTCAP = Term("attn_logit_softcapping", Layout.NUMBER, config_key="attn_logit_softcapping")
 _XLNET_BIASES = tuple(Term(f"r_{kind}_bias", Layout.PER_HEAD) for kind in "wrs")
 _NO_NORM_WEIGHT = "its query is normalised by a layer without weights, which could not carry a factor"
+_NO_ROWS = "its projections serve the relative positions too, which are the same for every text of a batch"
+_ONE_SCALE = "its scores are multiplied by one number for every text"
 _ALIBI = "its position slopes (ALiBi) are constants of the code"
 
 SPECS: dict[str, Spec] = {
@@ -127,26 +143,38 @@ SPECS: dict[str, Spec] = {
     "albert.AlbertAttention": _QUERY,
     "distilbert.DistilBertSelfAttention": _query("q_lin"),
     "xlm.MultiHeadAttention": _query("q_lin"),
-    "squeezebert.SqueezeBertSelfAttention": Spec((Term("query", output_axis=-2),)),
+    "squeezebert.SqueezeBertSelfAttention": Spec((Term("query", output_axis=-2, token_axis=2),)),
     # The query of ConvBERT also drives its convolution, so the keys carry the factor.
     "convbert.ConvBertSelfAttention": _query("key"),
-    "longformer.LongformerSelfAttention": Spec((Term("query"), Term("query_global")), scores_head_axis=2),
-    "xlnet.XLNetRelativeAttention": Spec((Term("q", Layout.PER_HEAD, axis=1), *_XLNET_BIASES)),
-    "mpnet.MPNetSelfAttention": _query("q", bias=BiasTable("mpnet.MPNetEncoder", "relative_attention_bias")),
-    "t5.T5Attention": _query("q", bias=BiasTable("t5.T5Attention", "relative_attention_bias", chained=True)),
-    "mt5.MT5Attention": _query("q", bias=BiasTable("mt5.MT5Attention", "relative_attention_bias", chained=True)),
+    "longformer.LongformerSelfAttention": Spec(
+        (Term("query", text_axis=1, token_axis=0), Term("query_global", text_axis=1, token_axis=0)),
+        scores_head_axis=2,
+    ),
+    "xlnet.XLNetRelativeAttention": Spec(
+        (Term("q", Layout.PER_HEAD, axis=1), *_XLNET_BIASES),
+        batched="its query is made by parameters, which are the same for every text",
+    ),
+    "mpnet.MPNetSelfAttention": _query(
+        "q", bias=BiasTable("mpnet.MPNetEncoder", "relative_attention_bias", "compute_position_bias")
+    ),
+    "t5.T5Attention": _query(
+        "q", bias=BiasTable("t5.T5Attention", "relative_attention_bias", "compute_bias", chained=True)
+    ),
+    "mt5.MT5Attention": _query(
+        "q", bias=BiasTable("mt5.MT5Attention", "relative_attention_bias", "compute_bias", chained=True)
+    ),
     "umt5.UMT5Attention": Spec((Term("q"), _T5_BIAS)),
     "deberta.DisentangledSelfAttention": Spec(
-        (Term("in_proj", Layout.INTERLEAVED), Term("q_bias"), Term("pos_q_proj"))
+        (Term("in_proj", Layout.INTERLEAVED), Term("q_bias"), Term("pos_q_proj")), batched=_NO_ROWS
     ),
-    "deberta_v2.DisentangledSelfAttention": Spec((Term("query_proj"), Term("pos_query_proj"))),
+    "deberta_v2.DisentangledSelfAttention": Spec((Term("query_proj"), Term("pos_query_proj")), batched=_NO_ROWS),
     "nomic_bert.NomicBertAttention": _Q_PROJ,
     "gte.GteAttention": _Q_PROJ,
     "jina_embeddings_v3.JinaEmbeddingsV3Attention": _Q_PROJ,
     "modernbert.ModernBertAttention": Spec((Term("Wqkv", Layout.FIRST),)),
     "eurobert.EuroBertAttention": _Q_PROJ,
     "ultrabert.UltrabertAttention": _Q_PROJ,
-    "neomme.NeoMMEAttention": Spec((Term("q_norm", Layout.SHARED, head_axis=-3),), fixed=_NO_NORM_WEIGHT),
+    "neomme.NeoMMEAttention": Spec((_shared("q_norm", -3),), fixed=_NO_NORM_WEIGHT),
     "llama.LlamaAttention": _Q_PROJ,
     "mistral.MistralAttention": _Q_PROJ,
     "ministral3.Ministral3Attention": _Q_PROJ,
@@ -169,12 +197,20 @@ SPECS: dict[str, Spec] = {
     "gpt_neox.GPTNeoXAttention": Spec((Term("query_key_value", Layout.INTERLEAVED),)),
     "gemma2.Gemma2Attention": Spec((Term("q_proj"), _SOFTCAP)),
     "t5gemma.T5GemmaSelfAttention": Spec((Term("q_proj"), _SOFTCAP)),
-    "gpt_oss.GptOssAttention": Spec((Term("q_proj"), Term("sinks", Layout.PER_HEAD))),
+    "gpt_oss.GptOssAttention": Spec(
+        (Term("q_proj"), Term("sinks", Layout.PER_HEAD)), batched="its sinks are the same for every text"
+    ),
     "mistral4.Mistral4Attention": Spec((Term("q_proj"),), when="q_b_proj", then=(Term("q_b_proj"),)),
     "llama4.Llama4TextAttention": Spec((Term("q_proj"),), when="qk_norm", then=(Term("scaling", Layout.NUMBER),)),
-    "nanochat.NanoChatAttention": Spec((Term("q_norm", Layout.SHARED, head_axis=-3),), fixed=_NO_NORM_WEIGHT),
-    "bloom.BloomAttention": Spec((Term("beta", Layout.NUMBER), Term("inv_norm_factor", Layout.NUMBER)), fixed=_ALIBI),
-    "mpt.MptAttention": Spec((Term("softmax_scale", Layout.NUMBER),), bias=BiasTable(position=1), fixed=_ALIBI),
+    "nanochat.NanoChatAttention": Spec((_shared("q_norm", -3),), fixed=_NO_NORM_WEIGHT),
+    "bloom.BloomAttention": Spec(
+        (Term("beta", Layout.NUMBER), Term("inv_norm_factor", Layout.NUMBER)),
+        fixed=_ALIBI,
+        batched=_ONE_SCALE,
+    ),
+    "mpt.MptAttention": Spec(
+        (Term("softmax_scale", Layout.NUMBER),), bias=BiasTable(position=1), fixed=_ALIBI, batched=_ONE_SCALE
+    ),
 }
 """Attention class, as `package.Class` of transformers.models, to what forms its logits."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -31,6 +31,7 @@ class Temperature:
     Source: Zhou et al., Length-Induced Embedding Collapse in PLM-based Models, ACL 2025 (arXiv 2410.24200).
     """
 
+    kind: ClassVar[str] = "model"
     tau: Tau
 
     def __init__(self, tau: float | Sequence[float] | Sequence[Sequence[float]]) -> None:

@@ -1,6 +1,6 @@
-"""Check a temperature against its definition, softmax(scores / tau), taken literally at the softmax."""
+"""Check a fix of the weights: a temperature against softmax(scores / tau), taken literally at the softmax."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,14 +11,15 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
+from uncollapse.attention.probes import probe_batch as probe_batch
+from uncollapse.attention.probes import probe_states as probe_states
 from uncollapse.attention.sites import Site, backbone, find_sites
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import ArchitectureError
 
 _SOFTMAX = {torch.softmax, torch.Tensor.softmax, nn.functional.softmax}
-PROBE_LENGTHS = (24, 17, 9, 24)
-"""Token counts of the padded probe batch."""
 
 
 class DividedSoftmax(TorchFunctionMode):
@@ -114,37 +115,14 @@ def _leave(mode: DividedSoftmax, _module: nn.Module, _inputs: Any, _output: Any)
     mode.factor = None
 
 
-def probe_batch(model: nn.Module, lengths: Sequence[int] = PROBE_LENGTHS, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A padded batch of random tokens: input_ids and attention_mask, int64 [texts, tokens]."""
-    inner = backbone(model)
-    config = inner.config.get_text_config()
-    generator = torch.Generator().manual_seed(seed)
-    shape = (len(lengths), max(lengths))
-    low = min(10, config.vocab_size // 2)
-    ids = torch.randint(low, config.vocab_size, shape, generator=generator)
-    mask = (torch.arange(shape[1]) < torch.tensor(lengths)[:, None]).long()
-    padding = getattr(config, "pad_token_id", None)
-    ids = torch.where(mask.bool(), ids, 0 if padding is None else padding)
-    return {"input_ids": ids.to(inner.device), "attention_mask": mask.to(inner.device)}
-
-
-def probe_states(model: nn.Module, batch: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-    """The last hidden states of the real tokens of a probe batch: [tokens, dim]."""
-    inner = backbone(model)
-    batch = batch or probe_batch(inner)
-    with torch.no_grad():
-        states: torch.Tensor = inner(**batch)[0]
-    return states[batch["attention_mask"].bool()]
-
-
 @dataclass(frozen=True)
 class Verification:
     """What a check found, as largest absolute differences of hidden states over a padded probe batch.
 
     Args:
-        effect: how far the temperature moves the model; 0 only for tau = 1.
-        patched: patched model against softmax(scores / tau).
-        folded: folded model against softmax(scores / tau), None if no folded model was given.
+        effect: how far the fix moves the model; for a temperature, 0 only for tau = 1.
+        patched: patched model against softmax(scores / tau); 0 for other fixes, which a patch defines.
+        folded: folded model against softmax(scores / tau), or against the patched model; None if none was given.
         tolerance: what was allowed.
     """
 
@@ -154,12 +132,14 @@ class Verification:
     tolerance: float
 
 
-def verify(model: nn.Module, temperature: Temperature, folded: nn.Module | None = None) -> Verification:
-    """Compare a patched and a folded model with softmax(scores / tau) on a padded probe batch; refuse a mismatch.
+def verify(model: nn.Module, fix: ModelFix, folded: nn.Module | None = None) -> Verification:
+    """Compare a patched and a folded model on a padded probe batch, and refuse a mismatch.
+
+    A temperature is compared with softmax(scores / tau), taken literally; any other fix with the patched model.
 
     Args:
         model: the model as it was, before any fold.
-        temperature: what was folded.
+        fix: what was folded.
         folded: the folded model; None checks the patch alone.
 
     Raises:
@@ -170,15 +150,17 @@ def verify(model: nn.Module, temperature: Temperature, folded: nn.Module | None 
     try:
         batch = probe_batch(model)
         stock = probe_states(model, batch)
-        with divided_softmax(model, temperature):
-            wanted = probe_states(model, batch)
-        with patch(model, temperature):
+        with patch(model, fix):
             patched = probe_states(model, batch)
+        wanted = patched
+        if isinstance(fix, Temperature):
+            with divided_softmax(model, fix):
+                wanted = probe_states(model, batch)
         with _eval(folded):
             got = None if folded is None else probe_states(folded, batch)
     finally:
         backbone(model).train(before)
-    return _judge(temperature, stock, wanted, patched, got)
+    return _judge(fix, stock, wanted, patched, got)
 
 
 @contextmanager
@@ -192,7 +174,7 @@ def _eval(model: nn.Module | None) -> Iterator[None]:
 
 
 def _judge(
-    temperature: Temperature,
+    fix: ModelFix,
     stock: torch.Tensor,
     wanted: torch.Tensor,
     patched: torch.Tensor,
@@ -211,9 +193,12 @@ def _judge(
     found = Verification(effect, distance(patched), None if folded is None else distance(folded), tolerance)
     for name, value in (("patched", found.patched), ("folded", found.folded)):
         if value is not None and not value <= tolerance:
+            meant, table = (
+                ("softmax(scores / tau)", "sites") if isinstance(fix, Temperature) else ("the patched", "fixes")
+            )
             raise ArchitectureError(
-                f"The {name} model must equal softmax(scores / tau), but differs by {value:.2g} on a probe batch "
-                f"where {temperature} moves it by {effect:.2g}. The table of sites does not fit this model, so "
+                f"The {name} model must equal {meant}, but differs by {value:.2g} on a probe batch "
+                f"where {fix} moves it by {effect:.2g}. The table of {table} does not fit this model, so "
                 "nothing was saved."
             )
     return found

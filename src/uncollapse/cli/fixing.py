@@ -40,15 +40,19 @@ def fix(
     The folder is a copy of the source with only the weights replaced. It is checked against
     softmax(scores / tau) and reloaded before it takes its name.
     """
+    from uncollapse.attention.temperature import Temperature
     from uncollapse.checkpoints import fix as write_fixed
+    from uncollapse.errors import NotationError
     from uncollapse.fixes import parse
     from uncollapse.writing import made_folder, only_writer
 
     steps = (lambda _: None) if quiet else say_step
     chosen, parent = parse(fix), out.absolute().parent
+    if not isinstance(chosen, Temperature):
+        raise NotationError(f"`fix` writes a temperature into the weights, got {chosen}.")
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
         report = write_fixed(model, chosen, out, force=force, trust_remote_code=trust_remote_code, step=steps)
-    if chosen.softens:
+    if getattr(chosen, "softens", False):
         say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)
     if json:
         typer.echo(as_json({**vars(report), "folder": str(report.folder)}))

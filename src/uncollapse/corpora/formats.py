@@ -136,7 +136,10 @@ def read_tsv(file: DataFile, options: ReadingOptions) -> Items:
 
 def tsv_records(file: DataFile, max_line_bytes: int) -> Iterator[Record | Bad]:
     """What `read_tsv` reads, with all fields of each record."""
-    rows = _tsv_rows(file, max_line_bytes)
+    return _table_records(_tsv_rows(file, max_line_bytes), file)
+
+
+def _table_records(rows: Iterator[Row], file: DataFile) -> Iterator[Record | Bad]:
     _, header = next(rows, (1, []))
     if isinstance(header, Bad):
         yield header
@@ -153,7 +156,12 @@ def _tsv_rows(file: DataFile, max_line_bytes: int) -> Iterator[Row]:
 
 def read_csv(file: DataFile, options: ReadingOptions) -> Items:
     """A header, then records in the standard dialect: commas, double quotes, line feeds inside quotes."""
-    return _read_table(iter(_CsvRows(file, options)), options, file)
+    return _read_table(iter(_CsvRows(file, options.max_line_bytes)), options, file)
+
+
+def csv_records(file: DataFile, max_line_bytes: int) -> Iterator[Record | Bad]:
+    """What `read_csv` reads, with all fields of each record."""
+    return _table_records(iter(_CsvRows(file, max_line_bytes)), file)
 
 
 def _read_table(rows: Iterator[Row], options: ReadingOptions, file: DataFile) -> Items:
@@ -186,11 +194,11 @@ def _values(row: list[str], header: list[str], place: Place) -> dict[str, str] |
 class _CsvRows:
     """Rows of a csv file with the line each begins at, and what was wrong with the lines it spans."""
 
-    def __init__(self, file: DataFile, options: ReadingOptions) -> None:
+    def __init__(self, file: DataFile, max_line_bytes: int) -> None:
         self._file = file
-        self._lines = read_lines(file, options.max_line_bytes)
+        self._lines = read_lines(file, max_line_bytes)
         self._reader = csv.reader(self._text_lines(), strict=True)
-        self._limit = options.max_line_bytes
+        self._limit = max_line_bytes
         self._bad: Bad | None = None
 
     def _text_lines(self) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """A whole study: diagnose a corpus with a model."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.units import unit_of
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
 from uncollapse.encoders import SentenceEncoder, TextEncoder, inside
-from uncollapse.fixes import Fix
+from uncollapse.fixes import Fix, compose
 from uncollapse.progress import Reporter
 from uncollapse.projection import principal_axes, project
 from uncollapse.provenance import describe_model, describe_run
@@ -77,8 +77,12 @@ def diagnose(
     )
 
 
-def _applied(encoder: TextEncoder, fix: Fix | None) -> AbstractContextManager[Any]:
-    return nullcontext() if fix is None else patch(inside(encoder, str(fix)), fix)
+@contextmanager
+def _applied(encoder: TextEncoder, fix: Fix | None) -> Iterator[None]:
+    with ExitStack() as undo:
+        for one in compose(fix).inside("diagnose"):
+            undo.enter_context(patch(inside(encoder, str(fix)), one))
+        yield
 
 
 def folded_fix(encoder: TextEncoder) -> str:

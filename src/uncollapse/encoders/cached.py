@@ -2,12 +2,11 @@
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
+from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
-from uncollapse.attention.temperature import Temperature
 from uncollapse.encoders.cache import Block, Shelf
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import Role, SentenceEncoder
@@ -27,7 +26,7 @@ _LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
 
 class CachedEncoder:
-    """A model under one fix, with its vectors on disk.
+    """A model under some fixes of its inside, with its vectors on disk.
 
     The model is patched only while it encodes, and is left as it came. Texts are encoded longest first, so that the
     time left is never promised too short. What is on disk is found by the model in memory, not by its name: its
@@ -35,7 +34,7 @@ class CachedEncoder:
 
     Args:
         encoder: the model.
-        fix: put on while encoding; None for the model as it is.
+        fixes: put on while encoding, one inside the other; none for the model as it is.
         folder: where vectors are kept; None keeps none.
 
     Raises:
@@ -43,13 +42,14 @@ class CachedEncoder:
     """
 
     def __init__(
-        self, encoder: SentenceEncoder, fix: Temperature | None = None, *, folder: Path | None = None
+        self, encoder: SentenceEncoder, fixes: Sequence[ModelFix] = (), *, folder: Path | None = None
     ) -> None:
-        self.encoder, self.fix, self.folder = encoder, fix, folder
+        self.encoder, self.fixes, self.folder = encoder, tuple(fixes), folder
         self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, encoder.max_tokens
         self.encoded, self.reused = 0, 0
         self.notes: tuple[str, ...] = ()
         refuse_hooks(encoder.model, kept=folder is not None)
+        self._raw: SentenceEncoder | None = None
         self._files = fingerprint(encoder.source, weights=False) if folder else ""
 
     @property
@@ -67,6 +67,7 @@ class CachedEncoder:
         ids: Sequence[str] | None = None,
         *,
         role: Role = "document",
+        raw: bool = False,
         advance: Callable[[float], None] = lambda _: None,
     ) -> Embeddings:
         """Vectors with ids (their numbers, if none are given) and token counts.
@@ -75,14 +76,15 @@ class CachedEncoder:
             texts: equal ones are encoded once.
             ids: one a text.
             role: which prompt goes before them.
+            raw: whether vectors are taken before the model makes their norms 1.
             advance: told about work done, in the units of `work`.
 
         Raises:
-            ModelError: a model that was patched by hand, or a vector that is not finite.
+            ModelError: a model that was patched by hand, one without raw vectors, or a vector that is not finite.
             OutputError: a cache that cannot be read or written.
         """
         refuse_hooks(self.encoder.model, kept=self.folder is not None)
-        encoder = self.encoder.as_role(role)
+        encoder = (self._unnormalised() if raw else self.encoder).as_role(role)
         places = _first_places(texts)
         block = Block.blank(len(texts), self.dim)
         with self._shelf(encoder) as shelf:
@@ -102,11 +104,20 @@ class CachedEncoder:
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
         return Embeddings(block.vectors, names, block.n_tokens, block.n_tokens_full)
 
+    def _unnormalised(self) -> SentenceEncoder:
+        if self._raw is None:
+            self._raw = self.encoder.unnormalised()
+        return self._raw
+
     def _work(self, text: str) -> int:
         return min(len(text), 8 * self.max_tokens)
 
-    def _patched(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.fix is None else patch(self.encoder.model, self.fix)
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        with ExitStack() as undo:
+            for fix in self.fixes:
+                undo.enter_context(patch(self.encoder.model, fix))
+            yield
 
     @contextmanager
     def _shelf(self, encoder: SentenceEncoder) -> Iterator[Shelf | None]:
@@ -128,7 +139,7 @@ class CachedEncoder:
                 getattr(encoder.model.tokenizer, side, None) for side in ("truncation_side", "padding_side")
             ],
             "dim": encoder.dim,
-            "fix": str(self.fix or "none"),
+            "fix": " + ".join(str(fix) for fix in self.fixes) or "none",
             "tower": encoder.tower,
             "prompt": encoder.prompt,
             "max_tokens": encoder.max_tokens,

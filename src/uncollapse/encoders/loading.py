@@ -16,7 +16,7 @@ from uncollapse.encoders.exported import ExportedEncoder, is_export
 from uncollapse.encoders.limits import MaxTokens, set_limit
 from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
-from uncollapse.encoders.sources import find_source, refuse_pickles
+from uncollapse.encoders.sources import find_source, precision, refuse_pickles
 from uncollapse.encoders.vectors import VectorFile, is_vector_file
 from uncollapse.errors import ModelError
 
@@ -145,6 +145,10 @@ def load_model(
     own = None if own is None or own >= NO_LIMIT else own
     encoder = SentenceEncoder(model.eval(), name, source=source, folder_max_tokens=own, batch_size=batch_size)
     set_limit(encoder, max_tokens)
+    if (kept := precision(source)) in {"float16", "bfloat16"}:
+        encoder.notes += (
+            f"The weights of {name!r} are kept in {kept}; here they are taken to float32 and run in it.",
+        )
     return encoder
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Router
+from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.util import batch_to_device
 
-from uncollapse.attention.stamps import STAMP
-from uncollapse.attention.temperature import Temperature
+from uncollapse.attention.stamps import folded_fixes
 from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches
-from uncollapse.encoders.sources import fingerprint
+from uncollapse.encoders.sources import fingerprint, read_record
 from uncollapse.errors import ModelError
 from uncollapse.records import Embeddings
 
@@ -43,6 +42,19 @@ class Prepared:
     texts: tuple[str, ...]
     n_tokens: npt.NDArray[np.int64]
     n_tokens_full: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """A text with its tokens.
+
+    Args:
+        n_tokens: before truncation, special tokens and prompt in.
+        spans: where each begins and ends, in characters, without special tokens: int64 [tokens, 2].
+    """
+
+    n_tokens: int
+    spans: npt.NDArray[np.int64]
 
 
 class SentenceEncoder:
@@ -87,6 +99,28 @@ class SentenceEncoder:
         return other
 
     @property
+    def normalises(self) -> bool:
+        """Whether the model itself makes vectors of norm 1."""
+        return any(isinstance(module, Normalize) for module in self.model.modules())
+
+    def unnormalised(self) -> Self:
+        """The same model, with the same weights in memory, up to where it makes vectors of norm 1.
+
+        Raises:
+            ModelError: a model that makes norms 1 before its last steps.
+        """
+        kept = {name: module for name, module in self.model.named_children() if not isinstance(module, Normalize)}
+        other = copy.copy(self)
+        other.model = copy.copy(self.model)
+        other.model._modules = kept
+        if other.normalises or list(kept) != list(self.model._modules)[: len(kept)]:
+            raise ModelError(
+                f"{self.name!r} makes vectors of norm 1 before its last steps, so that it has no vectors with a norm "
+                "of their own. Choose a fix that does not weigh by norms."
+            )
+        return other
+
+    @property
     def tower(self) -> str:
         """Which part of a model with a part for each role texts go through; "" where there is one way for all."""
         routed = any(isinstance(module, Router) for module in self.model)
@@ -110,9 +144,16 @@ class SentenceEncoder:
     @property
     def folded_fix(self) -> str:
         """What `fix` wrote into the weights, as its notation; "none" for a model as it came."""
+        if known := str(read_record(self.source).get("fix", "")):
+            return known
         config = getattr(getattr(self.model[0], "model", None), "config", None)
-        stamp = getattr(config, STAMP, None)
-        return str(Temperature.from_json(stamp)) if stamp else "none"
+        folded = folded_fixes(config) if config is not None else ()
+        return " + ".join(str(fix) for fix in folded) or "none"
+
+    @property
+    def text_fix(self) -> str:
+        """The fix on texts that the folder asks for, as its notation; "" for none."""
+        return str(read_record(self.source).get("text_fix", ""))
 
     @property
     def architecture(self) -> str:
@@ -167,8 +208,19 @@ class SentenceEncoder:
 
         Words, where the tokenizer does not tell.
         """
-        encoded = self._tokenize([text], offsets=True)
-        found = np.array(encoded.get("offset_mapping", [[]])[0], np.int64).reshape(-1, 2) - len(self.prompt)
+        return next(self.mark([text])).spans
+
+    def mark(self, texts: Iterable[str]) -> Iterator[Marked]:
+        """The tokens of each text, each tokenized once, many at a time."""
+        for few in _by_characters(texts, _CHARACTERS_AT_ONCE):
+            encoded = self._tokenize(few, offsets=True)
+            offsets = encoded.get("offset_mapping")
+            for row, text in enumerate(few):
+                spans = word_spans(text) if offsets is None else self._spans(text, offsets[row])
+                yield Marked(len(encoded["input_ids"][row]), spans)
+
+    def _spans(self, text: str, offsets: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+        found = np.array(offsets, np.int64).reshape(-1, 2) - len(self.prompt)
         found = found[(found[:, 0] >= 0) & (found[:, 1] > found[:, 0])]
         return found if len(found) else word_spans(text)
 
@@ -294,7 +346,7 @@ def word_spans(text: str) -> npt.NDArray[np.int64]:
     return np.array([word.span() for word in re.finditer(r"\S+", text)], np.int64).reshape(-1, 2)
 
 
-def _by_characters(texts: Sequence[str], most: int) -> Iterator[list[str]]:
+def _by_characters(texts: Iterable[str], most: int) -> Iterator[list[str]]:
     """Consecutive lists of texts of about `most` characters together, at least one text each."""
     few: list[str] = []
     characters = 0

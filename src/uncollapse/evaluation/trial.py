@@ -1,9 +1,10 @@
 """A whole trial: every task under the stock model and under every fix, as one result."""
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from uncollapse.attention.patching import patch
@@ -12,13 +13,19 @@ from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
 from uncollapse.evaluation.reading.trec import Run
-from uncollapse.evaluation.scoring import Scored, counted_like, score_task, texts_of
+from uncollapse.evaluation.scoring import Scored, counted_like, score_task, texts_of, unlabelled
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
-from uncollapse.fixes import Fix
+from uncollapse.fixes import Composition, Fix, compose, parse
+from uncollapse.pipelines.encoder import FixedEncoder, encoding_work
+from uncollapse.pipelines.fitting import fit_pipeline
+from uncollapse.pipelines.pieces import check_room
 from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Item, Result, Row
+
+Settings = dict[str, tuple[SentenceEncoder, Composition]]
+"""What is compared, by name: models with their fixes; the first is the stock model."""
 
 MOST_ITEMS = 2000
 """Scored items kept in a result for the eye; all of them go to the sink."""
@@ -149,16 +156,17 @@ def evaluate(
     >>> row = result.select(measure="ndcg@10_gain", view="overall")[0]  # doctest: +SKIP
     """
     settings = _settings(encoder, fixes, against)
-    encoders = {name: CachedEncoder(model, fix, folder=cache) for name, (model, fix) in settings.items()}
     _check_tasks(tasks)
     most = MOST_ITEMS // len(tasks)
     trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most)
-    parts = [_try(task, encoders, trial) for task in tasks]
+    with _kept(cache, settings) as folder:
+        bases = _bases(settings, folder)
+        parts = [_try(task, settings, bases, trial) for task in tasks]
     notes = [*encoder.notes, *(f"{other.name}: {note}" for other in against for note in other.notes)]
-    notes += [note for one in encoders.values() for note in one.notes]
+    notes += [note for one in bases.values() for note in one.notes]
     counts = {
-        "encoded": sum(one.encoded for one in encoders.values()),
-        "from the cache": sum(one.reused for one in encoders.values()),
+        "encoded": sum(one.encoded for one in bases.values()),
+        "from the cache": sum(one.reused for one in bases.values()),
     }
     others = {"against": [describe_model(other) for other in against]} if against else {}
     return trial.conclude(
@@ -256,34 +264,68 @@ def _describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _settings(
-    encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[SentenceEncoder]
-) -> dict[str, tuple[SentenceEncoder, Fix | None]]:
+def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[SentenceEncoder]) -> Settings:
     """The stock model, every fix by its notation and every other model; a fix that it cannot take is refused here."""
-    settings: dict[str, tuple[SentenceEncoder, Fix | None]] = {STOCK: (encoder, None)}
+    settings: Settings = {STOCK: (encoder, _of_folder(encoder))}
     given = [*((str(fix), encoder, fix) for fix in fixes), *((other.name, other, None) for other in against)]
     for name, model, fix in given:
         if name in (*settings, encoder.name):
             raise UncollapseError(f"Each fix and model is compared once, but {name!r} was given twice. Give it once.")
-        with nullcontext() if fix is None else patch(model.model, fix):
-            settings[name] = (model, fix)
+        settings[name] = (model, Composition((*_of_folder(model).parts, *compose(fix).parts)))
+        for one in settings[name][1].model:
+            with patch(model.model, one):
+                pass
+        if text := settings[name][1].text:
+            check_room(text, model)
     return settings
 
 
-def _try(task: Task, encoders: Mapping[str, CachedEncoder], trial: _Trial) -> _Part:
-    """One task under every setting."""
-    texts = texts_of(task)
+def _of_folder(model: SentenceEncoder) -> Composition:
+    """The fix on texts that the folder of a model asks for."""
+    return compose(parse(model.text_fix) if model.text_fix else None)
+
+
+def _bases(settings: Settings, cache: Path | None) -> dict[tuple[int, str], CachedEncoder]:
+    """An encoder for every model and what is put on its inside; fixes that differ elsewhere share one."""
+    bases: dict[tuple[int, str], CachedEncoder] = {}
+    for model, fix in settings.values():
+        bases.setdefault(_base_key(model, fix), CachedEncoder(model, fix.model, folder=cache))
+    return bases
+
+
+@contextmanager
+def _kept(cache: Path | None, settings: Settings) -> Iterator[Path | None]:
+    """Where vectors are kept: for the time being, if no longer, where fixes are fitted to what is scored after it."""
+    if cache is not None or not any(fix.is_fitted_to_corpus for _, fix in settings.values()):
+        yield cache
+        return
+    with TemporaryDirectory(prefix="uncollapse-") as folder:
+        yield Path(folder)
+
+
+def _base_key(model: SentenceEncoder, fix: Composition) -> tuple[int, str]:
+    return id(model), str(Composition(fix.model))
+
+
+def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedEncoder], trial: _Trial) -> _Part:
+    """One task under every setting; what a fix learns, it learns from the texts of the task, without their labels."""
     scored: dict[str, Scored] = {}
-    for fix, encoder in encoders.items():
-        what = label(task) if fix == STOCK else fix
-        with trial.reporter.track(what, sum(encoder.work(part) for _, part in texts), "characters") as advance:
-            found = score_task(
-                task, encoder, approximate=trial.plan.approximate, seed=trial.plan.seed, advance=advance
-            )
-        is_first = encoder.encoder is encoders[STOCK].encoder
-        scored[fix] = found if is_first else counted_like(found, scored[STOCK])
-    limits = {fix: encoder.max_tokens for fix, encoder in encoders.items()}
+    for name, (model, fix) in settings.items():
+        base, seed = bases[_base_key(model, fix)], trial.plan.seed
+        encoder = _fit(base, fix, task, trial)
+        work = sum(encoding_work(base, fix, part, role) for role, part in texts_of(task))
+        with trial.reporter.track(label(task) if name == STOCK else name, work, "characters") as advance:
+            found = score_task(task, encoder, approximate=trial.plan.approximate, seed=seed, advance=advance)
+        scored[name] = found if model is settings[STOCK][0] else counted_like(found, scored[STOCK])
+    limits = {name: model.max_tokens for name, (model, _) in settings.items()}
     return trial.examine({**describe(task, scored), "limit_tokens": limits[STOCK], "limits_tokens": limits}, scored)
+
+
+def _fit(base: CachedEncoder, fix: Composition, task: Task, trial: _Trial) -> FixedEncoder:
+    if not fix.is_fitted_to_corpus:
+        return FixedEncoder(base, fix)
+    with trial.reporter.track(f"fitting {fix}", None, "characters") as advance:
+        return fit_pipeline(base, fix, unlabelled(task), seed=trial.plan.seed, advance=advance)
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
-from uncollapse.attention.observing import Heads, States, observe, upcast
-from uncollapse.attention.sites import backbone, find_sites
+from uncollapse.attention.observing import Heads, States, observe
+from uncollapse.attention.sites import find_sites
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU
+from uncollapse.explanation.maps import MOST_ENTRIES, measure_logits
 from uncollapse.explanation.pooling import find_pooling
 from uncollapse.explanation.settings import Settings
 from uncollapse.explanation.solving import Targets, solve
@@ -25,16 +25,11 @@ from uncollapse.spectra import (
     bands,
     hc_share,
     low_share,
-    measure_heads,
-    measure_maps,
     measure_states,
     power_spectrum,
 )
 
 Array = npt.NDArray[np.float64]
-
-MOST_ENTRIES = 1 << 26
-"""Entries of attention maps that are formed at once: 256 MB in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +67,7 @@ class Looker:
         sites = find_sites(encoder.model)
         self.n_layers, self.n_heads = sum(len(site.layers) for site in sites), max(site.heads for site in sites)
         self.pool = find_pooling(encoder.model)
-        self.special: torch.Tensor | None = None
+        self.special = special_ids(encoder.model.tokenizer)
         self.recorder: _Recorder | None = None
 
     def record(
@@ -122,17 +117,27 @@ def looking(encoder: SentenceEncoder, settings: Settings, *, states: bool = True
         states: look at the stream between the layers too.
     """
     looker = Looker(encoder, settings)
-    special = torch.tensor(sorted(set(getattr(encoder.model.tokenizer, "all_special_ids", ()))))
-
-    def look(_module: nn.Module, ids: tuple[Any, ...]) -> None:
-        looker.special = torch.isin(ids[0], special.to(ids[0].device))
-
-    with ExitStack() as undo:
-        on_states = looker.see_states if states else None
-        undo.enter_context(observe(encoder.model, on_heads=looker.see_heads, on_states=on_states))
-        # Not on the model itself: sentence-transformers calls its forward, past its hooks.
-        undo.callback(backbone(encoder.model).get_input_embeddings().register_forward_pre_hook(look).remove)
+    with observe(encoder.model, on_heads=looker.see_heads, on_states=looker.see_states if states else None):
         yield looker
+
+
+def special_ids(tokenizer: Any) -> torch.Tensor | None:
+    """The tokens that stand for no part of a text, such as [CLS] and [SEP]; None where the tokenizer does not say.
+
+    The token of unknown words stands for a word, unless the tokenizer puts it at the ends of texts too.
+
+    Args:
+        tokenizer: of the model.
+
+    Returns:
+        int64 [special tokens].
+    """
+    special = getattr(tokenizer, "all_special_ids", None)
+    if special is None:
+        return None
+    added = {getattr(tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "cls", "sep", "pad")}
+    unknown = {getattr(tokenizer, "unk_token_id", None)} - added
+    return torch.tensor(sorted(set(special) - unknown), dtype=torch.long)
 
 
 @dataclass(eq=False)
@@ -168,13 +173,12 @@ class _Recorder:
         self._solve(heads, rows)
 
     def _measure(self, heads: Heads) -> dict[str, torch.Tensor]:
-        special = None if self.looker.special is None else self.looker.special[list(heads.rows)]
-        keys: dict[str, Any] = {"special": special, "window": self.settings.window, "seed": self.settings.seed}
-        logits = heads.logits
-        if logits.streams and logits.query is not None and logits.key is not None:
-            found = measure_heads(upcast(logits.query), upcast(logits.key), logits.scale, **keys)
-        else:
-            found = measure_maps(logits.scores(), **keys)
+        keys: dict[str, Any] = {
+            "special": self._special(heads),
+            "window": self.settings.window,
+            "seed": self.settings.seed,
+        }
+        found = measure_logits(heads.logits, **keys)
         return {
             "filter_rate": found.rates.value,
             "entropy": found.entropy / max(math.log(heads.n), 1e-12),
@@ -183,6 +187,11 @@ class _Recorder:
             "share_window": found.shares.window,
             "score_spread": found.spread,
         }
+
+    def _special(self, heads: Heads) -> torch.Tensor | None:
+        """Which tokens of these texts are special ones, bool [texts, n]; None where nobody knows."""
+        special = self.looker.special
+        return None if special is None or heads.ids is None else torch.isin(heads.ids, special.to(heads.ids.device))
 
     def _solve(self, heads: Heads, rows: list[int]) -> None:
         if self.targets is None or min(rows) >= self.settings.solved:

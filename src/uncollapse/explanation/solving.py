@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from uncollapse.attention.observing import Logits, upcast
+from uncollapse.explanation.maps import as_operator
 from uncollapse.spectra import entropy, filter_rate, measure_entropy, measure_heads
 
 KEPT: tuple[str, ...] = ("filter_rate", "entropy")
@@ -86,17 +87,18 @@ def _between(left: torch.Tensor, right: torch.Tensor, at_left: torch.Tensor, at_
 
 
 def _filter_rates(logits: Logits, log_tau: torch.Tensor, seed: int) -> torch.Tensor:
-    if logits.streams:
+    if logits.plain:
         return measure_heads(*_sharpened(logits, log_tau), logits.scale, seed=seed, most_blocks=BLOCKS).rates.value
-    return filter_rate(logits.map(_inverse(log_tau)), tolerance=1e-2, seed=seed, most_blocks=BLOCKS).value
+    maps = as_operator(logits, (-log_tau).exp())
+    return filter_rate(maps, tolerance=1e-2, seed=seed, most_blocks=BLOCKS).value
 
 
 def _entropies(logits: Logits, log_tau: torch.Tensor, _seed: int) -> torch.Tensor:
     """As a share of log n, so that lengths compare."""
-    if logits.streams:
+    if logits.plain:
         found = measure_entropy(*_sharpened(logits, log_tau), logits.scale)
     else:
-        found = entropy(logits.map(_inverse(log_tau)))
+        found = entropy(as_operator(logits, (-log_tau).exp()))
     return found / math.log(max(_tokens(logits), 2))
 
 

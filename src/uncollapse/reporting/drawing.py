@@ -69,14 +69,15 @@ def clipped(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def token_axis(low: float, high: float, *, pad: float = 1.12) -> Figure:
+def token_axis(low: float, high: float, *, pad: float = 1.12, unit: str = "tokens") -> Figure:
+    """A log2 axis of lengths, counted in `unit`."""
     ticks = powers(low, high)
     return {
         "type": "log",
         "tickvals": ticks,
         "ticktext": [str(tick) for tick in ticks],
         "range": [math.log10(low / pad), math.log10(high * pad)],
-        "title": {"text": "tokens", "standoff": 8, "font": {"size": 13}},
+        "title": {"text": plain(unit), "standoff": 8, "font": {"size": 13}},
         "showgrid": False,
     }
 

@@ -37,7 +37,7 @@ def find_term(measure: str) -> Term | None:
     >>> find_term("ndcg@10_gain").title, find_term("beauty")
     ('nDCG@10', None)
     >>> find_term("tokens_lost@512").reading
-    'How much of all text lies beyond a limit of 512 tokens and is never read.'
+    'How much of all text lies beyond a limit of 512 and is never read.'
     """
     name = _base(measure)
     general = re.sub(_CUT, r"\1k", name)

@@ -192,7 +192,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Model": words.name(about, "model"),
         "Architecture": words.entry(about, "model", "architecture"),
         "Dimensions": words.entry(about, "model", "dim"),
-        "Token limit": words.entry(about, "model", "max_tokens"),
+        f"Limit of {words.unit(about)}": words.entry(about, "model", "max_tokens"),
         "Limit set in its folder": words.entry(about, "model", "folder_max_tokens"),
         "Fix in the weights": words.entry(about, "model", "folded_fix"),
         "Fix put on for this run": _patched(about),

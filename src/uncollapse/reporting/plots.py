@@ -44,16 +44,16 @@ def plotly_source() -> str:
     return str(get_plotlyjs())
 
 
-def curve(lines: Sequence[Line], *, y_range: Range | None = None, y_title: str) -> Figure:
-    """Lines over the number of tokens (log2 axis), with a band where there are intervals."""
+def curve(lines: Sequence[Line], *, y_range: Range | None = None, y_title: str, unit: str = "tokens") -> Figure:
+    """Lines over length (log2 axis, counted in `unit`), with a band where there are intervals."""
     figure = go.Figure()
     for line in lines:
         if line.role in ("before", "after"):
             figure.add_traces(_band(line))
     for line in lines:
-        figure.add_trace(_line(line, y_title))
+        figure.add_trace(_line(line, y_title, unit))
     tokens = [row.n_tokens for line in lines for row in line.rows]
-    figure.update_layout(xaxis=token_axis(min(tokens), max(tokens)), yaxis={"range": y_range})
+    figure.update_layout(xaxis=token_axis(min(tokens), max(tokens), unit=unit), yaxis={"range": y_range})
     return finished(figure)
 
 
@@ -79,7 +79,7 @@ def forest(rows: Sequence[Row], *, order: Sequence[str], chosen: str | None, sto
     return finished(figure)
 
 
-def cloud(points: Sequence[Point], *, around: Sequence[Point]) -> Figure:
+def cloud(points: Sequence[Point], *, around: Sequence[Point], unit: str = "tokens") -> Figure:
     """Projected texts coloured by length; `around` are all points that share its axes and colours."""
     low, high = _extent([point.n_tokens for point in around])
     ticks = powers(low, high)
@@ -88,7 +88,7 @@ def cloud(points: Sequence[Point], *, around: Sequence[Point]) -> Figure:
             x=[round(point.x, 5) for point in points],
             y=[round(point.y, 5) for point in points],
             mode="markers",
-            hovertext=[_point_label(point) for point in points],
+            hovertext=[_point_label(point, unit) for point in points],
             hoverinfo="text",
             marker={
                 "color": [round(math.log2(max(point.n_tokens, 1)), 3) for point in points],
@@ -98,7 +98,7 @@ def cloud(points: Sequence[Point], *, around: Sequence[Point]) -> Figure:
                 "size": 7,
                 "opacity": 0.82,
                 "line": {"width": 0.5, "color": "rgba(255,255,255,0.55)"},
-                "colorbar": _length_bar(ticks),
+                "colorbar": _length_bar(ticks, unit),
             },
         )
     )
@@ -112,13 +112,13 @@ def cloud(points: Sequence[Point], *, around: Sequence[Point]) -> Figure:
     return finished(figure)
 
 
-def histogram(lengths: Sequence[LengthCount], *, limits: Sequence[tuple[int, str]]) -> Figure:
-    """Texts by token count before truncation (log2 axis), those that lost tokens on top; limits as vertical lines."""
+def histogram(lengths: Sequence[LengthCount], *, limits: Sequence[tuple[int, str]], unit: str = "tokens") -> Figure:
+    """Texts by length before truncation (log2 axis), those that are cut off on top; limits as vertical lines."""
     figure = go.Figure()
-    figure.add_trace(_bars(lengths, "whole"))
-    figure.add_trace(_bars(lengths, "cut"))
+    figure.add_trace(_bars(lengths, "whole", unit))
+    figure.add_trace(_bars(lengths, "cut", unit))
     edges = [max(item.low, 1) for item in lengths] + [item.high for item in lengths]
-    axis = token_axis(min(edges), max([*edges, *(tokens for tokens, _ in limits)]), pad=1.03)
+    axis = token_axis(min(edges), max([*edges, *(tokens for tokens, _ in limits)]), pad=1.03, unit=unit)
     figure.update_layout(barmode="stack", bargap=0, xaxis=axis, yaxis={"rangemode": "tozero", "nticks": 6})
     for index, (tokens, text) in enumerate(limits):
         _mark_limit(figure, tokens, text, step=index, leftwards=math.log10(tokens) > sum(axis["range"]) / 2)
@@ -144,7 +144,7 @@ def _band(line: Line) -> list[go.Scatter]:
     ]
 
 
-def _line(line: Line, y_title: str) -> go.Scatter:
+def _line(line: Line, y_title: str, unit: str) -> go.Scatter:
     strong = line.role in ("before", "after")
     colour = COLOURS[line.role] if line.role != "faint" else translucent(COLOURS["faint"], 0.65)
     return go.Scatter(
@@ -153,7 +153,7 @@ def _line(line: Line, y_title: str) -> go.Scatter:
         mode="lines+markers" if strong else "lines",
         line={"color": colour, "width": 2.6 if strong else 1.4, "dash": "dash" if line.role == "reference" else None},
         marker={"size": 7, "color": colour},
-        hovertext=[_row_label(row, y_title, line.name) for row in line.rows],
+        hovertext=[_row_label(row, y_title, line.name, unit) for row in line.rows],
         hoverinfo="text",
         name=plain(line.name),
     )
@@ -169,7 +169,7 @@ def _dot(row: Row, role: str, *, place: int) -> go.Scatter:
         mode="markers",
         marker={"size": 11, "color": COLOURS[role]},
         error_x=whiskers,
-        hovertext=[_row_label(row, "", setting(row.fix))],
+        hovertext=[_row_label(row, "", setting(row.fix), "")],
         hoverinfo="text",
     )
 
@@ -178,13 +178,13 @@ def _forest_role(fix: str, chosen: str | None) -> str:
     return "before" if fix == "none" else "after" if fix == chosen else "faint"
 
 
-def _bars(lengths: Sequence[LengthCount], role: str) -> go.Bar:
+def _bars(lengths: Sequence[LengthCount], role: str, unit: str) -> go.Bar:
     return go.Bar(
         x=[(max(item.low, 1) + item.high) / 2 for item in lengths],
         width=[0.96 * (item.high - max(item.low, 1)) for item in lengths],
         y=[item.truncated if role == "cut" else item.texts - item.truncated for item in lengths],
         marker={"color": COLOURS[role], "line": {"width": 0}},
-        hovertext=[_length_label(item) for item in lengths],
+        hovertext=[_length_label(item, unit) for item in lengths],
         hoverinfo="text",
     )
 
@@ -198,29 +198,29 @@ def _mark_limit(figure: go.Figure, tokens: int, text: str, *, step: int, leftwar
     )  # fmt: skip
 
 
-def _row_label(row: Row, title: str, name: str) -> str:
-    where = f"{count(row.n_tokens)} tokens" if row.n_tokens else ""
+def _row_label(row: Row, title: str, name: str, unit: str) -> str:
+    where = f"{count(row.n_tokens)} {unit}" if row.n_tokens and unit else ""
     value = " ".join(part for part in (title, number(row.value, row.measure)) if part)
     between = f"95 % interval {interval(row)}" if interval(row) else row.note
     parts = [plain(name), plain(where), f"<b>{plain(value)}</b>", plain(between, width=44), f"n = {count(row.n)}"]
     return "<br>".join(part for part in parts if part)
 
 
-def _point_label(point: Point) -> str:
+def _point_label(point: Point, unit: str) -> str:
     parts = [plain(clipped(point.id, 60), width=38), plain(clipped(point.snippet, 220), width=38)]
-    return "<br>".join([f"<b>{count(point.n_tokens)} tokens</b>", *(part for part in parts if part)])
+    return "<br>".join([f"<b>{count(point.n_tokens)} {plain(unit)}</b>", *(part for part in parts if part)])
 
 
-def _length_label(item: LengthCount) -> str:
-    span = f"{count(item.low)} to {count(item.high - 1)} tokens"
+def _length_label(item: LengthCount, unit: str) -> str:
+    span = f"{count(item.low)} to {count(item.high - 1)} {plain(unit)}"
     return f"<b>{span}</b><br>{count(item.texts)} texts<br>{count(item.truncated)} truncated"
 
 
-def _length_bar(ticks: Sequence[int]) -> Figure:
+def _length_bar(ticks: Sequence[int], unit: str) -> Figure:
     return {
         "orientation": "h", "thickness": 8, "outlinewidth": 0, "len": 0.94, "x": 0.5, "y": -0.03, "yanchor": "top",
         "tickvals": [math.log2(tick) for tick in ticks], "ticktext": [str(tick) for tick in ticks],
-        "title": {"text": "tokens", "side": "bottom", "font": {"size": 13}},
+        "title": {"text": plain(unit), "side": "bottom", "font": {"size": 13}},
     }  # fmt: skip
 
 

@@ -67,15 +67,17 @@ def _scored(result: Result) -> Result:
 def _cosine_section(result: Result) -> Section:
     views = {view: _lines(result, "mean_cosine", view, sweep=view == "windows") for view in ("windows", "as_is")}
     y_range = from_zero([row for lines in views.values() for line in lines for row in line.rows])
+    unit = words.unit(result.about)
     windows = _curve_chart(
-        "windows", "Mean cosine of the same texts, cut to n tokens", views["windows"], y_range=y_range,
-        y_title="mean cosine",
-        reading="Each dot is the mean cosine of pairs of different texts cut to exactly that many tokens: a line that "
-        "climbs to the right says that longer pieces of these texts look more alike to the model",
+        "windows", f"Mean cosine of the same texts, cut to n {unit}", views["windows"], y_range=y_range,
+        y_title="mean cosine", unit=unit,
+        reading=f"Each dot is the mean cosine of pairs of different texts cut to exactly that many {unit}: a line "
+        "that climbs to the right says that longer pieces of these texts look more alike to the model",
         missing="This result holds no texts cut to several lengths: none is long enough, or nobody asked for it.",
     )  # fmt: skip
     as_is = _curve_chart(
         "as-is", "Mean cosine, every text at its own length", views["as_is"], y_title="mean cosine", y_range=y_range,
+        unit=unit,
         reading="The same number for texts grouped by their own length: this is what a search over this corpus meets, "
         "and it mixes the effect of length with what the long texts are about",
         missing="This result holds no numbers for texts at their own length.",
@@ -111,7 +113,10 @@ def _sweep_section(result: Result) -> Section | None:
 
 def _projection_section(result: Result) -> Section:
     fixes = sorted({point.fix for point in result.points}, key=lambda fix: (fix != "none", fix))
-    charts = tuple(_cloud_chart(result.points, fix, key=f"points-{index}") for index, fix in enumerate(fixes))
+    unit = words.unit(result.about)
+    charts = tuple(
+        _cloud_chart(result.points, fix, key=f"points-{index}", unit=unit) for index, fix in enumerate(fixes)
+    )
     missing = Chart("points-0", "Projection", _CLOUD_READING, missing="This result holds no projected texts.")
     return Section("points", "Where the texts lie", charts or (missing,))
 
@@ -126,7 +131,7 @@ _CLOUD_READING_AFTER = (
 )
 
 
-def _cloud_chart(points: Sequence[Point], fix: str, *, key: str) -> Chart:
+def _cloud_chart(points: Sequence[Point], fix: str, *, key: str, unit: str) -> Chart:
     shown = [point for point in points if point.fix == fix and math.isfinite(point.x + point.y)]
     title = words.setting(fix)[:1].upper() + words.setting(fix)[1:]
     reading = _CLOUD_READING if key == "points-0" else _CLOUD_READING_AFTER
@@ -136,26 +141,27 @@ def _cloud_chart(points: Sequence[Point], fix: str, *, key: str) -> Chart:
     tokens = [point.n_tokens for point in shown]
     alt = (
         f"Scatter plot of {words.count(len(shown))} texts of {words.count(min(tokens))} to {words.count(max(tokens))} "
-        f"tokens, {words.setting(fix)}, coloured by length."
+        f"{unit}, {words.setting(fix)}, coloured by length."
     )
-    return Chart(key, title, reading, plots.cloud(shown, around=around), alt)
+    return Chart(key, title, reading, plots.cloud(shown, around=around, unit=unit), alt)
 
 
 def _shape_section(result: Result) -> Section:
     view = "windows" if result.select(measure="effective_rank", view="windows") else "as_is"
-    place = "texts cut to n tokens" if view == "windows" else "texts at their own length"
+    unit = words.unit(result.about)
+    place = f"texts cut to n {unit}" if view == "windows" else "texts at their own length"
     rank, uniformity = _lines(result, "effective_rank", view), _lines(result, "uniformity", view)
     isotropic = _curve_rows(result, "effective_rank_isotropic", view, "none")
     reference = [Line(isotropic, "vectors in random directions", "reference")] if isotropic else []
     dashed = ", and the dashed line is what as many vectors in random directions would show" if isotropic else ""
     first = _curve_chart(
-        "rank", f"Effective rank, {place}", [*reference, *rank], y_title="effective rank",
+        "rank", f"Effective rank, {place}", [*reference, *rank], y_title="effective rank", unit=unit,
         y_range=from_zero([row for line in (*reference, *rank) for row in line.rows]),
         reading=f"{_better('effective_rank')}: a line that falls says that longer texts use fewer directions" + dashed,
         missing="This result holds no effective rank by length.",
     )  # fmt: skip
     second = _curve_chart(
-        "uniformity", f"Uniformity, {place}", uniformity, y_title="uniformity",
+        "uniformity", f"Uniformity, {place}", uniformity, y_title="uniformity", unit=unit,
         reading=f"{_better('uniformity')}: a line that climbs says that longer texts crowd together",
         missing="This result holds no uniformity by length.",
     )  # fmt: skip
@@ -169,22 +175,24 @@ def _led(chart: Chart, measure: str) -> Chart:
 
 
 def _length_section(result: Result) -> Section:
+    unit = words.unit(result.about)
+    title = f"{unit[:1].upper()}{unit[1:]} per text"
     limit, folder_limit = words.limit(result.about), words.limit(result.about, "folder_max_tokens")
     limits = [(limit, f"the model's limit: {words.count(limit)}")] if limit else []
     if folder_limit and folder_limit != limit:
         limits.append((folder_limit, f"limit set in its folder: {words.count(folder_limit)}"))
     reading = (
-        "Each bar counts the texts of that many tokens before truncation: what stands beyond the model's limit is "
+        f"Each bar counts the texts of that many {unit} before truncation: what stands beyond the model's limit is "
         "read only in part, and no fix of the model brings the rest back."
     )
     if not result.lengths:
-        chart = Chart("lengths", "Tokens per text", reading, missing="This result holds no token counts.")
+        chart = Chart("lengths", title, reading, missing="This result holds no counts of lengths.")
         return Section("lengths", "How long the texts are", (chart,))
     texts, cut = (sum(getattr(item, what) for item in result.lengths) for what in ("texts", "truncated"))
     said = f"{words.count(cut)} of {words.count(texts)} texts were truncated."
-    alt = f"Histogram of {words.count(texts)} texts by token count. {said}"
-    figure = plots.histogram(result.lengths, limits=limits)
-    chart = Chart("lengths", "Tokens per text", reading, figure, alt, remarks=(said,))
+    alt = f"Histogram of {words.count(texts)} texts by length in {unit}. {said}"
+    figure = plots.histogram(result.lengths, limits=limits, unit=unit)
+    chart = Chart("lengths", title, reading, figure, alt, remarks=(said,))
     return Section("lengths", "How long the texts are", (chart,), (("whole", "read whole"), ("cut", "truncated")))
 
 
@@ -197,17 +205,18 @@ def _curve_chart(
     reading: str,
     missing: str,
     y_range: Range | None = None,
+    unit: str = "tokens",
 ) -> Chart:
     main = [line for line in lines if line.role in ("before", "after")]
     longest = max((line.rows for line in main), key=len, default=())
     if not longest:
         return Chart(key, title, reading, missing=missing)
     if len(longest) < 2:
-        said = f"Only one length bin holds enough texts ({words.ends(longest)}), and a curve needs two."
+        said = f"Only one length bin holds enough texts ({words.ends(longest, unit)}), and a curve needs two."
         return Chart(key, title, reading, missing=said)
-    figure = plots.curve(lines, y_range=y_range, y_title=y_title)
-    numbers = " ".join(f"{line.name.capitalize()}: {words.ends(line.rows)}." for line in main)
-    alt = f"Line chart of {y_title} by number of tokens. {numbers}"
+    figure = plots.curve(lines, y_range=y_range, y_title=y_title, unit=unit)
+    numbers = " ".join(f"{line.name.capitalize()}: {words.ends(line.rows, unit)}." for line in main)
+    alt = f"Line chart of {y_title} by number of {unit}. {numbers}"
     drawn = [row for line in main for row in line.rows]
     return Chart(key, title, closed(reading, drawn, mark="band"), figure, alt, remarks=gaps(drawn))
 

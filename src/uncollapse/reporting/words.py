@@ -10,11 +10,11 @@ from uncollapse.records import Row
 
 STOCK = "model as it is"
 VIEWS = {
-    "windows": "cut to n tokens", "as_is": "own length", "retrieval": "retrieval", "overall": "all",
+    "windows": "cut to one length", "as_is": "own length", "retrieval": "retrieval", "overall": "all",
     "by_document_length": "by document length", "by_query_length": "by query length", "grid": "by both lengths",
     "audit_by_length": "by length", "audit_by_source": "by source", "causes": "causes", "controls": "controls",
     "cost_overall": "all", "cost_by_length": "by document length", "cost_by_position": "by place in the text",
-    "cost_by_window": "by tokens read", "cost_grid": "by depth and length", "hubness": "search results",
+    "cost_by_window": "by length read", "cost_grid": "by depth and length", "hubness": "search results",
     "scores": "by both lengths", "scores_overall": "all", "scores_by_document": "by document length",
     "heads": "each head", "all heads": "median over heads", "spectrum": "by frequency", "layers": "after a layer",
     "one layer": "temperature in one layer",
@@ -204,7 +204,16 @@ def limit(about: Mapping[str, Any], key: str = "max_tokens") -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def ends(rows: Sequence[Row]) -> str:
+def unit(about: Mapping[str, Any]) -> str:
+    """What the lengths of a result are counted in, in the plural: words, for a black box that nobody knows tokens of.
+
+    >>> unit({"model": {"name": "vectors", "unit": "words"}}), unit({"model": {"name": "minilm"}})
+    ('words', 'tokens')
+    """
+    return str(entry(about, "model", "unit") or "tokens")
+
+
+def ends(rows: Sequence[Row], unit: str = "tokens") -> str:
     """The first and the last number of a curve.
 
     >>> short = Row("mean_cosine", 0.15, None, None, 9, n_tokens=8)
@@ -212,7 +221,7 @@ def ends(rows: Sequence[Row]) -> str:
     '0.150 at 8 tokens, 0.460 at 512 tokens'
     """
     shown = [rows[0], rows[-1]] if len(rows) > 1 else rows
-    return ", ".join(f"{number(row.value, row.measure)} at {count(row.n_tokens)} tokens" for row in shown)
+    return ", ".join(f"{number(row.value, row.measure)} at {count(row.n_tokens)} {unit}" for row in shown)
 
 
 def span(label: str) -> str:

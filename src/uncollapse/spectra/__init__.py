@@ -13,6 +13,7 @@ from uncollapse.spectra.joint import (
     measure_heads,
     measure_maps,
     measure_states,
+    measure_streamed,
     score_spread_of,
 )
 from uncollapse.spectra.laws import (
@@ -56,6 +57,7 @@ __all__ = [
     "measure_heads",
     "measure_maps",
     "measure_states",
+    "measure_streamed",
     "power_spectrum",
     "quoted_bound",
     "score_spread",

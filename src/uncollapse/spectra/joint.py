@@ -74,7 +74,8 @@ def measure_heads(
     """
     texts, heads, n, _ = query.shape
     if n * n * query.element_size() > STREAMED_BYTES:
-        return _streamed(query, key, scale, special, window=window, seed=seed, most_blocks=most_blocks)
+        streamed = StreamedMap(query, key, scale)
+        return measure_streamed(streamed, special=special, window=window, seed=seed, most_blocks=most_blocks)
     flat_query, flat_key = (query * scale).flatten(0, 1), key.flatten(0, 1)
     together = max(1, HELD_BYTES // (n * n * query.element_size()))
     held = query.new_empty(min(together, texts * heads), n, n)
@@ -105,21 +106,27 @@ def _shaped(numbers: Tensor, texts: int, heads: int) -> Tensor:
     return numbers.reshape(texts, heads, *numbers.shape[1:])
 
 
-def _streamed(
-    query: Tensor,
-    key: Tensor,
-    scale: float,
-    special: Tensor | None,
+def measure_streamed(
+    operator: StreamedMap,
     *,
-    window: int,
-    seed: int,
-    most_blocks: int | None,
+    special: Bool[Tensor, "texts n"] | None = None,
+    window: int = 8,
+    seed: int = 0,
+    most_blocks: int | None = None,
 ) -> HeadNumbers:
-    """The same for texts so long that not even one map is held."""
-    operator = StreamedMap(query, key, scale)
+    """The same of maps so large that not even one is held: of texts of any length, in bounded memory.
+
+    Args:
+        operator: maps of shape [texts, heads].
+        special, window: as for `shares`.
+        seed, most_blocks: as for `filter_rate`.
+
+    >>> numbers = measure_streamed(StreamedMap(torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2), 1.0, causal=True))
+    >>> round(float(numbers.entropy), 4), float(numbers.spread), round(float(numbers.shares.own), 4)
+    (0.7945, 0.0, 0.5208)
+    """
     rates = filter_rate(operator, tolerance=TOLERANCE, seed=seed, most_blocks=most_blocks)
-    found = shares(operator, special, window=window)
-    return HeadNumbers(rates, entropy(operator), found, score_spread_of(query, key, scale))
+    return HeadNumbers(rates, entropy(operator), shares(operator, special, window=window), score_spread(operator))
 
 
 @dataclass(frozen=True)

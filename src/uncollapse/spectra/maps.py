@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uncollapse.errors import ModelError
-from uncollapse.spectra.operators import AttentionMap, as_map, portions_of
+from uncollapse.spectra.operators import AttentionMap, StreamedMap, as_map, portions_of
 
 _TINY = 1e-38
 
@@ -137,7 +137,7 @@ def diagonal_sums(
     return own, near
 
 
-def score_spread(scores: Float[Tensor, "*maps n n"]) -> Float[Tensor, "*maps"]:
+def score_spread(scores: Float[Tensor, "*maps n n"] | StreamedMap) -> Float[Tensor, "*maps"]:
     """How far apart the attention scores of a token are, on average: the s of the Gaussian laws.
 
     1/n sum_i sd_j(s_ij), the standard deviation (divided by the count) over the finite scores of a row.
@@ -146,7 +146,8 @@ def score_spread(scores: Float[Tensor, "*maps n n"]) -> Float[Tensor, "*maps"]:
     is frozen on its top entries from s = sqrt(2 log n) on (3.1 at n = 128). A temperature tau divides it.
 
     Args:
-        scores: what the softmax is taken of, [..., n, n]; masked ones -infinity, or near the lowest number.
+        scores: what the softmax is taken of, [..., n, n], masked ones -infinity or near the lowest number; or maps
+            that are made of their scores as they are looked at.
 
     Raises:
         ModelError: not square, NaN or +infinity, or a token whose scores are all masked.
@@ -155,6 +156,8 @@ def score_spread(scores: Float[Tensor, "*maps n n"]) -> Float[Tensor, "*maps"]:
         >>> float(score_spread(torch.tensor([[1.0, 3.0], [5.0, -torch.inf]])))
         0.5
     """
+    if isinstance(scores, StreamedMap):
+        return _streamed_spread(scores)
     if not scores.is_floating_point() or scores.dim() < 2 or scores.shape[-1] != scores.shape[-2]:
         raise ModelError(
             f"Expected scores of floating numbers and shape [..., n, n], got {scores.dtype} {list(scores.shape)}."
@@ -166,6 +169,14 @@ def score_spread(scores: Float[Tensor, "*maps n n"]) -> Float[Tensor, "*maps"]:
         spread[which] = _row_spread(maps[which]).mean(-1)
     _refuse_nan(spread, "scores (NaN, +infinity, or a token that sees nothing)")
     return spread.reshape(scores.shape[:-2])
+
+
+def _streamed_spread(operator: StreamedMap) -> Float[Tensor, "*maps"]:
+    spread = torch.zeros(operator.shape.numel(), dtype=operator.dtype, device=operator.device)
+    for part in operator.score_parts():
+        spread[part.maps] += _row_spread(part.weights).sum(-1)
+    _refuse_nan(spread, "scores (NaN, +infinity, or a token that sees nothing)")
+    return (spread / operator.n).reshape(operator.shape)
 
 
 def _row_spread(scores: Float[Tensor, "maps rows n"]) -> Float[Tensor, "maps rows"]:

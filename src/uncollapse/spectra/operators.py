@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uncollapse.errors import ModelError
@@ -148,7 +148,9 @@ class DenseMap(AttentionMap):
 
 
 class StreamedMap(AttentionMap):
-    """Attention maps softmax(scale Q K') that are never held: rows are made a few at a time and let go.
+    """Attention maps softmax(scale QK') that are never held: rows are made a few at a time and let go.
+
+    With a soft-cap, softmax(softcap tanh(scale QK' / softcap)).
 
     Memory is the queries and keys, and a few MB whatever n is. Every look at the maps makes them again.
 
@@ -157,6 +159,8 @@ class StreamedMap(AttentionMap):
         key: [..., n, head_dim], keys shared by several heads repeated to the heads.
         scale: what the products are multiplied by, such as head_dim ** -0.5; a temperature divides it.
         causal: whether a token sees only itself and those before it.
+        allowed: where tokens may look, the same for all maps; None for everywhere.
+        softcap: limit of the scores, None for none.
 
     Raises:
         ModelError: shapes that do not fit, no token, or numbers that are not finite.
@@ -174,40 +178,65 @@ class StreamedMap(AttentionMap):
         scale: float,
         *,
         causal: bool = False,
+        allowed: Bool[Tensor, "n n"] | None = None,
+        softcap: float | None = None,
     ) -> None:
         _check_queries(query, key)
+        if allowed is not None and (allowed.dtype != torch.bool or allowed.shape != (query.shape[-2],) * 2):
+            raise ModelError(
+                f"Expected truth values of shape {[query.shape[-2]] * 2} for where tokens may look, got "
+                f"{allowed.dtype} {list(allowed.shape)}."
+            )
         dtype = torch.promote_types(query.dtype, torch.float32)
         super().__init__(query.shape[:-2], query.shape[-2], dtype, query.device)
         self._query = (query.to(dtype) * scale).reshape(-1, *query.shape[-2:])
         self._key = key.to(dtype).reshape(-1, *key.shape[-2:])
-        self._causal = causal
+        self._causal, self._allowed, self._softcap = causal, allowed, softcap
+        self._sharpness: Tensor | None = None
 
     def parts(self) -> Iterator[Part]:
+        for part in self.score_parts():
+            yield Part(part.maps, part.rows, torch.softmax(part.weights, -1))
+
+    def score_parts(self) -> Iterator[Part]:
+        """The scores that `parts` takes the softmax of, -infinity where a token may not look."""
         numbers = _part_numbers(self)
         maps, rows = max(1, numbers // self.n**2), min(self.n, max(1, numbers // self.n))
         for first in range(0, len(self._query), maps):
             which = slice(first, min(first + maps, len(self._query)))
             for low in range(0, self.n, rows):
                 tokens = torch.arange(low, min(low + rows, self.n), device=self.device)
-                weights = self._weights(self._query[which, low : low + rows], self._key[which], tokens)
-                yield Part(which, slice(low, low + len(tokens)), weights)
+                yield Part(which, slice(low, low + len(tokens)), self._scores(which, tokens))
 
     def rows(self, positions: Tensor) -> Float[Tensor, "maps rows n"]:
-        positions = positions.to(self.device)
-        return self._weights(self._query[:, positions], self._key, positions)
+        return torch.softmax(self._scores(slice(None), positions.to(self.device)), -1)
+
+    def sharpened(self, inverse_temperature: Float[Tensor, "*maps"]) -> Self:
+        """The maps softmax(scores / tau), after a soft-cap, with 1 / tau for each map."""
+        chosen = copy.copy(self)
+        factors = inverse_temperature.to(self.device, self.dtype).expand(self.shape).reshape(-1, 1, 1)
+        chosen._sharpness = factors if self._sharpness is None else self._sharpness * factors
+        return chosen
 
     def select(self, maps: Sequence[int]) -> Self:
         chosen = copy.copy(self)
         chosen.shape = torch.Size([len(maps)])
         chosen._query, chosen._key = self._query[list(maps)], self._key[list(maps)]
+        chosen._sharpness = None if self._sharpness is None else self._sharpness[list(maps)]
         return chosen
 
-    def _weights(self, query: Tensor, key: Tensor, positions: Tensor) -> Float[Tensor, "maps rows n"]:
-        scores = query @ key.mT
+    def _scores(self, maps: slice, positions: Tensor) -> Float[Tensor, "maps rows n"]:
+        scores = self._query[maps][:, positions] @ self._key[maps].mT
+        if self._softcap is not None:
+            scores.div_(self._softcap).tanh_().mul_(self._softcap)
+        if self._sharpness is not None:
+            scores.mul_(self._sharpness[maps])
+        if self._allowed is not None:
+            scores.masked_fill_(~self._allowed[positions], -torch.inf)
         if self._causal:
             later = torch.arange(self.n, device=self.device) > positions[:, None]
             scores.masked_fill_(later, -torch.inf)
-        return torch.softmax(scores, -1)
+        return scores
 
 
 def as_map(attention: Float[Tensor, "*maps n n"] | AttentionMap) -> AttentionMap:

@@ -11,14 +11,17 @@ from uncollapse.errors import ModelError
 class Logits:
     """The attention logits of one layer, as query and key where they are seen, else as the model formed them.
 
-    logits = softcap * tanh(scale * QK' / softcap) + bias; without a soft-cap, scale * QK' + bias.
+    logits = softcap * tanh(scale * QK' / softcap) + bias; without a soft-cap, scale * QK' + bias. Where a token may
+    not look they are -inf.
 
     Args:
         query, key: [texts, heads, n, head_dim], keys repeated to the query heads; None where only scores are seen.
         scale: what QK' is multiplied by.
-        bias: added to the scores, -inf where a token may not look [1 or texts, 1 or heads, n, n]; None for none.
+        bias: added to the scores [1 or texts, 1 or heads, n, n]; None for none.
         softcap: limit of the scores before the bias, None for none.
         formed: the scores themselves [texts, heads, n, n], where query and key are not seen.
+        allowed: where a token may look, bool [1 or texts, 1, n, n]; None for everywhere.
+        causal: whether a token looks at itself and those before it only; nobody has made a mask of that.
     """
 
     query: torch.Tensor | None = None
@@ -27,11 +30,29 @@ class Logits:
     bias: torch.Tensor | None = None
     softcap: float | None = None
     formed: torch.Tensor | None = None
+    allowed: torch.Tensor | None = None
+    causal: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the map is softmax(scale * QK') and no more."""
+        return self.streams and self.softcap is None and self.allowed is None and not self.causal
 
     @property
     def streams(self) -> bool:
-        """Whether the map is softmax(scale * QK') and no more, so that it can be applied without being formed."""
-        return self.query is not None and self.bias is None and self.softcap is None
+        """Whether a few rows of the map can be made from query and key alone, so that it need never be formed.
+
+        Where tokens may look must be the same for all texts and heads then.
+        """
+        shared = self.allowed is None or self.allowed.shape[:2] == (1, 1)
+        return self.query is not None and self.bias is None and shared
+
+    @property
+    def entries(self) -> int:
+        """Entries of all maps together."""
+        seen = self.formed if self.query is None else self.query
+        assert seen is not None
+        return seen.shape[0] * seen.shape[1] * seen.shape[2] ** 2
 
     def scores(self) -> torch.Tensor:
         """The logits, float32 or float64 [texts, heads, n, n].
@@ -46,7 +67,13 @@ class Logits:
         scores = torch.matmul(upcast(self.query), upcast(self.key).mT).mul_(self.scale)
         if self.softcap is not None:
             scores.div_(self.softcap).tanh_().mul_(self.softcap)
-        return scores if self.bias is None else scores.add_(self.bias)
+        if self.bias is not None:
+            scores.add_(self.bias)
+        if self.allowed is not None:
+            scores.masked_fill_(~self.allowed, -torch.inf)
+        if self.causal:
+            scores.masked_fill_(scores.new_ones(scores.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
+        return scores
 
     def map(self, inverse_temperature: float | torch.Tensor = 1.0) -> torch.Tensor:
         """The attention map A = softmax(logits / tau): rows are queries and sum to 1 [texts, heads, n, n].

@@ -19,6 +19,7 @@ from uncollapse.attention.sites import Site
 from uncollapse.errors import ArchitectureError, ModelError
 
 _NUMBERS = count()
+_PREFIX = "uncollapse_attention_"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class ShowingAttention:
         for span in spans:
             seen = (span.cut(tensor.detach(), 2) for tensor in (call.query, key, value, output))
             shown_query, shown_key, shown_value, shown_output = seen
-            logits = Logits(shown_query, shown_key, call.scale, logit_bias(call, span), call.options.get("softcap"))
+            logits = shown_logits(call, span, shown_query, shown_key)
             ids = self.running.ids(span)
             self.tell(Heads(layer, span.rows, span.n, logits, shown_value, shown_output, ids))
 
@@ -113,48 +114,65 @@ def _refuse(site: Site, call: Call, width: int) -> None:
         )
 
 
-def logit_bias(call: Call, span: Span) -> torch.Tensor | None:
-    """What is added to the scores of some texts, None where every token may look at all and nothing is added."""
+def shown_logits(call: Call, span: Span, query: torch.Tensor, key: torch.Tensor) -> Logits:
+    """The logits of some texts, with what is added to their scores and where their tokens may look.
+
+    Args:
+        call: of the attention function.
+        span: the texts.
+        query, key: of these texts alone, keys repeated to the query heads.
+    """
+    softcap, causal = call.options.get("softcap"), call.mask is None and call.is_causal and span.n > 1
+    bias, allowed = _bias(call, span), _allowed(call, span)
+    return Logits(query, key, call.scale, bias, softcap, allowed=allowed, causal=causal)
+
+
+def _bias(call: Call, span: Span) -> torch.Tensor | None:
+    """What is added to the scores of some texts, None for nothing."""
     position: torch.Tensor | None = call.options.get("position_bias")
     position = None if position is None else upcast(span.cut(position.detach(), 2, 3))
-    if call.mask is not None and call.mask.dtype != torch.bool:
-        added = upcast(without_masked(span.cut(call.mask.detach(), 2, 3), call.mask.dtype))
-        return added if position is None else position + added
-    allowed = _allowed(call, span)
-    if allowed is None:
+    if call.mask is None or call.mask.dtype == torch.bool:
         return position
-    return torch.where(allowed, torch.zeros((), device=allowed.device) if position is None else position, -torch.inf)
+    added = upcast(without_masked(span.cut(call.mask.detach(), 2, 3), call.mask.dtype))
+    return added if position is None else position + added
 
 
 def _allowed(call: Call, span: Span) -> torch.Tensor | None:
-    """Where each token may look, None for everywhere."""
-    if call.mask is not None:
-        allowed = span.cut(call.mask, 2, 3)
-        # Texts of one length nearly always share their mask.
-        allowed = allowed[:1] if bool((allowed == allowed[:1]).all()) else allowed
-        return None if bool(allowed.all()) else allowed
-    if not call.is_causal or span.n == 1:
+    """Where each token may look as a mask says, None for everywhere or where none says so."""
+    if call.mask is None or call.mask.dtype != torch.bool:
         return None
-    return torch.ones(1, 1, span.n, span.n, dtype=torch.bool, device=call.query.device).tril()
+    allowed = span.cut(call.mask, 2, 3)
+    # Texts of one length nearly always share their mask.
+    if len(allowed) > 1 and bool((allowed == allowed[:1]).all()):
+        allowed = allowed[:1]
+    return None if bool(allowed.all()) else allowed
 
 
 def capped_attention(call: Call) -> torch.Tensor:
     """Attention with a soft-cap on its scores, which SDPA does not know: [texts, width, heads, value_dim]."""
     texts, _, width, _ = call.query.shape
-    bias = logit_bias(call, Span(tuple(range(texts)), 0, width, texts, width))
-    # Padding may look nowhere; -inf all along a row would give it NaN.
-    bias = None if bias is None else bias.clamp(min=torch.finfo(bias.dtype).min)
     key, value = call.repeated
-    weights = Logits(call.query, key, call.scale, bias, call.options["softcap"]).map().to(value.dtype)
+    scores = shown_logits(call, Span(tuple(range(texts)), 0, width, texts, width), call.query, key).scores()
+    # Padding may look nowhere; -inf all along a row would give it NaN.
+    weights = torch.softmax(scores.clamp_(min=torch.finfo(scores.dtype).min), -1).to(value.dtype)
     weights = nn.functional.dropout(weights, call.options.get("dropout", 0.0), call.module.training)
     return torch.matmul(weights, value).transpose(1, 2).contiguous()
 
 
 @contextmanager
-def exchanged_attention(model: PreTrainedModel, function: ShowingAttention) -> Iterator[None]:
-    """Run a model with another attention function, and leave its configs and the registries as they were."""
+def exchanged_attention(model: PreTrainedModel, function: Callable[..., tuple[torch.Tensor, None]]) -> Iterator[None]:
+    """Run a model with another attention function, and leave its configs and the registries as they were.
+
+    Raises:
+        ArchitectureError: a model whose attention function is exchanged already.
+    """
+    if str(model.config._attn_implementation).startswith(_PREFIX):
+        raise ArchitectureError(
+            f"The attention function of {type(model).__name__} is exchanged already, by a fix that is patched on or by "
+            "an observation, and only one of them can stand in its place. Leave that `with` first."
+        )
     # Words such as "sdpa" or "flash" in the name would have effects of their own.
-    name = f"uncollapse_observing_{next(_NUMBERS)}"
+    name = f"{_PREFIX}{next(_NUMBERS)}"
     before = [(config, config._attn_implementation_internal) for config in _configs(model)]
     AttentionInterface.register(name, function)
     # Without a mask function under the same name, padding would be attended to, in silence.

@@ -15,8 +15,8 @@ from uncollapse.attention.observing.legacy import catch
 from uncollapse.attention.observing.passes import ForwardPass
 from uncollapse.attention.observing.states import LayerFlow, States, follow
 from uncollapse.attention.observing.support import MARK, NO_MAP, NO_STREAM, observable_sites, refuse_listed
+from uncollapse.attention.probes import probe_states
 from uncollapse.attention.sites import Site, backbone
-from uncollapse.attention.verification import probe_states
 from uncollapse.errors import ArchitectureError, ModelError
 
 OnHeads = Callable[[Heads], None]
@@ -101,9 +101,21 @@ def _prepare(model: PreTrainedModel, sites: Sequence[Site], *, heads: bool, stat
         refuse_listed(sites, NO_MAP, "heads")
     if states:
         refuse_listed(sites, NO_STREAM, "states")
+    stock = _finite_states(model)
     layers = find_layers(model, sites) if states else ()
-    _check(model, sites, layers, heads=heads)
+    _check(model, sites, layers, stock, heads=heads)
     return layers
+
+
+def _finite_states(model: PreTrainedModel) -> torch.Tensor:
+    """What the model gives for a padded batch of a few tokens; a model that gives no numbers is refused."""
+    stock = probe_states(model)
+    if not bool(torch.isfinite(stock).all()):
+        raise ArchitectureError(
+            f"{type(model).__name__} gives NaN or infinity for a few tokens, so there is nothing to observe. Check "
+            "its weights for NaN, and load it in float32: half precision can overflow."
+        )
+    return stock
 
 
 @contextmanager
@@ -128,13 +140,12 @@ def _attached(
         yield
 
 
-def _check(model: PreTrainedModel, sites: Sequence[Site], layers: Sequence[LayerFlow], *, heads: bool) -> None:
-    """Run a padded batch of a few tokens, and refuse the model if what is seen does not add up."""
-    stock = probe_states(model)
+def _check(
+    model: PreTrainedModel, sites: Sequence[Site], layers: Sequence[LayerFlow], stock: torch.Tensor, *, heads: bool
+) -> None:
+    """Run the same batch observed, and refuse the model if what is seen does not add up."""
     with _attached(model, sites, layers, _check_heads if heads else None, _check_states if layers else None):
         observed = probe_states(model)
-    if not bool(torch.isfinite(stock).all()):
-        raise ArchitectureError("The probe batch gave NaN or infinity. Check the weights, and use float32.")
     _compare(observed, stock, f"{type(model).__name__} must give the same states observed and unobserved")
 
 

@@ -70,7 +70,7 @@ def resampled_ratio(part: int, whole: int, parts: FloatArray, wholes: FloatArray
     """part / whole with the interval of its resamples, where these can show one."""
     value = part / whole if whole else 0.0
     if n < MINIMUM or not part:
-        why = f"only {n} documents, fewer than {MINIMUM}" if n < MINIMUM else "no document here loses a token"
+        why = f"only {n} documents, fewer than {MINIMUM}" if n < MINIMUM else "no document here is cut off"
         return Estimate(value, np.empty(0), None, None, n, f"no interval: {why}")
     resampled = np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
     return Estimate.of(value, resampled, n=n)

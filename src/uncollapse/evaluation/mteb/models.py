@@ -13,7 +13,7 @@ from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder, fingerprin
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import CorpusError, ModelError, OutputError, UncollapseError, nearest
 from uncollapse.evaluation.mteb.library import aside, find_tasks, loading, require_mteb
-from uncollapse.fixes import Fix
+from uncollapse.fixes import Fix, compose
 from uncollapse.progress import Reporter, Silent
 
 OVERWRITE = ("only-missing", "always")
@@ -104,10 +104,11 @@ def as_mteb_model(
     'temperature_0.9'
     """
     require_mteb()
-    if fix is not None:
-        with patch(encoder.model, fix):
+    inside = compose(fix).inside("mteb")
+    for one in inside:
+        with patch(encoder.model, one):
             pass  # a fix that this model cannot take is refused before any data are loaded
-    cached = CachedEncoder(copy.copy(encoder), fix, folder=cache)
+    cached = CachedEncoder(copy.copy(encoder), inside, folder=cache)
     return MtebModel(cached, _describe(encoder, fix), progress or Silent())
 
 
@@ -139,8 +140,8 @@ def _name(encoder: SentenceEncoder) -> str:
 def _experiment(encoder: SentenceEncoder, fix: Fix | None) -> dict[str, Any] | None:
     """What tells this run from others of the same weights, as mteb's hyper-parameters."""
     found: dict[str, Any] = {}
-    if fix is not None:
-        arguments = fix.to_json()
+    for one in compose(fix).inside("mteb"):
+        arguments = one.to_json()
         name, values = arguments.pop("fix"), list(arguments.values())
         found[name] = values[0] if len(values) == 1 else arguments
     if encoder.max_tokens != (encoder.folder_max_tokens or NO_LIMIT):

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
-from uncollapse.corpora.formats import Record, json_records, tsv_records
+from uncollapse.corpora.formats import Record, csv_records, json_records, tsv_records
 from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.texts import (
     MISSING_FIELD,
@@ -26,8 +26,10 @@ from uncollapse.errors import CorpusError, nearest
 MAX_CHARACTERS = 10_000_000
 MAX_LINE_BYTES = ReadingOptions(max_characters=MAX_CHARACTERS).max_line_bytes
 
-SUFFIXES = {".jsonl": "json", ".jsonl.gz": "json", ".tsv": "tsv", ".tsv.gz": "tsv"}
-READERS = {"json": json_records, "tsv": tsv_records}
+SUFFIXES = {
+    ".jsonl": "json", ".jsonl.gz": "json", ".tsv": "tsv", ".tsv.gz": "tsv", ".csv": "csv", ".csv.gz": "csv",
+}  # fmt: skip
+READERS = {"json": json_records, "tsv": tsv_records, "csv": csv_records}
 
 SAY_WHAT_TO_DO = ("invalid UTF-8", "broken gzip", "unreadable file")
 """Reasons for which the message of the reader is complete."""

@@ -104,7 +104,7 @@ def open_tasks(
 ) -> tuple[Task, ...]:
     """Read the tasks in a folder or a file; their kind is found from the files, and their `notes` say what was found.
 
-    What is read (jsonl and tsv, both also with .gz; in tsv quotes are ordinary characters):
+    What is read (jsonl, tsv and csv, all also with .gz; in tsv quotes are ordinary characters):
 
     * a BEIR folder: one `Retrieval` a split. Title and text are joined with a blank. Judgements are BEIR's or TREC's
       four columns; grades of 0 and below mean not relevant. Where documents and queries all have a `context_length`

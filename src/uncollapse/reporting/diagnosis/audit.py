@@ -26,7 +26,7 @@ def make_audit_section(result: Result) -> Section | None:
     charts = [_totals(result), _lengths(result), _sources(result), *_texts(result), *_servers(result)]
     return Section(
         "audit", "Is anything cut off?", tuple(chart for chart in charts if chart is not None), look="diagnosis",
-        lead="A model reads a text up to its token limit and passes over the rest without a word: whatever stands "
+        lead="A model reads a text up to its limit and passes over the rest without a word: whatever stands "
         "there cannot be found, and no fix of the model brings it back.",
         notes=noted(result, "audit"),
     )  # fmt: skip
@@ -40,15 +40,17 @@ def is_audit(row: Row) -> bool:
 def _totals(result: Result) -> Chart:
     lost, cut = (find_by_cut(result, TOTAL, name) for name in (LOST, CUT))
     title = "What each limit costs"
-    reading = "A text is cut off when it has more tokens than the limit, and its tokens beyond the limit are lost."
+    unit = words.unit(result.about)
+    reading = f"A text is cut off when it has more {unit} than the limit, and its {unit} beyond the limit are lost."
     limits = list(dict.fromkeys([*lost, *cut]))
     if not limits:
         missing = "This result holds no count of what is cut off: the model has no limit, and nobody named one."
         return Chart("audit-limits", title, reading, missing=missing, wide=True)
     lines = tuple(
-        (Cell(_limit(limit), _owner(result, limit)), _cell(cut, limit), _cell(lost, limit)) for limit in limits
+        (Cell(_limit(limit, unit), _owner(result, limit)), _cell(cut, limit), _cell(lost, limit)) for limit in limits
     )
-    table = Table("Texts cut off and tokens lost at every limit.", ("limit", "texts cut off", "tokens lost"), lines)
+    columns = ("limit", "texts cut off", f"{unit} lost")
+    table = Table(f"Texts cut off and {unit} lost at every limit.", columns, lines)
     drawn = [row for found in (lost, cut) for rows in found.values() for row in rows.values()]
     return Chart("audit-limits", title, reading, table=table, remarks=remarks(drawn), wide=True)
 
@@ -71,25 +73,26 @@ def _cell(found: Mapping[str, Mapping[str, Row]], limit: str) -> Cell:
 
 
 def _lengths(result: Result) -> Chart:
-    found = find_by_cut(result, LENGTH, LOST)
+    found, unit = find_by_cut(result, LENGTH, LOST), words.unit(result.about)
     frame = Frame(
         "audit-lengths",
-        "Tokens lost, by length of the text",
+        f"{_capital(unit)} lost, by length of the text",
         "Each group of bars holds the texts of one length before truncation, with one bar a limit: the longer the "
         "bar, the more of these texts is never read",
-        "This result holds no tokens lost by length.",
+        f"This result holds no {unit} lost by length.",
     )
     labels = by_length([label for rows in found.values() for label in rows])
-    return bar_chart(frame, _series(found), labels=labels, axis="tokens of the text", also=_undrawn(found))
+    also = _undrawn(found, unit)
+    return bar_chart(frame, _series(found, unit), labels=labels, axis=f"{unit} of the text", also=also)
 
 
 def _sources(result: Result) -> Chart | None:
-    found = find_by_cut(result, SOURCE, LOST)
+    found, unit = find_by_cut(result, SOURCE, LOST), words.unit(result.about)
     if not found:
         return None
     frame = Frame(
         "audit-sources",
-        "Tokens lost, by source",
+        f"{_capital(unit)} lost, by source",
         "Each bar is a file, field or package that texts come from, those that lose most at the top: the longer it "
         "is, the more of that source is never read",
         "",
@@ -97,28 +100,34 @@ def _sources(result: Result) -> Chart | None:
     first = found[next(iter(found))]
     labels = sorted(first, key=lambda label: (-first[label].value, label))
     shown, more = labels[:SOURCES], len(labels) - SOURCES
-    also = [*([f"{more} more sources are in the table of all numbers."] if more > 0 else []), *_undrawn(found)]
-    series = [Bars({label: rows[label] for label in shown if label in rows}, *rest) for rows, rest in _named(found)]
+    also = [*([f"{more} more sources are in the table of all numbers."] if more > 0 else []), *_undrawn(found, unit)]
+    series = [
+        Bars({label: rows[label] for label in shown if label in rows}, *rest) for rows, rest in _named(found, unit)
+    ]
     return bar_chart(frame, series, labels=shown, lying=True, also=also)
 
 
-def _series(found: Mapping[str, dict[str, Row]]) -> list[Bars]:
-    return [Bars(rows, *rest) for rows, rest in _named(found)]
+def _series(found: Mapping[str, dict[str, Row]], unit: str) -> list[Bars]:
+    return [Bars(rows, *rest) for rows, rest in _named(found, unit)]
 
 
-def _named(found: Mapping[str, dict[str, Row]]) -> list[tuple[dict[str, Row], tuple[str, str]]]:
+def _named(found: Mapping[str, dict[str, Row]], unit: str) -> list[tuple[dict[str, Row], tuple[str, str]]]:
     """The first limits with their names and colours."""
     kept = list(found.items())[:DRAWN]
-    return [(rows, (_limit(limit), f"limit-{place}")) for place, (limit, rows) in enumerate(kept, start=1)]
+    return [(rows, (_limit(limit, unit), f"limit-{place}")) for place, (limit, rows) in enumerate(kept, start=1)]
 
 
-def _undrawn(found: Mapping[str, object]) -> list[str]:
-    rest = list(found)[DRAWN:]
-    return [f"Not drawn, but in the table of all numbers: {', '.join(map(_limit, rest))}."] if rest else []
+def _undrawn(found: Mapping[str, object], unit: str) -> list[str]:
+    rest = ", ".join(_limit(limit, unit) for limit in list(found)[DRAWN:])
+    return [f"Not drawn, but in the table of all numbers: {rest}."] if rest else []
 
 
-def _limit(limit: str) -> str:
-    return f"limit of {words.count(float(limit))} tokens" if limit.isdecimal() else limit
+def _capital(word: str) -> str:
+    return word[:1].upper() + word[1:]
+
+
+def _limit(limit: str, unit: str) -> str:
+    return f"limit of {words.count(float(limit))} {unit}" if limit.isdecimal() else limit
 
 
 def _texts(result: Result) -> list[Chart]:
@@ -126,7 +135,8 @@ def _texts(result: Result) -> list[Chart]:
     if not entries:
         return []
     lines = tuple(_text_line(entry) for entry in entries)
-    columns = ("text", "tokens", "tokens lost", "what is cut off begins with")
+    unit = words.unit(result.about)
+    columns = ("text", unit, f"{unit} lost", "what is cut off begins with")
     table = Table("Texts that lose most.", columns, lines[:5], lines[5:], f"Show {len(lines) - 5} more texts")
     reading = "Look at the first of them: if what is cut off matters to your users, cut such texts into chunks."
     return [Chart("audit-texts", "The texts that lose most", reading, table=table, wide=True)]

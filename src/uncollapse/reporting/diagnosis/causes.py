@@ -83,9 +83,10 @@ def _line(result: Result, name: str, row: Row, of: str) -> tuple[Cell, ...]:
 
 def _measured(result: Result) -> tuple[str, ...]:
     """On how much text the split rests."""
+    unit = words.unit(result.about)
     sizes = {
-        "documents": "documents", "piece_tokens": "tokens in a piece", "pieces": "pieces",
-        "window_tokens": "tokens of each text looked at", "read_tokens": "tokens read at once",
+        "documents": "documents", "piece_tokens": f"{unit} in a piece", "pieces": "pieces",
+        "window_tokens": f"{unit} of each text looked at", "read_tokens": f"{unit} read at once",
     }  # fmt: skip
     found = ((words.listing(words.entry(result.about, "causes", key)), what) for key, what in sizes.items())
     parts = [f"{value} {what}" for value, what in found if value]

@@ -35,7 +35,7 @@ class Bench:
     Args:
         view: of the rows.
         series: measure, name and colour of the bars of each group.
-        axis: what the groups are.
+        axis: what the groups are; {unit} stands for what lengths are counted in.
         frame: the words.
     """
 
@@ -45,7 +45,7 @@ class Bench:
     frame: Frame
 
 
-_LENGTH = "tokens of the text"
+_LENGTH = "{unit} of the text"
 _CLOZE = "A sentence is taken out of its text and used as a query; the text without it should come up."
 BENCHES = (
     Bench(
@@ -86,10 +86,10 @@ BENCHES = (
         ),
     ),
     Bench(
-        WINDOW, WINDOWS, "tokens of each text that are read",
+        WINDOW, WINDOWS, "{unit} of each text that are read",
         Frame(
             "costs-window", "Does more context pay?",
-            "Each group of bars is the same search with the first tokens of every text indexed and no more: where the "
+            "Each group of bars is the same search with the beginning of every text indexed and no more: where the "
             "bars stop growing, reading more only costs time, and where the hatched ones sink, it hides the beginning",
             "This result holds no search over texts cut to several windows.",
             "The text that a sentence comes from should be among the first ten.",
@@ -135,7 +135,7 @@ def _bars(result: Result, bench: Bench) -> Chart:
     ]
     labels = [label for one in series for label in one.rows]
     ordered = _by_place(labels) if bench.view == POSITION else by_length(labels)
-    return bar_chart(bench.frame, series, labels=ordered, axis=bench.axis)
+    return bar_chart(bench.frame, series, labels=ordered, axis=bench.axis.format(unit=words.unit(result.about)))
 
 
 def _by_place(labels: Sequence[str]) -> list[str]:
@@ -155,18 +155,19 @@ def _needles(result: Result) -> Chart:
     if not found:
         missing = "This result holds no planted sentences: too few of these texts are long enough."
         return Chart(key, title, f"{reading}.", missing=missing, lead=lead)
+    unit = words.unit(result.about)
     cells = {(length, depth): row for (depth, length), row in found.items()}
     lengths, depths = (by_length([cell[axis] for cell in cells]) for axis in (0, 1))
     figure = plots.fields(
-        cells, xs=lengths, ys=depths, axes=("tokens of the text", "depth in it, percent"), downwards=True
+        cells, xs=lengths, ys=depths, axes=(f"{unit} of the text", "depth in it, percent"), downwards=True
     )
-    said = _field_alt(title, cells)
+    said = _field_alt(title, cells, unit)
     return Chart(key, title, f"{reading}.", figure, said, remarks=remarks(list(cells.values())), lead=lead)
 
 
-def _field_alt(title: str, cells: Mapping[tuple[str, str], Row]) -> str:
+def _field_alt(title: str, cells: Mapping[tuple[str, str], Row], unit: str) -> str:
     said = ", ".join(
-        f"{words.number(row.value, row.measure)} at {length} tokens and depth {depth} percent"
+        f"{words.number(row.value, row.measure)} at {length} {unit} and depth {depth} percent"
         for (length, depth), row in cells.items()
     )
     return f"Table of fields. {title}: {said}."

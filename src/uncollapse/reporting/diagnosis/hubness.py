@@ -44,7 +44,7 @@ def _lengths(result: Result) -> Chart:
         frame,
         series,
         labels=by_length(list(found)),
-        axis="tokens of the text",
+        axis=f"{words.unit(result.about)} of the text",
         mark=(nearest, f"{nearest}: no length preferred") if nearest else None,
     )
 

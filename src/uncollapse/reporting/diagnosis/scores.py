@@ -9,7 +9,6 @@ from uncollapse.reporting.diagnosis import plots
 from uncollapse.reporting.diagnosis.rows import asked, by_length, find_by_cut, find_fields, noted
 
 VIEW, TOTAL = "scores", "scores_overall"
-AXES = ("query tokens", "document tokens")
 
 
 def make_score_section(result: Result) -> Section | None:
@@ -57,13 +56,16 @@ def _fields(result: Result, measure: str, title: str, lead: str, reading: str, m
     if not found:
         return Chart(key, title, reading, missing=missing, lead=lead)
     queries, documents = (by_length([cell[axis] for cell in found]) for axis in (0, 1))
-    figure = plots.fields(found, xs=queries, ys=documents, axes=AXES)
-    return Chart(key, title, reading, figure, _alt(title, found), remarks=remarks(list(found.values())), lead=lead)
+    unit = words.unit(result.about)
+    figure = plots.fields(found, xs=queries, ys=documents, axes=(f"query {unit}", f"document {unit}"))
+    return Chart(
+        key, title, reading, figure, _alt(title, found, unit), remarks=remarks(list(found.values())), lead=lead
+    )
 
 
-def _alt(title: str, found: Mapping[tuple[str, str], Row]) -> str:
+def _alt(title: str, found: Mapping[tuple[str, str], Row], unit: str) -> str:
     said = ", ".join(
-        f"{words.number(row.value, row.measure)} for queries of {query} and documents of {document} tokens"
+        f"{words.number(row.value, row.measure)} for queries of {query} and documents of {document} {unit}"
         for (query, document), row in found.items()
     )
     return f"Table of fields. {title}: {said}."

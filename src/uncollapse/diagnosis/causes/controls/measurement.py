@@ -123,7 +123,9 @@ def _left_out(encoder: TextEncoder, controls: Sequence[Control], lengths: Length
         elif control.embedding == "static" and input_embeddings(encoder) is None:
             reasons[control.name] = "the model's input embeddings cannot be seen"
         elif control.name == "repeat_4" and lengths.count <= 4:
-            reasons[control.name] = f"only {lengths.count} pieces fit into {lengths.full} tokens: see repeat_full"
+            reasons[control.name] = (
+                f"only {lengths.count} pieces fit into {lengths.full} {unit_of(encoder)}: see repeat_full"
+            )
     return reasons
 
 

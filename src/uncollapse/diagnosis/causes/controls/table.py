@@ -70,7 +70,7 @@ CONTROLS: Mapping[str, Control] = MappingProxyType(
             Control(
                 name="whole",
                 title="All that is read",
-                changes="The text goes on: all tokens of the study instead of the first piece.",
+                changes="The text goes on: all that the model reads of it instead of the first piece.",
                 reading="The rise that the other controls take apart.",
                 limits="Length, content, subjects and positions change together.",
                 make=make_whole,
@@ -185,7 +185,7 @@ CONTROLS: Mapping[str, Control] = MappingProxyType(
             Control(
                 name="static_long",
                 title="Word vectors of all that is read",
-                changes="The same mean over all tokens of the study instead of the first piece.",
+                changes="The same mean over all that the model reads instead of the first piece.",
                 reading="The rise that averaging words makes with no attention at all.",
                 limits="Word vectors are averaged all alike; a model weighs words by what they say.",
                 make=make_whole,

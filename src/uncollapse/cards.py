@@ -1,0 +1,119 @@
+"""What was written when a model was fixed, and the section of its card that says so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uncollapse
+
+
+@dataclass(frozen=True)
+class FixReport:
+    """What was written and how exactly it is what was asked for.
+
+    Args:
+        folder: the new model.
+        fix: its notation.
+        changed: tensors and config entries that changed, as the model calls them.
+        effect: how far the fix moves hidden states on the probe batch.
+        fold_difference: folded against softmax(scores / tau), largest absolute difference of hidden states.
+        vector_effect: how far the fix moves the vectors of the probe texts.
+        reload_difference: the folder, reloaded by sentence-transformers, against the patched model, of vectors.
+        left_out: files of the source that held the unfixed weights.
+        dtype: precision of the changed weights.
+        max_tokens: where the folder cuts texts, as its source does; None for nowhere.
+        modules: that were added after the transformer.
+        text_fix: notation of the fix on texts that only this package applies; "" for none.
+        fitted: what fixes on vectors were fitted to.
+    """
+
+    folder: Path
+    fix: str
+    changed: tuple[str, ...]
+    effect: float
+    fold_difference: float
+    vector_effect: float
+    reload_difference: float
+    left_out: tuple[str, ...]
+    dtype: str
+    max_tokens: int | None
+    modules: tuple[str, ...] = ()
+    text_fix: str = ""
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_card(folder: Path, base: str, report: FixReport) -> None:
+    """Say in a model's card what was done to it.
+
+    Args:
+        folder: of the new model.
+        base: what it was made from.
+        report: what was done.
+    """
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
+    parts = (_of_weights(report), _of_modules(report), _of_texts(report))
+    section = f"""
+
+## Fixed with uncollapse {uncollapse.__version__}
+
+This is `{base}` with `{report.fix}`.
+
+{"".join(parts)}On padded probe texts, as documents and as queries:
+
+| quantity | largest absolute value |
+|---|---|
+{_exactness(report)}| how far the fix moves vectors | {report.vector_effect:.2g} |
+| this folder, loaded by sentence-transformers, against the original with the fix on | {report.reload_difference:.1g} |
+
+- The fix was chosen by the user; this card says nothing about its benefit. Measure it on your own texts.
+- Vectors of this model must not be mixed with vectors of `{base}` in one index.
+"""
+    card.write_text(text.rstrip("\n") + section if text else section.lstrip("\n"), encoding="utf-8")
+
+
+def _of_weights(report: FixReport) -> str:
+    if not report.changed:
+        return ""
+    return f"""In the weights, with no code and at no cost: {len(report.changed)} tensors or config entries changed. \
+config.json carries the entry `uncollapse`, so that nothing is folded twice. Temperature: attention is \
+softmax(scores / tau); Zhou et al., Length-Induced Embedding Collapse in PLM-based Models, ACL 2025, arXiv 2410.24200.
+
+"""
+
+
+def _of_modules(report: FixReport) -> str:
+    if not report.modules:
+        return ""
+    routed = any(path.endswith("Router") for path in report.modules)
+    how = (
+        "Queries and documents go through maps of their own: call `encode_query` and `encode_document`; plain "
+        "`encode` takes texts for documents. "
+        if routed
+        else ""
+    )
+    learned, paths = report.fitted, ", ".join(f"`{path}`" for path in report.modules)
+    return f"""In stock modules after the transformer: {paths}. {how}They were \
+fitted, without labels, to {learned["documents"]:,} documents and {learned["queries"] or "no"} queries \
+({learned["queries_are"]}); on texts of another kind they may hurt.
+
+"""
+
+
+def _of_texts(report: FixReport) -> str:
+    if not report.text_fix:
+        return ""
+    return f"""**Not in this folder's modules: `{report.text_fix}`**, which cuts texts before they are encoded. It stands \
+in `uncollapse.json`, and uncollapse applies it; sentence-transformers alone does not, and cuts texts off at \
+{report.max_tokens or "no"} tokens as the source does.
+
+"""
+
+
+def _exactness(report: FixReport) -> str:
+    if not report.changed:
+        return ""
+    return f"""| how far the fix moves hidden states | {report.effect:.2g} |
+| folded weights against the fix taken literally, hidden states | {report.fold_difference:.1g} |
+"""

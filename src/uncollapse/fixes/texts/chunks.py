@@ -1,0 +1,114 @@
+"""Texts in chunks that go through the model one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.errors import NotationError
+from uncollapse.fixes.kinds import Kind, Piece, Reading, Vectors
+from uncollapse.fixes.maps import Role
+from uncollapse.fixes.notations import check_choice, check_number, write
+from uncollapse.fixes.texts.cutting import Spans, cut_ranges, piece_text
+
+SIZE = 128
+"""Tokens of a chunk unless told otherwise."""
+
+LONG: tuple[Role, ...] = ("document", "text")
+"""What can be long: everything but a query."""
+
+Mean = Literal["plain", "length", "norm"]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Cut a text into about equal chunks, embed each alone, and take the mean.
+
+    v = sum_i w_i x_i / |sum_i w_i x_i|, over chunks of at most `size` tokens. With "plain", x_i has norm 1 and
+    w_i = 1; with "length", w_i is the number of tokens of the chunk; with "norm", w_i = 1 and x_i is what the model
+    has before it makes norms 1, so that a chunk counts by its norm.
+
+    Args:
+        size: tokens of a chunk at most, special tokens and prompt not counted.
+        overlap: tokens that a chunk shares with the one before.
+        mean: "plain", "length" or "norm".
+
+    Raises:
+        NotationError: numbers out of range, an overlap of the whole chunk, or another mean.
+
+    >>> str(Chunks(64)), str(Chunks(64, 16, "length"))
+    ('chunks(64)', 'chunks(64, 16, length)')
+
+    Source: the mean of separately encoded chunks of a frozen model is what DICE (arXiv 2606.18781) proposes; the
+    weights are this package's.
+    """
+
+    kind: ClassVar[Kind] = Kind.TEXT
+    roles: ClassVar[tuple[Role, ...]] = LONG
+    size: int = SIZE
+    overlap: int = 0
+    mean: Mean = "plain"
+
+    def __post_init__(self) -> None:
+        check_number(self, "size", low=1, whole=True)
+        check_number(self, "overlap", low=0, whole=True)
+        check_choice(self, "mean", get_args(Mean))
+        if self.overlap >= self.size:
+            raise NotationError(
+                f"`chunks`: overlap must be smaller than size, got an overlap of {self.overlap} tokens in chunks of "
+                f"{self.size}. A quarter of the size is much already."
+            )
+
+    def __str__(self) -> str:
+        defaults = (0, "plain")
+        given: list[object] = [self.overlap, self.mean]
+        while given and given[-1] == defaults[len(given) - 1]:
+            given.pop()
+        return write("chunks", self.size, *given)
+
+    @property
+    def is_identity(self) -> bool:
+        """Never: texts beyond the size change."""
+        return False
+
+    @property
+    def largest(self) -> int:
+        """See `TextFix`."""
+        return self.size
+
+    @property
+    def reading(self) -> Reading:
+        """See `TextFix`."""
+        return "raw" if self.mean == "norm" else "directed"
+
+    @property
+    def keeps_all(self) -> bool:
+        """No: one vector a text."""
+        return False
+
+    def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
+        """See `TextFix`."""
+        return cut_chunks(text, spans, self.size, overlap=self.overlap)
+
+    def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:
+        """See `TextFix`."""
+        return mean_of(vectors, n_tokens if self.mean == "length" else None)
+
+
+def cut_chunks(text: str, spans: Spans, size: int, *, overlap: int = 0) -> list[Piece]:
+    """About equal pieces of at most `size` tokens; see `cut_ranges`."""
+    ranges = cut_ranges(text, spans, size, overlap=overlap)
+    return [Piece(piece_text(text, spans, of), (of,)) for of in ranges]
+
+
+def mean_of(vectors: Vectors, weights: npt.NDArray[np.int64] | None = None) -> Vectors:
+    """The mean of vectors, summed in float64: float32 [dim].
+
+    >>> mean_of(np.array([[1, 0], [0, 1]], np.float32), np.array([3, 1])).tolist()
+    [0.75, 0.25]
+    """
+    exact = vectors.astype(np.float64)
+    mean: Vectors = np.average(exact, axis=0, weights=weights).astype(np.float32)
+    return mean

@@ -1,0 +1,114 @@
+"""Fixes on vectors as stock modules of a model folder: a Dense, or a Router of two where queries have their own."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.base.modules import Dense, Normalize
+
+from uncollapse.errors import ModelError
+from uncollapse.fixes.maps import Affine, Role, VectorMap
+
+# Names under which every release of sentence-transformers since version 3 finds its modules.
+_TYPES = {name: f"sentence_transformers.models.{name}" for name in ("Dense", "Normalize", "Router")}
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """All maps of a pipeline as one, for documents and for queries.
+
+    Args:
+        document, query: x -> matrix x + offset.
+    """
+
+    document: Affine
+    query: Affine
+
+    @classmethod
+    def of(cls, maps: Sequence[VectorMap]) -> "Linear":
+        """The maps one after the other.
+
+        Raises:
+            FixError: a map that depends on the length of the text.
+        """
+        return cls(_chain(maps, "document"), _chain(maps, "query"))
+
+    @property
+    def is_same(self) -> bool:
+        """Whether documents and queries go through the same map."""
+        return np.array_equal(self.document.offset, self.query.offset)
+
+
+def _chain(maps: Sequence[VectorMap], role: Role) -> Affine:
+    first, *rest = (one.as_affine(role) for one in maps)
+    for one in rest:
+        first = one.after(first)
+    return first
+
+
+def append_modules(folder: Path, linear: Linear) -> tuple[str, ...]:
+    """Put a map, and scaling to norm 1 after it, behind the modules of a model folder.
+
+    Vectors are scaled to norm 1 before the map too, as they were when it was fitted.
+
+    Args:
+        folder: of a sentence-transformers model.
+        linear: what vectors go through.
+
+    Returns:
+        Paths of the new modules.
+
+    Raises:
+        ModelError: a folder that lists no modules.
+    """
+    file = folder / "modules.json"
+    if not file.exists():
+        raise ModelError(
+            f"Expected the folder of a sentence-transformers model, got {str(folder)!r} without modules.json. Save it "
+            "once with SentenceTransformer(...).save, then fix it."
+        )
+    modules: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    added = [] if str(modules[-1]["type"]).endswith("Normalize") else [_write_normalize(folder, len(modules))]
+    place = len(modules) + len(added)
+    added += [_write_linear(folder, place, linear), _write_normalize(folder, place + 1)]
+    modules += [{"idx": i, "name": str(i), **one} for i, one in enumerate(added, start=len(modules))]
+    file.write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
+    return tuple(one["path"] for one in added)
+
+
+def _write_normalize(folder: Path, place: int) -> dict[str, str]:
+    path = f"{place}_Normalize"
+    (folder / path).mkdir()
+    Normalize().save(str(folder / path))
+    return {"path": path, "type": _TYPES["Normalize"]}
+
+
+def _write_linear(folder: Path, place: int, linear: Linear) -> dict[str, str]:
+    if linear.is_same:
+        path = f"{place}_Dense"
+        _write_dense(folder / path, linear.document)
+        return {"path": path, "type": _TYPES["Dense"]}
+    path = f"{place}_Router"
+    routes = {"query": linear.query, "document": linear.document}
+    for role, affine in routes.items():
+        _write_dense(folder / path / f"{role}_0_Dense", affine)
+    config = {
+        "types": {f"{role}_0_Dense": _TYPES["Dense"] for role in routes},
+        "structure": {role: [f"{role}_0_Dense"] for role in routes},
+        "parameters": {"default_route": "document", "allow_empty_key": True},
+    }
+    (folder / path / "router_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return {"path": path, "type": _TYPES["Router"]}
+
+
+def _write_dense(folder: Path, affine: Affine) -> None:
+    folder.mkdir(parents=True)
+    size = affine.matrix.shape
+    weight, bias = (torch.from_numpy(part.astype(np.float32)) for part in (affine.matrix, affine.offset))
+    Dense(size[1], size[0], activation_function=torch.nn.Identity(), init_weight=weight, init_bias=bias).save(
+        str(folder)
+    )

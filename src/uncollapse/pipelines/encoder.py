@@ -1,0 +1,225 @@
+"""A model whose texts, vectors and scores are fixed: what an evaluation encodes with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
+from uncollapse.errors import FixError
+from uncollapse.fixes.composition import Composition
+from uncollapse.fixes.kinds import ScoreMap, TextFix
+from uncollapse.fixes.maps import VectorMap
+from uncollapse.pipelines.pieces import check_room, encode_pieces
+from uncollapse.pipelines.several import Several, direct
+from uncollapse.records import Embeddings
+
+Advance = Callable[[float], None]
+
+NOTHING = 1e-6
+"""Norm below which nothing but rounding is left of a vector that had norm 1 in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What the fixes of a pipeline learned from a corpus.
+
+    Args:
+        maps: of its fixes on vectors, in order.
+        score: of its fix on scores, if it has one.
+        learned_from: how many vectors of each group it was fitted to.
+        seed: of every choice of those.
+    """
+
+    maps: tuple[VectorMap, ...] = ()
+    score: ScoreMap | None = None
+    learned_from: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+
+
+class FixedEncoder:
+    """A model with a pipeline of fixes: cut texts, encode, make one vector a text, map it, add dimensions.
+
+    Vectors of norm 1 come out where the model compares by cosine, before the further dimensions of a fix on scores.
+    The model itself encodes through its cache, so pipelines that differ only in what comes after it share that work.
+
+    Args:
+        base: the model, with the fixes of its inside.
+        fix: the whole pipeline.
+        fitted: to the corpus that is searched; nothing where no fix needs it.
+
+    Attributes:
+        texts, vectors: how many texts other than queries were encoded, and the vectors they have.
+        tokens_encoded: what went through the model for them, or would have without a cache.
+        tokens_plain: what would have without the fix on texts.
+
+    Raises:
+        FixError: a pipeline that was not fitted, fixes on vectors of a model that compares by inner product, or pieces
+            that the model cannot read at once.
+    """
+
+    def __init__(self, base: CachedEncoder, fix: Composition, fitted: Fitted | None = None) -> None:
+        self.base, self.fix, self.fitted = base, fix, fitted or Fitted()
+        if len(self.fitted.maps) != len(fix.vectors) or (self.fitted.score is None) != (fix.score is None):
+            raise FixError(f"`{fix}` must be fitted to a corpus before texts are encoded. Use `fit_pipeline`.")
+        if fix.is_fitted_to_corpus and base.inner_product:
+            raise FixError(
+                f"`{fix}` works on directions, but {base.name!r} compares vectors by inner product, so their lengths "
+                "mean something. Leave the fixes on vectors and scores out."
+            )
+        if fix.text is not None:
+            check_room(fix.text, base.encoder)
+        self.name, self.max_tokens = base.name, base.max_tokens
+        self.texts = self.vectors = self.tokens_encoded = self.tokens_plain = 0
+
+    @property
+    def encoder(self) -> SentenceEncoder:
+        """The model."""
+        return self.base.encoder
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors, the further dimensions of a fix on scores in."""
+        if self.fitted.score is None:
+            return self.base.dim
+        none = np.empty((0, self.base.dim), np.float32)
+        extended = self.fitted.score.extend(none, np.empty(0, np.int64), "document")
+        return int(extended.shape[1])
+
+    @property
+    def inner_product(self) -> bool:
+        """Whether vectors are to be compared as they are, and not by their directions."""
+        return self.base.inner_product or self.fix.score is not None
+
+    @property
+    def encoded(self) -> int:
+        """Texts and pieces that went through the model."""
+        return self.base.encoded
+
+    @property
+    def reused(self) -> int:
+        """Texts and pieces that were known."""
+        return self.base.reused
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        return self.base.notes
+
+    @property
+    def vectors_per_text(self) -> float:
+        """What is stored for a text that is no query, on average; 1 before any was encoded."""
+        return self.vectors / self.texts if self.texts else 1.0
+
+    @property
+    def keeps_several(self) -> bool:
+        """Whether a document may have several vectors, which only a search can compare."""
+        return self.fix.text is not None and self.fix.text.keeps_all
+
+    def work(self, texts: Sequence[str], role: Role = "document") -> int:
+        """About how much texts cost to encode, in characters."""
+        return encoding_work(self.base, self.fix, texts, role)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        role: Role = "document",
+        advance: Advance = lambda _: None,
+    ) -> Embeddings:
+        """One vector a text, as `CachedEncoder.encode` gives it, with every fix applied.
+
+        Raises:
+            FixError: a fix that keeps several vectors of a text of this role.
+            ModelError: a vector that is not finite or has no direction.
+        """
+        if self._text_fix(role) and self.keeps_several:
+            raise FixError(
+                f"`{self.fix.text}` gives a text several vectors, where one is needed: only a search can compare "
+                "several by the best of them. Use it on retrieval, or choose a fix that gives one: chunks(128)."
+            )
+        return self.encode_several(texts, ids, role=role, advance=advance).flat
+
+    def encode_several(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        role: Role = "document",
+        advance: Advance = lambda _: None,
+    ) -> Several:
+        """The vectors of texts, of which each may have several, with every fix applied.
+
+        Raises:
+            ModelError: a vector that is not finite or has no direction.
+        """
+        found = self._encode(texts, ids, role=role, advance=advance)
+        vectors, n_tokens = found.flat.vectors, found.flat.n_tokens_full
+        if self.fitted.maps:
+            mapped = self._mapped(vectors.astype(np.float64), n_tokens, role)
+            vectors = direct(mapped, found.flat.ids, self.fix, least=NOTHING)
+        if self.fitted.score is not None:
+            vectors = self.fitted.score.extend(vectors, n_tokens, role)
+        return found.replace(vectors)
+
+    def encode_whole(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        role: Role = "document",
+        advance: Advance = lambda _: None,
+    ) -> Embeddings:
+        """Vectors with the fixes inside the model and on texts only: what the others are fitted to.
+
+        One a text, or all that a text keeps, one after another, with ids of their own.
+        """
+        return self._encode(texts, ids, role=role, advance=advance).flat
+
+    def _encode(self, texts: Sequence[str], ids: Sequence[str] | None, *, role: Role, advance: Advance) -> Several:
+        names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
+        text_fix = self._text_fix(role)
+        if text_fix is None:
+            single = self.base.encode(texts, names, role=role, advance=advance)
+            found, tokens = Several.of(single), int(single.n_tokens.sum())
+        else:
+            encoded = encode_pieces(self.base, text_fix, texts, names, role=role, advance=advance)
+            found, tokens = encoded.several, encoded.tokens
+        if role != "query":
+            self._count(found, tokens)
+        if not self.fix.is_fitted_to_corpus:
+            return found
+        return found.replace(direct(found.flat.vectors, found.flat.ids, self.fix))
+
+    def _text_fix(self, role: Role) -> TextFix | None:
+        """The fix on texts of a role."""
+        return self.fix.text if self.fix.text and role in self.fix.text.roles else None
+
+    def _count(self, found: Several, tokens: int) -> None:
+        self.texts += len(found)
+        self.vectors += len(found.owners)
+        self.tokens_encoded += tokens
+        self.tokens_plain += int(np.minimum(found.n_tokens_full, self.base.encoder.max_tokens).sum())
+
+    def _mapped(
+        self, vectors: npt.NDArray[np.float64], n_tokens: npt.NDArray[np.int64], role: Role
+    ) -> npt.NDArray[np.float64]:
+        for fitted in self.fitted.maps:
+            vectors = fitted.apply(vectors, n_tokens, role)
+        return vectors
+
+
+def encoding_work(base: CachedEncoder, fix: Composition, texts: Sequence[str], role: Role = "document") -> int:
+    """About how much texts cost to encode with a pipeline, in characters: what its `encode` tells `advance`.
+
+    Args:
+        base: the model.
+        fix: the pipeline, fitted or not.
+        texts: of one role.
+        role: a fix on texts reads some in full, which the model alone would cut off.
+    """
+    if fix.text is None or role not in fix.text.roles:
+        return base.work(texts)
+    return sum(len(text) for text in texts)

@@ -1,0 +1,149 @@
+"""Fit the fixes of a pipeline to a corpus, without any label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.encoders import CachedEncoder
+from uncollapse.errors import FixError
+from uncollapse.fixes.composition import Composition
+from uncollapse.fixes.kinds import Cohort
+from uncollapse.fixes.maps import Role
+from uncollapse.fixes.statistics import FEWEST, Group, Statistics, Sums
+from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder
+from uncollapse.pipelines.several import direct
+from uncollapse.pipelines.windows import cut_windows, take_sentences
+from uncollapse.resampling import document_keys, sampling_order
+
+LEARNED_FROM = 5000
+"""Documents that a pipeline is fitted to at most; a random sample where a corpus has more."""
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """What a pipeline is fitted to: texts of a corpus, and what is asked of it, without any answer.
+
+    Args:
+        ids: one a document.
+        documents: their texts.
+        queries: texts of real queries; where there are fewer than 20, sentences of the documents stand for them.
+    """
+
+    ids: tuple[str, ...]
+    documents: tuple[str, ...]
+    queries: tuple[str, ...] = ()
+
+
+def fit_pipeline(
+    base: CachedEncoder,
+    fix: Composition,
+    corpus: Unlabelled,
+    *,
+    seed: int = 0,
+    advance: Advance = lambda _: None,
+) -> FixedEncoder:
+    """The pipeline, fitted to a corpus.
+
+    Fixes on vectors are fitted one after the other, each to what the ones before it leave; a fix on scores is fitted
+    last, to vectors as they are compared.
+
+    Args:
+        base: the model, with the fixes of its inside.
+        fix: the pipeline.
+        corpus: unlabelled.
+        seed: of the sample, the windows and the sentences.
+        advance: told about encoding, in the units of `CachedEncoder.work`.
+
+    Raises:
+        FixError: too few texts for what is to be fitted.
+    """
+    if not fix.is_fitted_to_corpus:
+        return FixedEncoder(base, fix)
+    bare = FixedEncoder(base, Composition((*fix.model, *([fix.text] if fix.text else []))))
+    seen = gather(bare, corpus, needed_by(fix), seed=seed, advance=advance)
+    learned_from = {str(group): count for group in Group if (count := seen.of(group).count)}
+    maps = []
+    for one in fix.vectors:
+        maps.append(one.fit(seen))
+        seen = seen.mapped(maps[-1])
+    score = None if fix.score is None else fix.score.fit(_cohort(seen))
+    return FixedEncoder(base, fix, Fitted(tuple(maps), score, learned_from, seed))
+
+
+def needed_by(fix: Composition) -> frozenset[Group]:
+    """Which vectors the fixes of a pipeline are fitted to."""
+    groups = {group for one in fix.vectors for group in one.needs}
+    return frozenset(groups | ({Group.DOCUMENTS, Group.QUERIES} if fix.score else set()))
+
+
+def gather(
+    encoder: FixedEncoder,
+    corpus: Unlabelled,
+    groups: frozenset[Group],
+    *,
+    seed: int = 0,
+    advance: Advance = lambda _: None,
+) -> Statistics:
+    """Encode what fixes are fitted to.
+
+    Args:
+        encoder: with the fixes inside the model and on texts only.
+        corpus: unlabelled.
+        groups: what is needed.
+        seed: of every choice.
+        advance: told about encoding.
+    """
+    if not corpus.documents:
+        raise FixError("A pipeline is fitted to documents, got none. Give a corpus.")
+    chosen = _sample(corpus, seed)
+    seen = Statistics(encoder.dim)
+    if Group.DOCUMENTS in groups:
+        _add(seen.documents, encoder, chosen.documents, chosen.ids, role="document", seed=seed, advance=advance)
+    if Group.WINDOWS in groups:
+        windows = cut_windows(encoder.encoder, chosen.ids, chosen.documents, seed=seed)
+        names = [str(number) for number in range(len(windows))]
+        _add(seen.windows, encoder, windows, names, role="document", seed=seed, advance=advance)
+    if Group.QUERIES in groups:
+        enough = len(corpus.queries) >= FEWEST
+        asked = corpus.queries if enough else take_sentences(chosen.ids, chosen.documents, seed=seed)
+        names = [str(number) for number in range(len(asked))]
+        _add(seen.queries, encoder, asked, names, role="query", seed=seed, advance=advance)
+    return seen
+
+
+def _sample(corpus: Unlabelled, seed: int) -> Unlabelled:
+    if len(corpus.documents) <= LEARNED_FROM:
+        return corpus
+    order = np.sort(np.argsort(sampling_order(document_keys(corpus.ids), seed=seed))[:LEARNED_FROM]).tolist()
+    ids, documents = ([part[i] for i in order] for part in (corpus.ids, corpus.documents))
+    return Unlabelled(tuple(ids), tuple(documents), corpus.queries)
+
+
+def _add(
+    sums: Sums,
+    encoder: FixedEncoder,
+    texts: Sequence[str],
+    ids: Sequence[str],
+    *,
+    role: Role,
+    seed: int,
+    advance: Advance,
+) -> None:
+    if not texts:
+        return
+    found = encoder.encode_whole(texts, ids, role=role, advance=advance)
+    places = sampling_order(document_keys(found.ids), seed=seed)
+    sums.update(direct(found.vectors, found.ids, encoder.fix), found.n_tokens_full, places)
+
+
+def _cohort(seen: Statistics) -> Cohort:
+    documents, queries = seen.documents.kept, seen.queries.kept
+    return Cohort(_unit(documents.vectors), documents.n_tokens, _unit(queries.vectors), queries.n_tokens)
+
+
+def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    directed: npt.NDArray[np.float64] = vectors / np.where(norms > 0, norms, 1)
+    return directed
