@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Router
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from export_examples import made_models, reuse_graph
@@ -27,6 +28,7 @@ from uncollapse.encoders import ExportedEncoder, TextEncoder, load_model
 from uncollapse.encoders.exported import Export
 from uncollapse.encoders.identity import tensor_digest
 from uncollapse.encoders.runtimes import FORMATS, onnx_graphs, openvino_graphs
+from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, MissingExtraError, ModelError, OutputError, UncollapseError
 from uncollapse.exporting import folder as exporting
 from uncollapse.exporting import tracing
@@ -153,11 +155,11 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
 
 @pytest.mark.usefixtures("traced")
 def test_a_cosine_near_1_is_not_enough_where_all_vectors_lie_together(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"smallest cosine 0.99.*, and 0.3 is allowed.* Use --format onnx"):
+    with pytest.raises(ModelError, match=r"smallest cosine 0.9[89].*, and 0.3 is allowed.* Use --format onnx"):
         export(str(source), tmp_path / "out", to="onnx-int8")
     parity = json.loads((tmp_path / "out.disagrees/parity.json").read_text())
-    assert min(row["min_cosine"] for row in parity["rows"]) > 0.99
-    assert parity["spread"] < 0.4
+    assert min(row["min_cosine"] for row in parity["rows"]) > 0.98
+    assert parity["spread"] < 0.5
 
 
 def test_int8_is_smaller_and_no_copy(exports: dict[str, Path]) -> None:
@@ -258,6 +260,14 @@ def test_what_no_graph_can_hold_is_refused_by_name(source: Path, tmp_path: Path)
         tracing.check_exportable(encoder)
     encoder.model.prompts.clear()
     tracing.check_exportable(encoder)
+    encoder.model.append(Router({"query": [Dense(48, 48)], "document": [Dense(48, 48)]}))
+    with pytest.raises(ArchitectureError, match=r"part of its own for queries \(Router\)"):
+        tracing.check_exportable(encoder)
+    asking = shutil.copytree(source, tmp_path / "asking")
+    write_record(asking, {"fix": "window(64)", "text_fix": "window(64)"})
+    with pytest.raises(ArchitectureError, match=r"asks for `window\(64\)`, which acts on texts before any graph"):
+        tracing.check_exportable(load_model(str(asking), device="cpu"))
+    encoder.model.pop(-1)
     encoder.model[0].modality_config["message"] = {}
     with pytest.raises(ArchitectureError, match="puts texts into a chat template"):
         tracing.check_exportable(encoder)
@@ -348,7 +358,7 @@ def test_an_export_is_diagnosed_and_embedded_with_like_its_source(source: Path, 
     values = []
     for encoder in (load(str(onnx)), load(str(source), device="cpu")):
         result = diagnose(encoder, corpus, settings=Settings(windows=50, deep=False))
-        values.append([row.value for row in result.select(measure="mean_cosine") if row.fix == "none"])
+        values.append([row.value for row in result.select(measure="mean_cosine") if row.fix == "temperature(0.5)"])
     np.testing.assert_allclose(*values, atol=1e-4)
     assert len(values[0]) >= 3
     assert embed(load(str(onnx)), corpus, tmp_path / "out").padding_share is not None
