@@ -10,6 +10,7 @@ OpenVINO. `--search` says what 8 bits cost in nDCG@10, with a bootstrap over que
 """
 
 import argparse
+import json
 import os
 import random
 import tempfile
@@ -34,8 +35,11 @@ from uncollapse.measures import unit
 
 def write_exports(model: str, root: Path) -> None:
     for to in ("onnx", "onnx-int8", "openvino"):
-        report = export(model, root / to, to=to)
-        print(f"{to}: {report.size_bytes / 1e6:.1f} MB, largest error {report.parity.largest_error:.2g} on the probes")
+        if not (root / to).exists():
+            export(model, root / to, to=to)
+        parity = json.loads((root / to / "parity.json").read_text())
+        error = max(row["largest_error"] for row in parity["rows"])
+        print(f"{to}: {parity['size_bytes'] / 1e6:.1f} MB, largest error {error:.2g} on the probes")
 
 
 def encoders(root: Path, max_tokens: int) -> dict[str, ExportedEncoder]:
@@ -128,6 +132,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--exports", type=Path, help="folder of the exports of this model; those missing are made")
     parser.add_argument("--search", help="a BEIR folder, for what 8 bits cost in search")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -140,10 +145,11 @@ def main() -> None:
         f"{options.threads} threads, {options.rounds} rounds\n"
     )
     with tempfile.TemporaryDirectory() as folder:
-        write_exports(options.model, Path(folder))
-        compare_speed(options.model, Path(folder), texts, options.max_tokens, options.rounds)
+        root = options.exports or Path(folder)
+        write_exports(options.model, root)
+        compare_speed(options.model, root, texts, options.max_tokens, options.rounds)
         if options.search:
-            compare_search(options.model, Path(folder), options.search, options.max_tokens)
+            compare_search(options.model, root, options.search, options.max_tokens)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`export` and `embed` as a stranger meets them: what they write, say, refuse, and how they leave."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export_examples import made_models, reuse_graph
 from tiny import save_tiny
 from uncollapse import embedding, load
 from uncollapse.cli import run
 from uncollapse.cli.embedding import Kind
 from uncollapse.corpora.shards import FORMATS, read_manifest
-from uncollapse.exporting import folder as exporting
+from uncollapse.exporting.parity import LIMITS
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def exported(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    out = str(tmp_path_factory.mktemp("exports") / "onnx")
-    with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(sys, "argv", ["uncollapse"])
-        assert run(["export", model, "-o", out, "-q"]) == 0
-    return out
+def source() -> str:
+    return str(made_models() / "fixed")
+
+
+@pytest.fixture(scope="module")
+def exported() -> str:
+    return str(made_models() / "onnx")
 
 
 @pytest.fixture(autouse=True)
@@ -44,40 +45,38 @@ def words(text: str) -> str:
 
 
 def test_export_says_what_it_does_and_how_near_it_came(
-    model: str, exported: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    graph = Path(exported) / "model.onnx"
-    monkeypatch.setattr(exporting, "trace", lambda _, target: shutil.copyfile(graph, target))
-    assert run(["export", model, "-o", "out", "--format", "openvino"]) == 0
+    reuse_graph(monkeypatch)
+    assert run(["export", source, "-o", "out", "--format", "openvino"]) == 0
     printed = capsys.readouterr()
     for step in ("loading", "writing the graph", "converting to OpenVINO", "comparing with the source, by length"):
         assert f"{step} ..." in printed.err
     said = words(printed.out)
-    assert "Agrees: 15 texts of up to 32 tokens. Smallest cosine 1.000000" in said
+    assert "Agrees: 12 texts of up to 40 tokens. Smallest cosine 1.000000" in said
     assert "(0.001 is allowed)" in said
     assert "times torch's here" in said
     assert "16-31 3 padded" in said
-    assert run(["export", model, "-o", "out"]) == 2
+    assert run(["export", source, "-o", "out"]) == 2
     assert "is not empty. Give another folder, or replace it with --force" in words(capsys.readouterr().err)
-    assert run(["export", model, "-o", "out", "--force", "--json", "-q"]) == 0
+    assert run(["export", source, "-o", "out", "--force", "--json", "-q"]) == 0
     printed = capsys.readouterr()
     report = json.loads(printed.out)
     assert (report["folder"], report["format"], report["parity"]["agrees"]) == ("out", "onnx", True)
     assert printed.err == ""
-    assert run(["export", model, "-o", "silent", "-q"]) == 0
+    assert run(["export", source, "-o", "silent", "-q"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert run(["export", model, "-o", "x", "--format", "gguf"]) == 2
+    assert run(["export", source, "-o", "x", "--format", "gguf"]) == 2
     assert "onnx-int8" in capsys.readouterr().err
     assert not [path for path in Path.cwd().iterdir() if path.name.startswith(".")]
 
 
 def test_export_that_disagrees_fails_and_says_where_it_is(
-    model: str, exported: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    graph = Path(exported) / "model.onnx"
-    monkeypatch.setattr(exporting, "trace", lambda _, target: shutil.copyfile(graph, target))
-    monkeypatch.setitem(exporting.compare.__globals__["LIMITS"], "onnx", 1e-12)
-    assert run(["export", model, "-o", "out"]) == 2
+    reuse_graph(monkeypatch)
+    monkeypatch.setitem(LIMITS, "onnx", 1e-12)
+    assert run(["export", source, "-o", "out"]) == 2
     assert "It was kept as 'out.disagrees' with parity.json" in words(capsys.readouterr().err)
     assert not Path("out").exists()
     assert Path("out.disagrees/parity.json").exists()
@@ -85,7 +84,7 @@ def test_export_that_disagrees_fails_and_says_where_it_is(
 
 def test_an_exported_folder_is_a_model_for_other_commands(exported: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["embed", "texts.jsonl", "-m", exported, "-o", "vectors", "-q"]) == 0
-    assert load("vectors").dim == 64
+    assert load("vectors").dim == 48
     for command in (["fix", exported, "temperature(0.8)", "-o", "x"], ["explain", "texts.jsonl", "-m", exported]):
         assert run(command) == 2
         assert "which was exported" in words(capsys.readouterr().err)

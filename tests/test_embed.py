@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.study import diagnose
 from uncollapse.embedding import Layout
 from uncollapse.encoders import SentenceEncoder, VectorFile
+from uncollapse.encoders.sources import write_record
 from uncollapse.errors import CorpusError, ModelError, OutputError, UncollapseError
 
 HERE = Path(__file__).parent
@@ -239,7 +241,11 @@ def test_a_vector_that_is_not_finite_is_named_and_not_written(model: Path, texts
     assert read_manifest(tmp_path / "out").shards == ()
 
 
-def test_what_cannot_embed_is_refused(encoder: SentenceEncoder, texts: Path, tmp_path: Path) -> None:
+def test_what_cannot_embed_is_refused(encoder: SentenceEncoder, model: Path, texts: Path, tmp_path: Path) -> None:
+    asking = shutil.copytree(model, tmp_path / "asking")
+    write_record(asking, {"fix": "window(64)", "text_fix": "window(64)"})
+    with pytest.raises(ModelError, match=r"asks for `window\(64\)`, which acts on texts, and embed takes texts as"):
+        embed(load(str(asking), device="cpu"), open_corpus(texts), tmp_path / "b")
     embed(encoder, open_corpus(texts), tmp_path / "out")
     with pytest.raises(ModelError, match="holds vectors and no model, so there is nothing to embed with"):
         embed(load(str(tmp_path / "out")), open_corpus(texts), tmp_path / "b")

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense
+from sentence_transformers.base.modules import Dense, Router
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
+from export_examples import made_models, reuse_graph
 from tiny import save_tiny, tokenizer
 from uncollapse import export, load, open_corpus
 from uncollapse.attention.temperature import Temperature
@@ -27,6 +28,7 @@ from uncollapse.encoders import ExportedEncoder, TextEncoder, load_model
 from uncollapse.encoders.exported import Export
 from uncollapse.encoders.identity import tensor_digest
 from uncollapse.encoders.runtimes import FORMATS, onnx_graphs, openvino_graphs
+from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, MissingExtraError, ModelError, OutputError, UncollapseError
 from uncollapse.exporting import folder as exporting
 from uncollapse.exporting import tracing
@@ -40,42 +42,27 @@ TEXTS = [
     "no 42: this, and that.",
     "x",
 ]
-PROMPTS = {"query": "ask: ", "document": "say: "}
-
-
-def save_source(folder: Path) -> Path:
-    """A tiny model with prompts, mean pooling, a dense layer and normalisation."""
-    plain = SentenceTransformer(str(save_tiny(folder / "plain", max_tokens=40)), device="cpu")
-    torch.manual_seed(0)
-    modules = [plain[0], plain[1], Dense(64, 48), plain[2]]
-    SentenceTransformer(modules=modules, device="cpu", prompts=PROMPTS).save_pretrained(str(folder / "source"))
-    (folder / "source/LICENSE").write_text("as you like")
-    (folder / "source/README.md").write_text("---\nlicence: mit\n---\n# Mine\n")
-    return folder / "source"
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_source(tmp_path_factory.mktemp("models"))
+def source() -> Path:
+    return made_models() / "fixed"
 
 
 @pytest.fixture(scope="module")
-def onnx(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exports") / "onnx"
-    export(str(source), out)
-    return out
+def onnx() -> Path:
+    return made_models() / "onnx"
 
 
 @pytest.fixture
-def traced(onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graph of the source is made once: tracing takes seconds."""
-    monkeypatch.setattr(exporting, "trace", lambda _, target: shutil.copyfile(onnx / "model.onnx", target))
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    reuse_graph(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def exports(source: Path, onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(exporting, "trace", lambda _, target: shutil.copyfile(onnx / "model.onnx", target))
+        reuse_graph(patching)
         # Vectors of a random model lie so close together that 8 bits are rightly refused.
         patching.setitem(LIMITS, "onnx-int8", 1.0)
         places = {"onnx": onnx}
@@ -143,8 +130,8 @@ def test_counts_and_windows_are_those_of_the_source(onnx: Path, source: Path) ->
     assert load(str(onnx), max_tokens=20).max_tokens == 20
     with pytest.raises(ModelError, match="a number from 1 to 66"):
         load(str(onnx), max_tokens=67)
-    with pytest.raises(ModelError, match="leave room for text beside the 7 special"):
-        load(str(onnx), max_tokens=7)
+    with pytest.raises(ModelError, match="leave room for text beside the 6 special"):
+        load(str(onnx), max_tokens=6)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -154,7 +141,7 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
     assert (parity["schema"], parity["format"]) == ("uncollapse.parity/1", form)
     assert (parity["agrees"], parity["tokens_equal"], parity["longest"]) == (True, True, 40)
     bins = [(row["bin"], row["batching"]) for row in parity["rows"]]
-    assert bins == [(label, how) for how in ("alone", "padded") for label in ("1-7", "8-15", "16-31", "32-39", "40")]
+    assert bins == [(label, how) for how in ("alone", "padded") for label in ("1-7", "8-15", "16-31", "32-40")]
     assert sum(row["n"] for row in parity["rows"]) == 2 * parity["n_texts"]
     assert parity["limit"] == (1.0 if form == "onnx-int8" else LIMITS[form])
     assert all(0 < row["largest_error"] <= parity["limit"] for row in parity["rows"])
@@ -163,16 +150,16 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
     assert parity["size_bytes"] == sum(path.stat().st_size for path in graph)
     card = (exports[form] / "README.md").read_text()
     assert card.startswith("---\nlicence: mit\n---\n# Mine\n")
-    assert "| 32-39 | 3 | padded |" in card
+    assert "| 32-40 | 3 | padded |" in card
 
 
 @pytest.mark.usefixtures("traced")
 def test_a_cosine_near_1_is_not_enough_where_all_vectors_lie_together(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"smallest cosine 0.99.*, and 0.3 is allowed.* Use --format onnx"):
+    with pytest.raises(ModelError, match=r"smallest cosine 0.9[89].*, and 0.3 is allowed.* Use --format onnx"):
         export(str(source), tmp_path / "out", to="onnx-int8")
     parity = json.loads((tmp_path / "out.disagrees/parity.json").read_text())
-    assert min(row["min_cosine"] for row in parity["rows"]) > 0.99
-    assert parity["spread"] < 0.4
+    assert min(row["min_cosine"] for row in parity["rows"]) > 0.98
+    assert parity["spread"] < 0.5
 
 
 def test_int8_is_smaller_and_no_copy(exports: dict[str, Path]) -> None:
@@ -193,7 +180,7 @@ def test_probes_reach_every_bin_up_to_the_limit(source: Path) -> None:
     prepared = encoder.prepare(texts)
     assert set(bins.assign(prepared.n_tokens).tolist()) == set(range(len(bins)))
     assert texts[0] == ""
-    assert (prepared.n_tokens_full > 40).sum() == 3, "those of the last bin are cut"
+    assert (prepared.n_tokens_full > 40).sum() == 1, "what reaches the limit is longer than it"
     assert texts == make_probes(encoder)[0]
     assert texts != make_probes(encoder, seed=1)[0]
 
@@ -273,6 +260,14 @@ def test_what_no_graph_can_hold_is_refused_by_name(source: Path, tmp_path: Path)
         tracing.check_exportable(encoder)
     encoder.model.prompts.clear()
     tracing.check_exportable(encoder)
+    encoder.model.append(Router({"query": [Dense(48, 48)], "document": [Dense(48, 48)]}))
+    with pytest.raises(ArchitectureError, match=r"part of its own for queries \(Router\)"):
+        tracing.check_exportable(encoder)
+    asking = shutil.copytree(source, tmp_path / "asking")
+    write_record(asking, {"fix": "window(64)", "text_fix": "window(64)"})
+    with pytest.raises(ArchitectureError, match=r"asks for `window\(64\)`, which acts on texts before any graph"):
+        tracing.check_exportable(load_model(str(asking), device="cpu"))
+    encoder.model.pop(-1)
     encoder.model[0].modality_config["message"] = {}
     with pytest.raises(ArchitectureError, match="puts texts into a chat template"):
         tracing.check_exportable(encoder)
@@ -363,28 +358,23 @@ def test_an_export_is_diagnosed_and_embedded_with_like_its_source(source: Path, 
     values = []
     for encoder in (load(str(onnx)), load(str(source), device="cpu")):
         result = diagnose(encoder, corpus, settings=Settings(windows=50, deep=False))
-        values.append([row.value for row in result.select(measure="mean_cosine") if row.fix == "none"])
+        values.append([row.value for row in result.select(measure="mean_cosine") if row.fix == "temperature(0.5)"])
     np.testing.assert_allclose(*values, atol=1e-4)
-    assert len(values[0]) > 5
+    assert len(values[0]) >= 3
     assert embed(load(str(onnx)), corpus, tmp_path / "out").padding_share is not None
 
 
-def test_the_fix_in_the_weights_goes_along(source: Path, tmp_path: Path) -> None:
-    """A fixed source gives another graph; its notation is in export.json and on the card."""
-    fix(str(source), Temperature(0.5), tmp_path / "fixed")
-    report = export(str(tmp_path / "fixed"), tmp_path / "out")
-    assert report.parity.agrees
-    encoder = load(str(tmp_path / "out"))
+def test_the_fix_in_the_weights_goes_along(source: Path, onnx: Path) -> None:
+    encoder = load(str(onnx))
     assert encoder.about["folded_fix"] == "temperature(0.5)"
-    assert "Its weights hold the fix `temperature(0.5)`" in (tmp_path / "out/README.md").read_text()
-    assert np.abs(encoder.vectors(TEXTS) - stock_vectors(tmp_path / "fixed", TEXTS)).max() <= 1e-5
-    assert np.abs(encoder.vectors(TEXTS) - stock_vectors(source, TEXTS)).max() > 1e-3
+    assert "Its weights hold the fix `temperature(0.5)`" in (onnx / "README.md").read_text()
+    assert np.abs(encoder.vectors(TEXTS) - stock_vectors(source, TEXTS)).max() <= 1e-5
+    assert np.abs(encoder.vectors(TEXTS) - stock_vectors(source.parent / "stock", TEXTS)).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["t5", "qwen3"])
-def test_other_kinds_of_attention(name: str, tmp_path: Path) -> None:
-    """A table of relative positions; rotations, groups of heads and a norm on queries."""
-    source = save_tiny(tmp_path / "source", name, max_tokens=40)
+def test_a_table_of_relative_positions_is_traced(tmp_path: Path) -> None:
+    """T5's is the kind of attention that the exporter does not take in any other than its plain form."""
+    source = save_tiny(tmp_path / "source", "t5", max_tokens=40)
     assert export(str(source), tmp_path / "out").parity.agrees
     vectors = load(str(tmp_path / "out")).vectors(TEXTS)
     plain = SentenceTransformer(str(source), device="cpu").encode(TEXTS, show_progress_bar=False)

@@ -105,7 +105,8 @@ def embed(
     Raises:
         OutputError: a folder with vectors of another model, other settings or other texts, or with anything else; a
             shard that was changed; or a disk that is full.
-        ModelError: an encoder that makes no vectors, or a vector that is not finite.
+        ModelError: an encoder that makes no vectors, or whose folder asks for a fix on texts; or a vector that is not
+            finite.
         CorpusError: a text that cannot be read.
 
     >>> from uncollapse import embed, load, open_corpus
@@ -151,6 +152,11 @@ def _describe(encoder: TextEncoder, layout: Layout) -> Manifest:
     """An empty manifest that says what decides the vectors; where the model lies and what it is called do not."""
     if isinstance(encoder, VectorFile):
         raise ModelError(f"{encoder.name!r} holds vectors and no model, so there is nothing to embed with.")
+    if text_fix := getattr(encoder, "text_fix", ""):
+        raise ModelError(
+            f"The folder of {encoder.name!r} asks for `{text_fix}`, which acts on texts, and embed takes texts as "
+            "they are. Write the model without it: uncollapse fix."
+        )
     about = {key: value for key, value in encoder.about.items() if key not in ("name", "max_tokens")}
     made = {
         "model": {**about, **_inside(encoder)},

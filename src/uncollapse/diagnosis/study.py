@@ -14,7 +14,7 @@ from uncollapse.diagnosis.profiling import Profile, Survey, TextSink, TextSource
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.units import unit_of
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
-from uncollapse.encoders import SentenceEncoder, TextEncoder, inside
+from uncollapse.encoders import ExportedEncoder, SentenceEncoder, TextEncoder, inside
 from uncollapse.fixes import Fix, compose
 from uncollapse.progress import Reporter
 from uncollapse.projection import principal_axes, project
@@ -87,7 +87,7 @@ def _applied(encoder: TextEncoder, fix: Fix | None) -> Iterator[None]:
 
 def folded_fix(encoder: TextEncoder) -> str:
     """What `fix` wrote into the weights; "none" where they cannot be seen."""
-    return encoder.folded_fix if isinstance(encoder, SentenceEncoder) else "none"
+    return encoder.folded_fix if isinstance(encoder, SentenceEncoder | ExportedEncoder) else "none"
 
 
 def _shown_name(encoder: TextEncoder, fix: Fix | None) -> str:

@@ -97,10 +97,8 @@ def export(
     with whole_folder(target) as part:
         _build(stock, part, to, step)
         step("comparing with the source, by length")
-        exported = ExportedEncoder(part)
-        parity = compare(stock, exported)
-        report = _describe(part, stock, exported, parity)
-        if not parity.agrees:
+        report = _check(part, stock)
+        if not report.parity.agrees:
             kept = _keep_apart(part, _quarantine(target))
             raise ModelError(_why(report, kept))
     return _named(report, target)
@@ -196,19 +194,23 @@ def _about(stock: SentenceEncoder, to: str) -> Export:
     )
 
 
-def _describe(part: Path, stock: SentenceEncoder, exported: ExportedEncoder, parity: Parity) -> ExportReport:
-    """Write parity.json and the card; returns the report."""
+def _check(part: Path, stock: SentenceEncoder) -> ExportReport:
+    """Compare the folder with its source, and write what was found into it; no file of it is open afterwards."""
+    exported = ExportedEncoder(part)
+    parity, export = compare(stock, exported), exported.export
     graph = [file for file in graph_files(part) if file.name not in (ABOUT, TOKENIZER)]
     size = sum(file.stat().st_size for file in graph)
     before = sum(file.stat().st_size for file in stock.source.rglob("*.safetensors"))
-    export = exported.export
     facts = {"size_bytes": size, "source_bytes": before, "source": dict(export.source), **describe_run()}
     (part / PARITY).write_text(parity.as_json(**facts) + "\n", encoding="utf-8")
-    card = stock.source / CARD
-    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
-    section = write_section(export, parity, (size, before), exported.inputs)
-    (part / CARD).write_text(text + section, encoding="utf-8")
+    _write_card(part, stock.source, write_section(export, parity, (size, before), exported.inputs))
     return ExportReport(part, export.format, parity, size, before, export.max_tokens)
+
+
+def _write_card(part: Path, source: Path, section: str) -> None:
+    card = source / CARD
+    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
+    (part / CARD).write_text(text + section, encoding="utf-8")
 
 
 def _quarantine(target: Path) -> Path:

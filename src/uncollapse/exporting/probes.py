@@ -33,7 +33,7 @@ def make_probes(encoder: SentenceEncoder, *, seed: int = 0) -> tuple[list[str], 
     """Texts whose lengths are spread over every bin up to the model's limit or LONGEST, and those bins.
 
     Sentences of several languages in random order, cut at the token where the length is reached; the first text is
-    empty, those of the last bin are longer than the limit.
+    empty, and those that reach the limit go beyond it.
 
     Args:
         encoder: counts the tokens.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
+from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
 
@@ -42,7 +42,7 @@ def check_exportable(encoder: SentenceEncoder) -> None:
 
     Raises:
         ArchitectureError: no transformer as the first module, a part for each role, a tokenizer without
-            tokenizer.json, a chat template, or a prompt that pooling leaves out.
+            tokenizer.json, a chat template, a prompt that pooling leaves out, or a fix on texts.
     """
     model, first = encoder.model, encoder.model[0]
     if not isinstance(first, Transformer):
@@ -51,6 +51,10 @@ def check_exportable(encoder: SentenceEncoder) -> None:
         raise _refused(encoder, "its tokenizer has no tokenizer.json, which other runtimes read")
     if "message" in getattr(first, "modality_config", {}):
         raise _refused(encoder, "it puts texts into a chat template, which no tokenizer.json holds")
+    if any(isinstance(module, Router) for module in model.modules()):
+        raise _refused(encoder, "it has a part of its own for queries (Router), and a graph has one way for all texts")
+    if encoder.text_fix:
+        raise _refused(encoder, f"its folder asks for `{encoder.text_fix}`, which acts on texts before any graph")
     for module in model:
         if isinstance(module, Pooling) and not module.include_prompt and any(model.prompts.values()):
             raise _refused(encoder, "its pooling leaves out the prompt, whose length a graph does not know")
