@@ -7,6 +7,8 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from uncollapse.attention.laws import LAWS
+from uncollapse.attention.modelfixes import FACTS, ModelFix
 from uncollapse.attention.sites import SPECS, Layout, Spec, Term
 from uncollapse.evaluation.statistics.metrics import METRICS, Metric
 from uncollapse.measures import MEASURES
@@ -97,6 +99,48 @@ def _law(spec: Spec) -> str:
     return f"only without `{spec.when}`" if any(term.layout is Layout.NUMBER for term in spec.then) else "yes"
 
 
+def fixes_page() -> str:
+    """One section a fix of the model, from the tables of fixes and laws."""
+    head = (
+        "# Fixes of attention and positions\n\nGenerated from `uncollapse.attention.modelfixes.FACTS` and `LAWS` of "
+        "`uncollapse.attention.laws` by `python docs/tables.py`.\n\n"
+        "`patch(model, fix)` puts a fix on while a program runs and takes it off bit for bit. `fold(model, fix)` "
+        "writes it into the weights:\nan ordinary checkpoint at no cost; a fix that depends on the text that runs "
+        "cannot fold and says so.\nA, V: a head's attention map and values; n: tokens of one text, special tokens and "
+        "prompt in, padding never.\nEvery fix gives a text the same vector whatever it is batched with.\n\n"
+        "A model that cannot take a fix is refused by name. [Architectures](architectures.md) says which take a "
+        "temperature and a law;\nfixes that change attention's map need an attention function that transformers can "
+        "exchange.\n\n"
+        "| fix | cost | folds |\n|---|---|---|\n"
+    )
+    table = "".join(
+        f"| `{facts.example}` | {facts.cost} | {'no' if facts.unfoldable else 'yes'} |\n" for facts in FACTS.values()
+    )
+    return head + table + "".join(_fix(kind) for kind in FACTS) + _laws()
+
+
+def _fix(kind: type[ModelFix]) -> str:
+    facts = FACTS[kind]
+    rows = {
+        "formula": facts.formula,
+        "cost": facts.cost,
+        "folds": f"no: {facts.unfoldable}" if facts.unfoldable else "yes",
+        "source": facts.source,
+    }
+    effect = facts.effect[0].upper() + facts.effect[1:]
+    return f"\n## {kind.__name__}\n\n`{facts.example}`. {effect}.\n\n{_facts(rows)}"
+
+
+def _laws() -> str:
+    head = (
+        "\n## Laws\n\n1 / tau(n) of `temperature(law=...)`. With `above_only=True` it is never below 1: texts shorter "
+        "than n0 stay as they are.\n\n| law | 1 / tau(n) | needs | source |\n|---|---|---|---|\n"
+    )
+    return head + "".join(
+        f"| {name} | `{law.formula}` | {', '.join(law.needs)} | {law.source} |\n" for name, law in LAWS.items()
+    )
+
+
 def metrics_page() -> str:
     """One section a metric, from the table of metrics."""
     head = (
@@ -121,7 +165,12 @@ def _metric(metric: Metric) -> str:
     return f"\n## {metric.title}\n\n`{metric.name}`. {metric.reading}\n\n{_facts(facts)}"
 
 
-PAGES = {"measures.md": measures_page, "metrics.md": metrics_page, "architectures.md": architectures_page}
+PAGES = {
+    "measures.md": measures_page,
+    "metrics.md": metrics_page,
+    "architectures.md": architectures_page,
+    "fixes-attention.md": fixes_page,
+}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Check a fix of the weights: a temperature against softmax(scores / tau), taken literally at the softmax."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial

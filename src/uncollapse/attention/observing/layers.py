@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from uncollapse.attention.observing.flow import Flow, Place, Sight, find_flow, sight
 from uncollapse.attention.observing.states import LayerFlow, Parts, hook_module
-from uncollapse.attention.sites import Site, class_key
 from uncollapse.attention.probes import probe_batch, probe_states
+from uncollapse.attention.sites import Site, class_key
 from uncollapse.errors import ArchitectureError
 
 _PROBE = (7, 7)

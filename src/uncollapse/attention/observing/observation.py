@@ -15,8 +15,8 @@ from uncollapse.attention.observing.legacy import catch
 from uncollapse.attention.observing.passes import ForwardPass
 from uncollapse.attention.observing.states import LayerFlow, States, follow
 from uncollapse.attention.observing.support import MARK, NO_MAP, NO_STREAM, observable_sites, refuse_listed
-from uncollapse.attention.sites import Site, backbone
 from uncollapse.attention.probes import probe_states
+from uncollapse.attention.sites import Site, backbone
 from uncollapse.errors import ArchitectureError, ModelError
 
 OnHeads = Callable[[Heads], None]
