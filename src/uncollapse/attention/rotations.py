@@ -118,7 +118,7 @@ def _refuse_foreign(module: nn.Module, config: PreTrainedConfig) -> None:
 
 
 def _made_like(module: nn.Module, config: PreTrainedConfig) -> nn.Module:
-    made: nn.Module = type(module)(config)  # type: ignore[call-arg, arg-type]
+    made: nn.Module = type(module)(config)
     buffer = next(module.buffers())
     return made.to(device=buffer.device, dtype=buffer.dtype).train(module.training)
 
