@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+from uncollapse.attention.laws import LAWS
+from uncollapse.attention.modelfixes import FACTS, ModelFix
 from uncollapse.attention.sites import SPECS, Layout, Spec, Term
 from uncollapse.evaluation.bias.table import BIAS
 from uncollapse.evaluation.statistics.metrics import METRICS, Metric
@@ -103,6 +105,48 @@ def _law(spec: Spec) -> str:
     return f"only without `{spec.when}`" if any(term.layout is Layout.NUMBER for term in spec.then) else "yes"
 
 
+def fixes_page() -> str:
+    """One section a fix of the model, from the tables of fixes and laws."""
+    head = (
+        "# Fixes of attention and positions\n\nGenerated from `uncollapse.attention.modelfixes.FACTS` and `LAWS` of "
+        "`uncollapse.attention.laws` by `python docs/tables.py`.\n\n"
+        "`patch(model, fix)` puts a fix on while a program runs and takes it off bit for bit. `fold(model, fix)` "
+        "writes it into the weights:\nan ordinary checkpoint at no cost; a fix that depends on the text that runs "
+        "cannot fold and says so.\nA, V: a head's attention map and values; n: tokens of one text, special tokens and "
+        "prompt in, padding never.\nEvery fix gives a text the same vector whatever it is batched with.\n\n"
+        "A model that cannot take a fix is refused by name. [Architectures](architectures.md) says which take a "
+        "temperature and a law;\nfixes that change attention's map need an attention function that transformers can "
+        "exchange.\n\n"
+        "| fix | cost | folds |\n|---|---|---|\n"
+    )
+    table = "".join(
+        f"| `{facts.example}` | {facts.cost} | {'no' if facts.unfoldable else 'yes'} |\n" for facts in FACTS.values()
+    )
+    return head + table + "".join(_fix(kind) for kind in FACTS) + _laws()
+
+
+def _fix(kind: type[ModelFix]) -> str:
+    facts = FACTS[kind]
+    rows = {
+        "formula": facts.formula,
+        "cost": facts.cost,
+        "folds": f"no: {facts.unfoldable}" if facts.unfoldable else "yes",
+        "source": facts.source,
+    }
+    effect = facts.effect[0].upper() + facts.effect[1:]
+    return f"\n## {kind.__name__}\n\n`{facts.example}`. {effect}.\n\n{_facts(rows)}"
+
+
+def _laws() -> str:
+    head = (
+        "\n## Laws\n\n1 / tau(n) of `temperature(law=...)`. With `above_only=True` it is never below 1: texts shorter "
+        "than n0 stay as they are.\n\n| law | 1 / tau(n) | needs | source |\n|---|---|---|---|\n"
+    )
+    return head + "".join(
+        f"| {name} | `{law.formula}` | {', '.join(law.needs)} | {law.source} |\n" for name, law in LAWS.items()
+    )
+
+
 def metrics_page() -> str:
     """One section a metric, from the table of metrics."""
     head = (
@@ -182,6 +226,11 @@ PAGES = {
     "metrics.md": metrics_page,
     "numbers.md": numbers_page,
     "architectures.md": architectures_page,
+PAGES = {
+    "measures.md": measures_page,
+    "metrics.md": metrics_page,
+    "architectures.md": architectures_page,
+    "fixes-attention.md": fixes_page,
 }
 
 

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from architectures import CONFIGS, stay_double
 from observing_examples import alone, left_padded, one_thread
 from test_attention import EXACT, READS_PADDING, distance, model_of, same, snapshot, states_of
+from uncollapse.attention.baskets import even_out
+from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.observing import observe
@@ -26,25 +28,9 @@ from uncollapse.fixes import parse
 Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Makes a new map of the logits and the old map."""
 
-LEGACY = [
-    "roformer",
-    "rembert",
-    "megatron-bert",
-    "nystromformer",
-    "big_bird",
-    "big_bird-sparse",
-    "xlm",
-    "squeezebert",
-    "convbert",
-    "longformer",
-    "xlnet",
-    "mpnet",
-    "deberta",
-    "deberta-v2",
-    "deberta-v2-shared",
-    "bloom",
-    "mpt",
-]
+_LEGACY = """roformer rembert megatron-bert nystromformer big_bird big_bird-sparse xlm squeezebert convbert longformer
+xlnet mpnet deberta deberta-v2 deberta-v2-shared bloom mpt"""
+LEGACY = _LEGACY.split()
 EXCHANGED = [name for name in CONFIGS if name not in {*LEGACY, "gpt_oss"}]
 VARIED = ["bert", "llama", "modernbert", "mistral", "gemma2", "gemma3", "t5"]
 """Full, causal, in windows, both, capped, with two kinds of layers, with a position bias."""
@@ -75,7 +61,26 @@ def local_global(window: int, a: float) -> Edit:
     return edit
 
 
+def calibration(basket: int, strength: float) -> Edit:
+    """Row by row and basket by basket, for texts that start at place 0."""
+
+    def edit(_logits: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        evened = maps.clone()
+        for row in evened.flatten(0, 2):
+            seen, old = row > 0, row.clone()
+            for start in range(0, len(row), basket):
+                part = slice(start, start + basket)
+                mass, even = old[part].sum(), seen[part].sum() / seen.sum()
+                if mass > 0:
+                    row[part] = old[part] / mass * ((1 - strength) * mass + strength * even)
+        return evened
+
+    return edit
+
+
 LITERAL: dict[ModelFix, Edit] = {
+    Calibration(7, 0.5, "all", "all"): calibration(7, 0.5),
+    Calibration(5, 1, "all", "all"): calibration(5, 1),
     AttnScale(0.4): attnscale(0.4),
     AttnScale(-1): attnscale(-1),
     IdentityMix(0.3): identity_mix(0.3),
@@ -145,10 +150,61 @@ def test_every_architecture_whose_attention_can_be_exchanged_takes_a_mix(name: s
 def test_padding_on_the_left_never_enters(name: str) -> None:
     model = model_of(name)
     for fix, edit in LITERAL.items():
+        if isinstance(fix, Calibration):
+            continue  # its baskets start where the text does, see below
         with stay_double(), literal(model, edit):
             wanted = probe_states(model, left_padded(model))
         with stay_double(), patch(model, fix):
             assert distance(probe_states(model, left_padded(model)), wanted) <= EXACT
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_baskets_start_where_the_text_does(name: str) -> None:
+    model, fix = model_of(name), Calibration(5, 0.7, "all", "all")
+    batch = left_padded(model)
+    with stay_double(), patch(model, fix):
+        together = probe_states(model, batch)
+        apart = torch.cat([probe_states(model, text) for text in alone(batch)])
+    assert distance(together, apart) <= EXACT
+
+
+@pytest.mark.parametrize(("layers", "acting"), [("upper", [1, 2]), ("lower", [0, 1]), ("all", [0, 1, 2])])
+@pytest.mark.parametrize(("rows", "place"), [("first", 0), ("last", -1)])
+def test_calibration_changes_only_the_pooled_rows_of_its_layers(
+    layers: str, acting: list[int], rows: str, place: int
+) -> None:
+    """A layer's attention is run on the same input with and without the fix."""
+    model, fix = model_of("bert"), Calibration(5, 0.7, layers, rows)
+    inputs: list[torch.Tensor] = []
+    for layer in model.encoder.layer:
+        layer.attention.self.register_forward_hook(lambda _m, given, out: inputs.append((given[0], out[0])))
+    batch = probe_batch(model, [17, 17])
+    with patch(model, fix):
+        probe_states(model, batch)
+    for number, (given, changed) in enumerate(inputs[:3]):
+        whole = torch.ones(2, 1, 17, 17, dtype=torch.bool)
+        stock = model.encoder.layer[number].attention.self(given, attention_mask=None if whole.all() else whole)[0]
+        moved = (changed - stock).abs().amax((0, 2)) > 1e-9
+        wanted = torch.zeros(17, dtype=torch.bool)
+        wanted[place] = number in acting
+        assert moved.tolist() == wanted.tolist()
+
+
+def test_a_text_of_one_basket_stays() -> None:
+    model = model_of("bert")
+    model.set_attn_implementation("sdpa")
+    stock = states_of(model)
+    with patch(model, Calibration(24, 1, "all", "all")):
+        assert torch.equal(states_of(model), stock)
+
+
+def test_full_strength_gives_every_token_s_basket_its_share() -> None:
+    weights = torch.rand(2, 3, 4, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64).softmax(-1)
+    number = (torch.arange(11) // 4).expand(2, 11)
+    evened = even_out(weights, number, 1.0)
+    assert torch.allclose(evened.sum(-1), torch.ones(2, 3, 4, dtype=torch.float64))
+    assert torch.allclose(evened[..., :4].sum(-1), torch.full((2, 3, 4), 4 / 11, dtype=torch.float64))
+    assert torch.allclose(even_out(weights, number, 0.0), weights)
 
 
 def shared_and_rest(fix: FeatScale, hidden: torch.Tensor) -> torch.Tensor:
@@ -163,15 +219,14 @@ FEATURES = {"bert": "encoder.layer", "distilbert": "transformer.layer", "modernb
 @pytest.mark.parametrize(("name", "path"), FEATURES.items())
 def test_featscale_is_its_formula_after_every_layer(name: str, path: str) -> None:
     model, fix = model_of(name), FeatScale(s=-0.2, t=0.3)
-    handles, wanted, batch = [], [], probe_batch(model, [19, 5])
+    wanted, batch = [], probe_batch(model, [19, 5])
 
     def edit(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         tensor = isinstance(output, torch.Tensor)
         scaled = shared_and_rest(fix, output if tensor else output[0])
         return scaled if tensor else (scaled, *output[1:])
 
-    for layer in model.get_submodule(path):
-        handles.append(layer.register_forward_hook(edit))
+    handles = [layer.register_forward_hook(edit) for layer in model.get_submodule(path)]
     for text in alone(batch):
         with stay_double():
             wanted.append(probe_states(model, text))
@@ -202,7 +257,7 @@ def test_padding_and_batching_change_nothing(name: str, fix: ModelFix) -> None:
     assert distance(together, apart) <= EXACT
 
 
-IDENTITIES = [AttnScale(0), IdentityMix(0), LocalGlobal(3, 0), FeatScale(0, 0)]
+IDENTITIES = [AttnScale(0), Calibration(4, 0), IdentityMix(0), LocalGlobal(3, 0), FeatScale(0, 0)]
 
 
 @pytest.mark.parametrize("fix", IDENTITIES, ids=str)
@@ -318,6 +373,10 @@ def test_a_cache_of_earlier_tokens_is_refused() -> None:
         ("local_global(window=0, a=0.5)", "window must be a whole number from 1, got 0"),
         ("local_global(window=2.5, a=0.5)", "window must be a whole number from 1, got 2.5"),
         ("local_global(64)", r"Expected local_global\(window, a\), got 'local_global\(64\)'"),
+        ("calibration(basket=0)", "basket must be a whole number from 1"),
+        ("calibration(strength=2)", "strength must be a number from 0 to 1"),
+        ("calibration(layers=middle)", "no layers 'middle'"),
+        ("calibration(rows=cls)", "no rows 'cls'"),
         ("featscale(s=-2, t=0)", "s must be a number from -1"),
         ("featscale(s=True, t=0)", "s must be a number from -1"),
     ],
@@ -331,4 +390,5 @@ def test_wrong_json_is_refused() -> None:
     for kind, name in ((AttnScale, "attnscale"), (LocalGlobal, "local_global"), (FeatScale, "featscale")):
         with pytest.raises(NotationError, match=f'Expected {{"fix": "{name}", "'):
             kind.from_json({"fix": name, "b": 1})
-    assert AttnScale(1) == parse("attnscale(1)") and str(AttnScale(1)) == "attnscale(1.0)"
+    assert AttnScale(1) == parse("attnscale(1)")
+    assert str(AttnScale(1)) == "attnscale(1.0)"

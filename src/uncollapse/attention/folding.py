@@ -1,7 +1,6 @@
 """Fold a fix into the weights for good."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from uncollapse.attention.changes import Change
 from uncollapse.attention.factors import (
     bias_table,
     is_uniform,
@@ -22,18 +22,13 @@ from uncollapse.attention.factors import (
     weight_of,
 )
 from uncollapse.attention.modelfixes import FACTS, ModelFix
+from uncollapse.attention.positions import Positions, Rope
+from uncollapse.attention.postables import plan_positions
+from uncollapse.attention.rotations import plan_rope
 from uncollapse.attention.sites import Layout, Site, Term, backbone, class_key, find_sites
 from uncollapse.attention.stamps import refuse_folded, stamp
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import ArchitectureError, NotationError, UncollapseError
-
-
-@dataclass(frozen=True)
-class Change:
-    """One tensor or number that a fold changes, ready to be applied."""
-
-    name: str
-    apply: Callable[[], None]
 
 
 def fold(model: nn.Module, fix: ModelFix) -> tuple[str, ...]:
@@ -168,5 +163,9 @@ def _refuse_foreign_layer(layer: nn.Module, name: str) -> None:
         )
 
 
-FOLDS: dict[type[ModelFix], Callable[[PreTrainedModel, Any], list[Change]]] = {Temperature: _plan_temperature}
+FOLDS: dict[type[ModelFix], Callable[[PreTrainedModel, Any], list[Change]]] = {
+    Temperature: _plan_temperature,
+    Positions: plan_positions,
+    Rope: plan_rope,
+}
 """Type of a fix to what plans its fold, or refuses the model."""

@@ -19,8 +19,8 @@ from uncollapse.attention.sites import Site, class_key, find_sites
 from uncollapse.errors import ArchitectureError, ModelError
 
 Mix = Callable[[Call, torch.Tensor, int, torch.Tensor | None], torch.Tensor]
-"""Makes a head's new output [texts, width, heads, value_dim] of a call, the old output, the layer, and where tokens are
-[texts, width] (None for everywhere)."""
+"""Makes the heads' new output [texts, width, heads, value_dim] of a call, the old output, the layer, and where tokens
+are [texts, width] (None for everywhere)."""
 
 
 def mix_attention(model: PreTrainedModel, mix: Mix, undo: ExitStack) -> None:
@@ -145,7 +145,7 @@ def low_pass(call: Call) -> torch.Tensor:
 
 
 def _within(call: Call, window: int) -> Call:
-    """The same call, seeing a window alone; what may look nowhere (padding) looks at itself, so that no row is empty."""
+    """The same call inside a window; what may look nowhere (padding) looks at itself, so that no row is empty."""
     place = torch.arange(call.query.shape[2], device=call.query.device)
     apart = (place[:, None] - place).abs()
     near, places = (apart <= window)[None, None], allowed(call)

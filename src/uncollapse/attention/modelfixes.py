@@ -3,11 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.laws import TemperatureLaw
+from uncollapse.attention.positions import Positions, Rope
 from uncollapse.attention.temperature import Temperature
 
-ModelFix = Temperature | TemperatureLaw | AttnScale | IdentityMix | LocalGlobal | FeatScale
+ModelFix = (
+    Temperature | TemperatureLaw | AttnScale | IdentityMix | LocalGlobal | FeatScale | Calibration | Positions | Rope
+)
 """A fix that acts on a model: `patch` puts it on."""
 
 
@@ -91,6 +95,36 @@ FACTS: dict[type[ModelFix], Facts] = {
         "one mean over the tokens a layer",
         _MIXES_TOKENS,
         "FeatScale: Wang et al., ICLR 2022 (arXiv 2203.05962)",
+    ),
+    Calibration: Facts(
+        "calibration",
+        "calibration(basket=128, strength=0.5, layers=upper, rows=all)",
+        "A_ij m'_b / m_b with m'_b = (1 - strength) m_b + strength e_b, m_b the attention that basket b gets and e_b "
+        "its share of the tokens",
+        "lets every part of a text count, wherever it stands",
+        "eager attention in the layers it acts on",
+        "the shares of the baskets depend on the text",
+        "Attention Calibration (arXiv 2606.02737), from its abstract alone",
+    ),
+    Positions: Facts(
+        "positions",
+        "positions(mode=grouped, max_tokens=1024)",
+        "a table of L positions for N tokens: row i is old row i // ceil(N / L) (grouped), i mod L (recurrent), or a "
+        "line between those nearest to i (L - 1) / (N - 1) (interpolated)",
+        "lets a model with a table of positions read past its window; only recurrent keeps short texts as they were",
+        "that of the longer texts",
+        "",
+        "LongEmbed: Zhu et al., EMNLP 2024 (arXiv 2404.12096)",
+    ),
+    Rope: Facts(
+        "rope",
+        "rope(type=yarn, factor=4.0)",
+        "angles divided by the factor (linear), base times factor^(d / (d - 2)) (ntk), slow angles divided and cos "
+        "and sin times 0.1 ln(factor) + 1 (yarn)",
+        "lets a model with rotary positions read past its window; all texts change",
+        "that of the longer texts",
+        "",
+        "Chen et al. (arXiv 2306.15595); Peng et al., ICLR 2024 (arXiv 2309.00071)",
     ),
 }
 """Class of a fix to its facts."""

@@ -7,11 +7,16 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from uncollapse.attention.baskets import put_calibration
+from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.features import put_featscale
 from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.laws import TemperatureLaw
 from uncollapse.attention.mixing import put_attnscale, put_identity_mix, put_local_global
 from uncollapse.attention.modelfixes import ModelFix
+from uncollapse.attention.positions import Positions, Rope
+from uncollapse.attention.postables import put_positions
+from uncollapse.attention.rotations import put_rope
 from uncollapse.attention.rows import scale_rows
 from uncollapse.attention.scaling import scale_logits
 from uncollapse.attention.sites import backbone
@@ -32,6 +37,9 @@ PATCHES: dict[type[ModelFix], Put] = {
     IdentityMix: put_identity_mix,
     LocalGlobal: put_local_global,
     FeatScale: put_featscale,
+    Calibration: put_calibration,
+    Positions: put_positions,
+    Rope: put_rope,
 }
 """Type of a fix to what puts it on a model until the stack closes, or refuses the model and leaves it as it was."""
 

@@ -168,8 +168,8 @@ def exchanged_attention(model: PreTrainedModel, function: Callable[..., tuple[to
     """
     if str(model.config._attn_implementation).startswith(_PREFIX):
         raise ArchitectureError(
-            f"The attention function of {type(model).__name__} is exchanged already, by a fix that is patched on or by "
-            "an observation, and only one of them can stand in its place. Leave that `with` first."
+            f"The attention function of {type(model).__name__} is exchanged already, by a fix that is patched on or "
+            "by an observation, and only one of them can stand in its place. Leave that `with` first."
         )
     # Words such as "sdpa" or "flash" in the name would have effects of their own.
     name = f"{_PREFIX}{next(_NUMBERS)}"

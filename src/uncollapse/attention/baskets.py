@@ -1,0 +1,74 @@
+"""Give the baskets of a text evener shares of attention while a model runs."""
+
+from contextlib import ExitStack
+
+import torch
+from transformers import PreTrainedModel
+
+from uncollapse.attention.calibration import Calibration
+from uncollapse.attention.mixing import allowed, mix_attention
+from uncollapse.attention.observing.heads import Logits
+from uncollapse.attention.observing.interface import Call, logit_bias
+from uncollapse.attention.observing.spans import Span
+from uncollapse.attention.sites import find_sites
+
+
+def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -> None:
+    """Even out the baskets' shares until `undo` closes.
+
+    Raises:
+        ArchitectureError: attention that cannot be exchanged or shares its softmax with sinks, by name.
+    """
+    layers = sum(len(site.layers) for site in find_sites(model))
+
+    def mix(call: Call, output: torch.Tensor, layer: int, real: torch.Tensor | None) -> torch.Tensor:
+        texts, width = output.shape[:2]
+        whole = torch.ones(texts, width, dtype=torch.bool, device=output.device) if real is None else real
+        number = (whole.long().cumsum(1) - 1).clamp(min=0) // fix.basket
+        if not fix.acts_on(layer, layers) or int(number.max()) == 0:
+            return output
+        evened = even_out(maps(call), number, fix.strength, seen=allowed(call))
+        made = torch.matmul(evened.to(output.dtype), call.repeated[1]).transpose(1, 2)
+        return torch.where(_pooled(whole, fix.rows)[:, :, None, None], made, output)
+
+    if not fix.is_identity:
+        mix_attention(model, mix, undo)
+
+
+def maps(call: Call) -> torch.Tensor:
+    """The attention map of a call: [texts, heads, width, width]."""
+    texts, _, width, _ = call.query.shape
+    bias = logit_bias(call, Span(tuple(range(texts)), 0, width, texts, width))
+    # Padding may look nowhere; -inf all along a row would give it NaN.
+    bias = None if bias is None else bias.clamp(min=torch.finfo(bias.dtype).min)
+    return Logits(call.query, call.repeated[0], call.scale, bias, call.options.get("softcap")).map()
+
+
+def even_out(
+    weights: torch.Tensor, number: torch.Tensor, strength: float, *, seen: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Weights of which each basket has (1 - strength) of its share and strength of its tokens' share among those seen.
+
+    Args:
+        weights: attention maps, rows sum to 1 [texts, heads, rows, width].
+        number: which basket each token is in [texts, width].
+        strength: from 0 to 1.
+        seen: where a token may look, bool [1 or texts, 1 or heads, rows, width]; None for everywhere.
+
+    >>> even_out(torch.tensor([[[[0.6, 0.3, 0.1]]]]), torch.tensor([[0, 0, 1]]), 1.0).flatten().tolist()
+    [0.4444444477558136, 0.2222222238779068, 0.3333333432674408]
+    """
+    inside = torch.nn.functional.one_hot(number).to(weights.dtype)[:, None]
+    mass = torch.matmul(weights, inside)
+    counts = inside.sum(-2, keepdim=True) if seen is None else torch.matmul(seen.to(weights.dtype), inside)
+    even = counts / counts.sum(-1, keepdim=True).clamp(min=1)
+    ratio = torch.where(mass > 0, (1 - strength) + strength * even / mass, torch.ones_like(mass))
+    return weights * torch.matmul(ratio, inside.mT)
+
+
+def _pooled(real: torch.Tensor, rows: str) -> torch.Tensor:
+    """Which tokens' rows are changed: bool [texts, width]."""
+    count = real.long().cumsum(1)
+    if rows == "first":
+        return real & (count == 1)
+    return real & (count == count[:, -1:]) if rows == "last" else real

@@ -1,0 +1,29 @@
+"""How many tokens a model takes under a fix."""
+
+from torch import nn
+
+from uncollapse.attention.modelfixes import ModelFix
+from uncollapse.attention.positions import Positions, Rope
+from uncollapse.attention.sites import backbone
+
+
+def token_limit(model: nn.Module, fix: ModelFix) -> int | None:
+    """Tokens of a text that a model takes under a fix, special tokens in; None where the fix leaves that as it was.
+
+    `patch` and `fold` change the model alone. Whoever cuts texts (`max_seq_length` of a SentenceTransformer,
+    `model_max_length` of its tokenizer) must be given this number, or texts end where they did.
+
+    Args:
+        model: as it was, before the fix.
+        fix: what will be put on.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> bert = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2))
+    >>> token_limit(bert, Positions("grouped", 1024))
+    1024
+    """
+    if isinstance(fix, Positions):
+        return fix.max_tokens
+    if isinstance(fix, Rope) and not fix.is_identity:
+        return round(fix.factor * int(backbone(model).config.max_position_embeddings))
+    return None
