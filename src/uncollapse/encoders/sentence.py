@@ -226,13 +226,14 @@ class SentenceEncoder:
             n_tokens: their tokens, where they are known already.
         """
         vectors = np.empty((len(texts), self.dim), np.float32)
-        for rows in self._batches(texts, n_tokens):
+        for rows in self.in_batches(texts, n_tokens):
             vectors[rows] = self._forward([texts[row] for row in rows], len(rows))
         return vectors
 
-    def _batches(
-        self, texts: Sequence[str], n_tokens: npt.NDArray[np.int64] | None
+    def in_batches(
+        self, texts: Sequence[str], n_tokens: npt.NDArray[np.int64] | None = None
     ) -> Iterable[npt.NDArray[np.int64]]:
+        """Rows of texts that go through the model together, longest first; `n_tokens` where they are known."""
         counts = self.prepare(texts).n_tokens if n_tokens is None else n_tokens
         if self.batch_size is not None:
             order = np.argsort(-counts, kind="stable")
