@@ -226,10 +226,6 @@ PAGES = {
     "metrics.md": metrics_page,
     "numbers.md": numbers_page,
     "architectures.md": architectures_page,
-PAGES = {
-    "measures.md": measures_page,
-    "metrics.md": metrics_page,
-    "architectures.md": architectures_page,
     "fixes-attention.md": fixes_page,
 }
 

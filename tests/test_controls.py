@@ -29,11 +29,11 @@ from planted_words import (
     text_of,
 )
 from tolerances import FLOAT64, assert_close
+from uncollapse.corpora.sentences import split_sentences
 from uncollapse.diagnosis.causes.controls import CONTROLS, measure_controls
 from uncollapse.diagnosis.causes.controls.cutting import choose_lengths
 from uncollapse.diagnosis.causes.controls.materials import deal
 from uncollapse.diagnosis.causes.controls.words import STOP_WORDS, shuffle_sentences, stop_word_text
-from uncollapse.diagnosis.sentences import split_sentences
 from uncollapse.encoders import VectorFile
 from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.reservoir import Kept

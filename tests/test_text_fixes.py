@@ -1,47 +1,40 @@
-"""Fixes on texts: what is cut, what is embedded, what comes of it, and what it costs."""
+"""Fixes on texts: what is embedded, what comes of it, and what it costs."""
 
+import inspect
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-from tiny import save_tiny
+from text_fix_examples import (
+    ALL,
+    LONG,
+    PLAN,
+    READS_PART,
+    SHORT,
+    WRITTEN,
+    fixed,
+    naive,
+    retrieval,
+    sentences,
+    split,
+    unit,
+)
+from tiny import save_tiny, tokenizer
 from uncollapse.encoders import CachedEncoder, load
-from uncollapse.errors import FixError, NotationError
-from uncollapse.evaluation.comparison import Plan
-from uncollapse.evaluation.scoring import score_task
-from uncollapse.evaluation.tasks import Classification, Retrieval, Similarity, Texts
+from uncollapse.errors import ArchitectureError, FixError, ModelError, NotationError
+from uncollapse.evaluation.scoring import score_task, unlabelled
+from uncollapse.evaluation.tasks import Classification, Similarity
 from uncollapse.evaluation.trial import evaluate
 from uncollapse.fixes import compose, parse
 from uncollapse.fixes.texts import TEXT_FIXES
 from uncollapse.fixes.texts.cutting import cut_ranges, piece_text
 from uncollapse.pipelines.encoder import FixedEncoder, encoding_work
 from uncollapse.pipelines.fitting import fit_pipeline
-
-# One or more of every row, with pieces that texts of some ten words need several of.
-WRITTEN = {
-    "chunks": ("chunks(8)", "chunks(8, 3)", "chunks(8, 0, length)", "chunks(8, 0, norm)"),
-}
-ALL = [written for several in WRITTEN.values() for written in several]
-ONE_VECTOR = [written for written in ALL if not parse(written).keeps_all]
-SHORT = ["a dog", "x", "", " \n ", "\U0001f600"]
-WORDS = ("a", "man", "plays", "the", "flute", "two", "dogs", "run", "over", "green", "grass.", "near", "old", "water!")
-
-
-def sentences(n, seed, longest=40):
-    rng = np.random.default_rng(seed)
-    return tuple(" ".join(rng.choice(WORDS, rng.integers(2, longest))) for _ in range(n))
-
-
-LONG = (
-    *sentences(6, 0),
-    "一二三四五六七八九十" * 5,
-    "a\U0001f600b" * 30,
-    "word" * 40,
-    "\n\n".join("abcdefghijklmnop"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +45,6 @@ def encoder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def base(encoder):
     return CachedEncoder(encoder)
-
-
-def fixed(base, written):
-    return FixedEncoder(base, compose(parse(written)))
-
-
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def test_every_row_is_tried():
@@ -93,9 +78,6 @@ def test_lengths_are_those_of_the_plain_model_and_nothing_is_cut(base, written):
     else:
         np.testing.assert_array_equal(found.n_tokens, found.n_tokens_full)
     assert fix.kind == "text"
-
-
-READS_PART: tuple[str, ...] = ()
 
 
 @pytest.mark.parametrize("written", ALL)
@@ -132,24 +114,6 @@ def test_no_texts_have_no_vectors(base, written):
     assert len(fixed(base, written).encode_several([])) == 0
 
 
-def naive(encoder, text, size, mean):
-    """Chunks one by one with the model's own encode, put together by hand."""
-    spans = encoder.spans(text)
-    pieces, counts, vectors = [], [], []
-    for start, stop in cut_ranges(text, spans, size):
-        pieces.append(piece_text(text, spans, (start, stop)))
-        counts.append(stop - start)
-    model = encoder.model
-    for piece in pieces:
-        if mean == "norm":
-            features = model[1](model[0](model.preprocess([piece])))
-            vectors.append(features["sentence_embedding"][0].detach().numpy())
-        else:
-            vectors.append(model.encode([piece])[0])
-    weights = counts if mean == "length" else np.ones(len(counts))
-    return unit(sum(w * v.astype(float) for w, v in zip(weights, vectors, strict=True)))
-
-
 @pytest.mark.parametrize("mean", ["plain", "length", "norm"])
 def test_chunks_are_the_mean_of_chunks_embedded_one_by_one(base, encoder, mean):
     found = fixed(base, f"chunks(8, 0, {mean})").encode(LONG)
@@ -175,7 +139,7 @@ def test_a_model_that_norms_before_its_last_step_has_no_raw_vectors(tmp_path_fac
 
     odd = load(str(save_tiny(tmp_path_factory.mktemp("odd"))))
     odd.model.add_module("3", Identity())
-    with pytest.raises(Exception, match="makes vectors of norm 1 before its last steps"):
+    with pytest.raises(ModelError, match="makes vectors of norm 1 before its last steps"):
         odd.unnormalised()
 
 
@@ -191,82 +155,22 @@ def test_raw_vectors_have_a_cache_of_their_own_and_leave_the_model_alone(encoder
     assert again.encoded == 0
 
 
-TEXT = st.text(
-    st.one_of(st.sampled_from("ab c.\n\t"), st.sampled_from("一二。\U0001f600\u200d"), st.characters(codec="utf-8")),
-    max_size=120,
-)
-
-
-def solid(text, spans):
-    """Tokens that are not white space."""
-    return sum(bool(text[start:stop].strip()) for start, stop in spans)
-
-
-@settings(max_examples=60, deadline=None)
-@given(text=TEXT, size=st.integers(1, 12))
-def test_pieces_cover_a_text_without_loss_or_overlap(encoder, text, size):
-    spans = encoder.spans(text)
-    ranges = cut_ranges(text, spans, size)
-    assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])]
-    assert ranges[-1][1] == len(spans)
-    assert all(solid(text, spans[start:stop]) <= size for start, stop in ranges)
-    assert len(ranges) == 1 or all(piece_text(text, spans, of) for of in ranges)
-    found = "".join("".join(piece_text(text, spans, of).split()) for of in ranges)
-    assert found == "".join(text.split())
-    if len(ranges) == 1:
-        assert piece_text(text, spans, ranges[0]) == text
-
-
-@settings(max_examples=60, deadline=None)
-@given(text=TEXT, size=st.integers(2, 12), data=st.data())
-def test_overlapping_pieces_cover_a_text_and_share_what_was_asked_for(encoder, text, size, data):
-    overlap = data.draw(st.integers(0, size - 1))
-    spans = encoder.spans(text)
-    ranges = cut_ranges(text, spans, size, overlap=overlap)
-    assert ranges[0][0] == 0
-    assert ranges[-1][1] == len(spans)
-    for (start, stop), (following, end) in pairwise(ranges):
-        assert start < following <= stop < end
-    for start, stop in ranges:
-        assert solid(text, spans[start:stop]) <= size
-
-
-def test_tokens_of_one_character_stay_together():
-    text = "\U0001f600\U0001f601ab"
-    spans = np.array([[0, 1], [0, 1], [0, 1], [1, 2], [1, 2], [1, 2], [2, 3], [3, 4]])
-    ranges = cut_ranges(text, spans, 2)
-    assert ranges == [(0, 3), (3, 6), (6, 8)]
-    assert [piece_text(text, spans, of) for of in ranges] == ["\U0001f600", "\U0001f601", "ab"]
-
-
-def test_white_space_tokens_are_no_piece_of_their_own():
-    text = "ab" + "\n" * 6 + "cd"
-    spans = np.array([[i, i + 1] for i in range(len(text))])
-    ranges = cut_ranges(text, spans, 2)
-    assert all(piece_text(text, spans, of) for of in ranges)
-    assert ranges[-1][1] == len(spans)
-
-
-def test_words_are_left_whole_where_that_costs_little():
-    text = " ".join(["abc"] * 11)
-    spans = np.array([[i, i + 1] for i in range(len(text)) if text[i] != " "])
-    assert [stop - start for start, stop in cut_ranges(text, spans, 18)] == [18, 15]
-    assert [stop - start for start, stop in cut_ranges(text, spans, 17)] == [17, 16]  # no room for whole words
-    assert [stop - start for start, stop in cut_ranges(text, spans, 12)] == [12, 12, 9]
-
-
-def test_equal_shares_rather_than_a_rest():
-    text = "a" * 21
-    spans = np.array([[i, i + 1] for i in range(21)])
-    assert [stop - start for start, stop in cut_ranges(text, spans, 10)] == [7, 7, 7]
-
-
 @pytest.mark.parametrize(
     ("written", "said"),
     [
         ("chunks(0)", "`chunks`: size must be a whole number of at least 1, got 0."),
-        ("chunks(8, 8)", "`chunks`: overlap must be smaller than size, got an overlap of 8 tokens in chunks of 8."),
+        (
+            "chunks(8, 8)",
+            "`chunks(8, 8)`: overlap must be smaller than size, got an overlap of 8 tokens in chunks of 8.",
+        ),
         ("chunks(8, -1)", "`chunks`: overlap must be a whole number of at least 0, got -1."),
+        ("best_chunk(8, 9)", "`best_chunk(8, 9)`: overlap must be smaller than size, got an overlap of 9 tokens"),
+        ("head_tail(0, 4)", "`head_tail`: head must be a whole number of at least 1, got 0."),
+        ("head_tail(4, -1)", "`head_tail`: tail must be a whole number of at least 0, got -1."),
+        ("sentence_mean(0)", "`sentence_mean`: shortest must be a whole number of at least 1, got 0."),
+        ("whole_and_chunks(8, -1)", "`whole_and_chunks`: weight must be a number of at least 0, got -1."),
+        ("whole_and_chunks(1.5, 1)", "`whole_and_chunks`: size must be a whole number of at least 1, got 1.5."),
+        ("late_chunking(8, worst)", "`late_chunking`: keep must be one of mean, best, got 'worst'."),
         ("chunks(8, 0, median)", "`chunks`: mean must be one of plain, length, norm, got 'median'."),
     ],
 )
@@ -276,7 +180,9 @@ def test_dials_out_of_range_are_refused(written, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("written", ["chunks(59)"])
+@pytest.mark.parametrize(
+    "written", ["chunks(59)", "best_chunk(59)", "late_chunking(59)", "whole_and_chunks(59, 1.0)", "head_tail(39, 20)"]
+)
 def test_pieces_beyond_the_models_room_are_refused_before_anything_is_encoded(encoder, written):
     said = "of 59 tokens, but .* reads 58 of a text at once"
     with pytest.raises(FixError, match=said):
@@ -302,31 +208,28 @@ def naive_prompted(encoder, text, size):
     return unit(encoder.model.encode(pieces, prompt=encoder.prompt).astype(float).mean(axis=0))
 
 
-@pytest.mark.parametrize(("tokens", "vectors"), [("chunks(8)", 1.0)])
-def test_what_it_costs_can_be_read(base, encoder, tokens, vectors):
-    one = fixed(base, tokens)
-    one.encode(LONG)
+def test_what_it_costs_can_be_read(base, encoder):
     pieces = [piece_text(t, encoder.spans(t), of) for t in LONG for of in cut_ranges(t, encoder.spans(t), 8)]
-    assert one.tokens_encoded == encoder.count(pieces).sum()
-    assert one.tokens_plain == np.minimum(encoder.count(LONG), 60).sum()
-    assert one.vectors_per_text == vectors
-    one.encode(LONG, role="query")
-    assert one.texts == len(LONG)
-
-
-PLAN = Plan(bins=3, cells=2, replicates=200, resamples=400)
-
-
-def retrieval() -> Retrieval:
-    documents = (*sentences(60, 0, 60), "")
-    asked = tuple(" ".join(text.split()[-4:]) + f" {i}" for i, text in enumerate(documents[:30]))
-    judged = {f"q{i}": {f"d{i}": 2, f"d{(i + 31) % 61}": i % 2} for i in range(30)}
-    names = tuple(f"d{i}" for i in range(61))
-    return Retrieval("docs", "test", Texts(names, documents), Texts(tuple(judged), asked), judged)
+    plain, chunks = int(np.minimum(encoder.count(LONG), 60).sum()), int(encoder.count(pieces).sum())
+    costs = {
+        "temperature(1)": (1, plain),
+        "chunks(8)": (1, chunks),
+        "best_chunk(8)": (len(pieces) / len(LONG), chunks),
+        "whole_and_chunks(8, 1.0)": (1, plain + chunks),
+        "whole_and_chunks(8, 0)": (1, plain),
+        "head_tail(8, 4)": (1, int(encoder.count([ends[0].text for ends in split(encoder, "head_tail(8, 4)")]).sum())),
+    }
+    for written, (vectors, tokens) in costs.items():
+        one = fixed(base, written)
+        assert one.vectors_per_text == 1
+        one.encode_several(LONG)
+        one.encode(LONG, role="query")
+        assert (one.vectors_per_text, one.tokens_plain, one.texts) == (vectors, plain, len(LONG)), written
+        assert one.tokens_encoded == tokens, written
 
 
 def test_a_trial_compares_text_fixes_in_the_bins_of_the_stock_model(encoder):
-    fixes = [parse(written) for written in ONE_VECTOR[:3]]
+    fixes = [parse(written) for written in ("chunks(8)", "late_chunking(8)", "sentence_mean(4)")]
     texts = sentences(40, 5, 60)
     tasks = [
         retrieval(),
@@ -351,11 +254,63 @@ def test_a_trial_compares_text_fixes_in_the_bins_of_the_stock_model(encoder):
 def test_vector_fixes_are_fitted_to_what_text_fixes_leave(base):
     task = retrieval()
     fix = compose(parse("chunks(8) + centering(all) + temperature(0.9)"))
-    from uncollapse.evaluation.scoring import unlabelled
-
     bare = fixed(base, "chunks(8)").encode(task.documents.texts).vectors.astype(float)
     pipeline = fit_pipeline(base, fix, unlabelled(task))
     np.testing.assert_allclose(pipeline.fitted.maps[0].documents.values[0], bare.mean(axis=0), atol=1e-6)
     found = pipeline.encode(task.documents.texts).vectors
     np.testing.assert_allclose(found, unit(bare - bare.mean(axis=0)), atol=1e-5)
     assert score_task(task, pipeline).sheets[0].columns["ndcg@10"].shape == (30,)
+
+
+def test_the_whole_and_its_chunks_by_hand(base):
+    whole, chunks = base.encode(LONG).vectors, fixed(base, "best_chunk(8)").encode_several(LONG)
+    found = fixed(base, "whole_and_chunks(8, 0.5)").encode(LONG).vectors
+    for i in range(len(LONG)):
+        expected = unit(whole[i] + 0.5 * chunks.flat.vectors[chunks.owners == i].astype(float).mean(axis=0))
+        np.testing.assert_allclose(found[i], expected, atol=2e-6)
+
+
+def test_chunks_of_no_weight_change_nothing(base):
+    assert parse("whole_and_chunks(8, 0)").is_identity
+    found = fixed(base, "whole_and_chunks(8, 0)").encode(LONG)
+    np.testing.assert_array_equal(found.vectors, base.encode(LONG).vectors)
+
+
+def test_ends_by_hand(base, encoder):
+    text = " ".join("abcdefghijklmnopqrst")
+    found = fixed(base, "head_tail(8, 4)").encode([text])
+    np.testing.assert_allclose(found.vectors[0], encoder.model.encode(["a b c d e f g h q r s t"])[0], atol=2e-6)
+    assert (found.n_tokens[0], found.n_tokens_full[0]) == (14, 22)
+
+
+def test_sentences_by_hand(base, encoder):
+    text = " abc def. Yes! ghi jkl mno.  pqr stu vwx? no "
+    pieces = ["abc def.", "Yes! ghi jkl mno.", "pqr stu vwx? no"]
+    found = fixed(base, "sentence_mean(5)").encode([text]).vectors[0]
+    np.testing.assert_allclose(found, unit(encoder.model.encode(pieces).astype(float).mean(axis=0)), atol=2e-6)
+
+
+def test_a_sentence_beyond_the_models_room_is_cut(base, encoder):
+    found = fixed(base, "sentence_mean(5)").encode([LONG[7]])
+    np.testing.assert_allclose(found.vectors[0], naive(encoder, LONG[7], 58, "plain"), atol=2e-6)
+    assert found.n_tokens[0] == found.n_tokens_full[0] > 60
+
+
+def test_a_static_model_has_no_limit_and_takes_text_fixes(tmp_path):
+    words = StaticEmbedding(tokenizer()._tokenizer, embedding_weights=np.random.default_rng(0).normal(size=(99, 8)))
+    SentenceTransformer(modules=[words], device="cpu").save(str(tmp_path))
+    base = CachedEncoder(load(str(tmp_path)))
+    for written in ("chunks(8)", "chunks(100000)", "sentence_mean(4)", "whole_and_chunks(8, 1.0)", "best_chunk(8)"):
+        found = fixed(base, written).encode_several(LONG)
+        np.testing.assert_array_equal(found.n_tokens, found.n_tokens_full)
+    with pytest.raises(ArchitectureError, match="pools by nothing that Pooling does"):
+        fixed(base, "late_chunking(8)")
+
+
+def test_the_page_has_every_fix_with_its_dials():
+    page = (Path(__file__).parents[1] / "docs/fixes-text.md").read_text()
+    table = re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", page, re.MULTILINE)
+    dials = {name: ", ".join(inspect.signature(fix).parameters) for name, fix in TEXT_FIXES.items()}
+    assert dict(table) == dials
+    assert [name for name, _ in table] == list(TEXT_FIXES)
+    assert set(re.findall(r"^\*\*[^*]+\*\* \(`(\w+)`\)", page, re.MULTILINE)) == set(TEXT_FIXES)

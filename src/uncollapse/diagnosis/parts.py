@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from uncollapse.corpora.sentences import split_sentences
 from uncollapse.diagnosis.audit import measure_audit
 from uncollapse.diagnosis.causes.controls import fewest_tokens, measure_controls
 from uncollapse.diagnosis.causes.measurement import measure_causes
@@ -11,7 +12,6 @@ from uncollapse.diagnosis.costs.measurement import FEWEST
 from uncollapse.diagnosis.memory import Memory
 from uncollapse.diagnosis.profiling import Profile
 from uncollapse.diagnosis.scores import measure_scores
-from uncollapse.diagnosis.sentences import split_sentences
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
 from uncollapse.diagnosis.units import unit_of
 from uncollapse.encoders import SentenceEncoder, TextEncoder, VectorFile

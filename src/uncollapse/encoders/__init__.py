@@ -20,5 +20,6 @@ from uncollapse.encoders.sources import BUNDLED as BUNDLED
 from uncollapse.encoders.sources import WEIGHT_FILES as WEIGHT_FILES
 from uncollapse.encoders.sources import find_source as find_source
 from uncollapse.encoders.sources import fingerprint as fingerprint
+from uncollapse.encoders.states import require_states as require_states
 from uncollapse.encoders.vectors import VectorFile as VectorFile
 from uncollapse.encoders.vectors import is_vector_file as is_vector_file

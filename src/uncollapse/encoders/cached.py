@@ -1,9 +1,13 @@
 """An encoder that encodes every text once: what it knows is on disk, and what is new goes there."""
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
+
+import numpy as np
 
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
@@ -11,6 +15,7 @@ from uncollapse.encoders.cache import Block, Shelf
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import Role, SentenceEncoder
 from uncollapse.encoders.sources import fingerprint
+from uncollapse.encoders.states import Stretch, part_vectors, require_states
 from uncollapse.records import Embeddings, chunks
 
 VECTORS = 2
@@ -23,6 +28,27 @@ _EXCERPT = 60
 """Characters of a text that an error shows."""
 
 _LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """What is to be found or made.
+
+    Args:
+        keys: one a vector; equal ones are made once.
+        work: of one.
+        make: the vectors of a few.
+        about: what beside the model decides the vectors.
+    """
+
+    keys: list[str]
+    work: Callable[[str], float]
+    make: Callable[[Sequence[str]], Block]
+    about: Mapping[str, object] = field(default_factory=dict)
+
+    def total(self, keys: Sequence[str]) -> float:
+        """Work of several."""
+        return sum(self.work(key) for key in keys)
 
 
 class CachedEncoder:
@@ -83,25 +109,68 @@ class CachedEncoder:
             ModelError: a model that was patched by hand, one without raw vectors, or a vector that is not finite.
             OutputError: a cache that cannot be read or written.
         """
-        refuse_hooks(self.encoder.model, kept=self.folder is not None)
         encoder = (self._unnormalised() if raw else self.encoder).as_role(role)
-        places = _first_places(texts)
-        block = Block.blank(len(texts), self.dim)
-        with self._shelf(encoder) as shelf:
+        order = _Order(list(texts), self._work, lambda few: _encoded(encoder, few))
+        return self._recall(encoder, order, ids, advance)
+
+    def encode_parts(
+        self,
+        texts: Sequence[str],
+        parts: Sequence[Sequence[Stretch]],
+        *,
+        role: Role = "document",
+        advance: Callable[[float], None] = lambda _: None,
+    ) -> Embeddings:
+        """Vectors of parts of texts, from the states of their tokens, those of a text one after another.
+
+        Args:
+            texts: each goes through the model once, as far as it reads.
+            parts: of each text, some characters; see `part_vectors`.
+            role: which prompt goes before the texts.
+            advance: told about work done, in the units of `work`.
+
+        Returns:
+            Vectors with numbers for ids and, for each, the token counts of its whole text.
+
+        Raises:
+            ArchitectureError: a model without vectors of parts; see `require_states`.
+            ModelError: a model that was patched by hand, or a vector that is not finite.
+            OutputError: a cache that cannot be read or written.
+        """
+        encoder = self.encoder.as_role(role)
+        require_states(encoder)
+        known = {_part_key(text, part): (text, part) for text, few in zip(texts, parts, strict=True) for part in few}
+        shares = {text: self._work(text) / len(few) for text, few in zip(texts, parts, strict=True)}
+        order = _Order(
+            [_part_key(text, part) for text, few in zip(texts, parts, strict=True) for part in few],
+            lambda key: shares[known[key][0]],
+            lambda keys: _encoded_parts(encoder, [known[key] for key in keys]),
+            {"vectors of": "parts"},
+        )
+        return self._recall(encoder, order, None, advance)
+
+    def _recall(
+        self, encoder: SentenceEncoder, order: "_Order", ids: Sequence[str] | None, advance: Callable[[float], None]
+    ) -> Embeddings:
+        """What is known from disk, and the rest made, a few at a time."""
+        refuse_hooks(self.encoder.model, kept=self.folder is not None)
+        keys, places = order.keys, _first_places(order.keys)
+        block = Block.blank(len(keys), self.dim)
+        with self._shelf(encoder, order.about) as shelf:
             missing = shelf.find(places, block) if shelf else list(places)
             self.reused += len(places) - len(missing)
-            advance(self.work(texts) - self.work(missing))
-            missing.sort(key=lambda text: (-len(text), text))
+            advance(order.total(keys) - order.total(missing))
+            missing.sort(key=lambda key: (-len(key), key))
             with self._patched() if missing else nullcontext():
                 for few in chunks(missing, _KEPT_AT_ONCE):
-                    made = _encoded(encoder, few)
+                    made = order.make(few)
                     if shelf:
                         shelf.put(few, made)
-                    block.fill([places[text] for text in few], made)
-                    advance(self.work(few))
+                    block.fill([places[key] for key in few], made)
+                    advance(order.total(few))
         self.encoded += len(missing)
-        block.repeat([places[text] for text in texts])
-        names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
+        block.repeat([places[key] for key in keys])
+        names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(keys)))
         return Embeddings(block.vectors, names, block.n_tokens, block.n_tokens_full)
 
     def _unnormalised(self) -> SentenceEncoder:
@@ -120,12 +189,12 @@ class CachedEncoder:
             yield
 
     @contextmanager
-    def _shelf(self, encoder: SentenceEncoder) -> Iterator[Shelf | None]:
+    def _shelf(self, encoder: SentenceEncoder, about: Mapping[str, object]) -> Iterator[Shelf | None]:
         if self.folder is None:
             yield None
             return
         with ExitStack() as closing:
-            shelf = closing.enter_context(Shelf(self.folder, self._description(encoder), self.dim))
+            shelf = closing.enter_context(Shelf(self.folder, {**self._description(encoder), **about}, self.dim))
             yield shelf
             self.notes = tuple(dict.fromkeys((*self.notes, *shelf.notes)))
 
@@ -158,7 +227,27 @@ def _first_places(texts: Sequence[str]) -> dict[str, int]:
 def _encoded(encoder: SentenceEncoder, texts: Sequence[str]) -> Block:
     prepared = encoder.prepare(texts)
     block = Block(encoder.vectors(prepared.texts, prepared.n_tokens), prepared.n_tokens, prepared.n_tokens_full)
-    Embeddings(
-        block.vectors, tuple(text[:_EXCERPT] for text in texts), block.n_tokens, block.n_tokens_full
-    )  # nothing that is not finite is kept
+    return _checked(block, texts)
+
+
+def _checked(block: Block, texts: Sequence[str]) -> Block:
+    """The block, if all of it is finite: nothing else is kept."""
+    Embeddings(block.vectors, tuple(text[:_EXCERPT] for text in texts), block.n_tokens, block.n_tokens_full)
     return block
+
+
+def _part_key(text: str, part: Stretch) -> str:
+    """Of one length for all parts of a text, so that they stay together when keys are sorted by length."""
+    return f"{text}\0{part[0]:010d}:{part[1]:010d}"
+
+
+def _encoded_parts(encoder: SentenceEncoder, wanted: Sequence[tuple[str, Stretch]]) -> Block:
+    """The vectors of parts, with the token counts of their texts; neighbours of one text share a pass."""
+    grouped = [(text, [part for _, part in few]) for text, few in groupby(wanted, key=lambda one: one[0])]
+    texts, parts = [text for text, _ in grouped], [few for _, few in grouped]
+    prepared, sizes = encoder.prepare(texts), [len(few) for few in parts]
+    vectors = np.concatenate(part_vectors(encoder, prepared.texts, parts, prepared.n_tokens))
+    return _checked(
+        Block(vectors, np.repeat(prepared.n_tokens, sizes), np.repeat(prepared.n_tokens_full, sizes)),
+        [text for text, _ in wanted],
+    )

@@ -25,6 +25,7 @@ from uncollapse.evaluation.tasks import (
 from uncollapse.measures import unit
 from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled
+from uncollapse.pipelines.several import Several
 from uncollapse.records import Embeddings
 
 TaskEncoder = CachedEncoder | FixedEncoder
@@ -94,11 +95,14 @@ def score_task(
 
     Raises:
         ModelError: a vector that is not finite or is zero.
+        FixError: a fix that gives texts several vectors, on a task that is no search.
     """
+    if isinstance(task, Retrieval):
+        documents = _encode_documents(task, encoder, advance)
+        queries = encoder.encode(task.queries.texts, role="query", advance=advance)
+        return _score_retrieval(task, documents, queries, encoder=encoder, approximate=approximate, seed=seed)
     parts = [encoder.encode(texts, role=role, advance=advance) for role, texts in texts_of(task)]
     match task:
-        case Retrieval():
-            return _score_retrieval(task, *parts, encoder=encoder, approximate=approximate, seed=seed)
         case Similarity() | PairClassification():
             return _score_pairs(task, *parts)
         case Classification():
@@ -127,9 +131,15 @@ def counted_like(scored: Scored, first: Scored) -> Scored:
     return replace(scored, sheets=sheets, ranking=ranking)
 
 
+def _encode_documents(task: Retrieval, encoder: TaskEncoder, advance: Advance) -> Several:
+    if isinstance(encoder, FixedEncoder):
+        return encoder.encode_several(task.documents.texts, role="document", advance=advance)
+    return Several.of(encoder.encode(task.documents.texts, role="document", advance=advance))
+
+
 def _score_retrieval(
     task: Retrieval,
-    documents: Embeddings,
+    documents: Several,
     queries: Embeddings,
     *,
     encoder: TaskEncoder,
@@ -140,9 +150,10 @@ def _score_retrieval(
     ranking = rank_documents(
         task,
         directions(queries.vectors),
-        directions(documents.vectors),
+        directions(documents.flat.vectors),
         query_lengths=queries.n_tokens_full,
         document_lengths=documents.n_tokens_full,
+        owners=None if documents.is_single else documents.owners,
         approximate=approximate,
         seed=seed,
     )
@@ -236,8 +247,8 @@ def _codes(*labels: Sequence[str]) -> list[npt.NDArray[np.int64]]:
     return [np.array([number[name] for name in part], np.int64) for part in labels]
 
 
-def _cut(*parts: Embeddings) -> tuple[int, int]:
-    return sum(int(part.truncated.sum()) for part in parts), sum(len(part) for part in parts)
+def _cut(*parts: Embeddings | Several) -> tuple[int, int]:
+    return sum(int((part.n_tokens_full > part.n_tokens).sum()) for part in parts), sum(len(part) for part in parts)
 
 
 def _flat(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Composition, Fix, compose, parse
 from uncollapse.pipelines.encoder import FixedEncoder, encoding_work
 from uncollapse.pipelines.fitting import fit_pipeline
-from uncollapse.pipelines.pieces import check_room
+from uncollapse.pipelines.pieces import check_text_fix
 from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Item, Result, Row
@@ -276,7 +276,7 @@ def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[
             with patch(model.model, one):
                 pass
         if text := settings[name][1].text:
-            check_room(text, model)
+            check_text_fix(text, model)
     return settings
 
 

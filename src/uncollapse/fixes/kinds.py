@@ -40,33 +40,52 @@ class AnyFix(Protocol):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A stretch of a piece with a vector of its own, made from the states of its tokens.
+
+    Args:
+        begin, end: its characters in the piece, from the first to before the second.
+        n_tokens: of the whole text that it holds.
+    """
+
+    begin: int
+    end: int
+    n_tokens: int
+
+
+@dataclass(frozen=True)
 class Piece:
     """What goes through the model by itself.
 
     Args:
         text: part of the whole, or parts of it put together.
         ranges: which tokens of the whole it holds, special tokens not counted: from the first to before the second.
+        parts: what has a vector; none for one vector of all of it.
     """
 
     text: str
     ranges: tuple[tuple[int, int], ...]
+    parts: tuple[Part, ...] = ()
 
     @property
-    def n_tokens(self) -> int:
-        """Tokens of the whole that it holds."""
-        return sum(stop - start for start, stop in self.ranges)
+    def n_tokens(self) -> tuple[int, ...]:
+        """Tokens of the whole that each of its vectors is of."""
+        if self.parts:
+            return tuple(part.n_tokens for part in self.parts)
+        return (sum(stop - start for start, stop in self.ranges),)
 
 
-Reading = Literal["directed", "raw"]
-"""How the vectors of pieces arrive: of norm 1 where the model compares by cosine or makes them so itself, or as they
-are before the model does that."""
+Reading = Literal["directed", "raw", "states"]
+"""How the vectors of pieces arrive: of norm 1 where the model compares by cosine or makes them so itself; as they are
+before the model does that; or like the first, with vectors of parts, which need a model that takes the mean of token
+states."""
 
 
 @runtime_checkable
 class TextFix(AnyFix, Protocol):
     """Cuts a text into pieces and makes one vector, or several, of theirs.
 
-    A text of a single piece has the vector of that piece, whatever the fix.
+    A text with a single vector has that vector, whatever the fix.
     """
 
     roles: ClassVar[tuple[Role, ...]]
@@ -84,7 +103,7 @@ class TextFix(AnyFix, Protocol):
 
     @property
     def keeps_all(self) -> bool:
-        """Whether a text keeps the vectors of all its pieces, compared by the best of them."""
+        """Whether a text keeps all its vectors, compared by the best of them."""
         ...
 
     def split(self, text: str, spans: npt.NDArray[np.int64], room: int) -> Sequence[Piece]:
@@ -98,11 +117,11 @@ class TextFix(AnyFix, Protocol):
         ...
 
     def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:
-        """One vector for several pieces, of any length: float32 [dim]. Not asked where all are kept.
+        """One vector for several, of any length: float32 [dim]. Not asked where all are kept.
 
         Args:
-            vectors: of the pieces, float32 [pieces, dim].
-            n_tokens: of the pieces, as far as the model read them: int64 [pieces].
+            vectors: of the pieces or their parts, in order: float32 [vectors, dim].
+            n_tokens: that each is of, as far as the model read them: int64 [vectors].
         """
         ...
 
@@ -120,7 +139,7 @@ class VectorFix(AnyFix, Protocol):
         """The map for a corpus.
 
         Raises:
-            FixError: too few texts, or texts whose vectors do not differ as the fix needs.
+            FixError: too few texts, dimensions that never vary, or nothing of what it needs.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Exact search: the best documents of each query by inner product, block by block, ties broken the same way always."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +43,13 @@ def search(
     order: npt.NDArray[np.int64] | None = None,
     excluded: npt.NDArray[np.int64] | None = None,
     shuffle: npt.NDArray[np.uint64] | None = None,
+    owners: npt.NDArray[np.int64] | None = None,
     block: int = BLOCK,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Hits:
     """The k documents with the largest inner product with each query, exactly.
+
+    A document may have several vectors; then the largest of its inner products is its score.
 
     Blocks of documents are scored in float32; what could be among the best, the rounding error of float32 allowed
     for, is scored again in float64, one pair at a time. So the ranking is that of the float64 scores and depends on no
@@ -54,15 +58,17 @@ def search(
 
     Args:
         queries: float32 [queries, dim], finite; give unit vectors for cosine.
-        documents: float32 [documents, dim], finite.
+        documents: float32 [documents, dim], finite; [vectors, dim] where documents have several.
         k: how many of each query, at least 1.
         order: int [documents], a place for each document; of equal scores the one with the smaller place comes first.
             Its number, if not given.
         excluded: int [queries], a document that is no answer to the query, such as the query itself; -1 for none.
         shuffle: uint64 [queries], any number for each query, from which it draws an order of its own for documents of
             equal scores, so that over many queries none is favoured; then `order` only tells documents apart.
-        block: documents scored at once.
-        advance: called with the number of documents of every block that is done, over all portions of queries.
+        owners: int64 [vectors], the number of the document of each vector, rising, with none left out; one vector a
+            document, if not given.
+        block: vectors scored at once; those of one document stay together.
+        advance: called with the number of vectors of every block that is done, over all portions of queries.
 
     Raises:
         UncollapseError: k below 1, sizes that do not fit, or a score that is not finite.
@@ -72,11 +78,12 @@ def search(
     [[1, 0], [0, 2]]
     """
     _check(queries, documents, k)
-    places = np.arange(len(documents)) if order is None else np.asarray(order)
+    vectors = _Vectors(documents, None if owners is None else first_vectors(owners, len(documents)))
+    places = np.arange(len(vectors)) if order is None else np.asarray(order)
     own = np.full(len(queries), -1) if excluded is None else np.asarray(excluded)
     portions = [slice(start, start + QUERIES) for start in range(0, len(queries), QUERIES)]
     found = [
-        _search_portion(queries[some], documents, k, _Line(places, shuffle, some), own[some], block, advance)
+        _search_portion(queries[some], vectors, k, _Line(places, shuffle, some), own[some], block, advance)
         for some in portions
     ]
     return Hits(np.concatenate([hits.documents for hits in found]), np.concatenate([hits.scores for hits in found]))
@@ -94,6 +101,93 @@ def _check(queries: Vectors, documents: Vectors, k: int) -> None:
         raise UncollapseError(
             f"A search needs at least one query and one document, got {len(queries)} and {len(documents)}."
         )
+
+
+def first_vectors(owners: npt.NDArray[np.int64], vectors: int) -> npt.NDArray[np.int64]:
+    """Where the vectors of each document begin, and where they all end: int64 [documents + 1].
+
+    Args:
+        owners: int64 [vectors], rising, with no document left out.
+        vectors: how many there are.
+
+    Raises:
+        UncollapseError: owners of another number, that fall, or leave a document out.
+
+    >>> first_vectors(np.array([0, 0, 1]), 3).tolist()
+    [0, 2, 3]
+    """
+    steps = np.diff(owners, prepend=-1)
+    if len(owners) != vectors or not np.isin(steps, (0, 1)).all() or (vectors and steps[0] != 1):
+        raise UncollapseError(
+            f"Every one of {vectors} vectors needs the number of its document, from 0 on, rising and with none left "
+            f"out; got {len(owners)} that begin with {owners[:5].tolist()}."
+        )
+    return np.append(np.flatnonzero(steps), vectors)
+
+
+def best_of(scores: npt.NDArray[Any], firsts: npt.NDArray[np.int64], *, axis: int = 0) -> npt.NDArray[Any]:
+    """The largest score of each document, along an axis of vectors.
+
+    >>> best_of(np.array([1.0, 3.0, 2.0]), np.array([0, 2, 3])).tolist()
+    [3.0, 2.0]
+    """
+    best: npt.NDArray[Any] = np.maximum.reduceat(scores, firsts[:-1], axis=axis)
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some documents.
+
+    Args:
+        vectors: theirs, float32 [vectors, dim].
+        start: number of the first document.
+        firsts: where the vectors of each begin, and the end; None for one each.
+    """
+
+    vectors: Vectors
+    start: int
+    firsts: npt.NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.vectors) if self.firsts is None else len(self.firsts) - 1
+
+    def score(self, queries: Vectors) -> npt.NDArray[np.float32]:
+        """Of each document with each query, in float32: [queries, documents]."""
+        scores: npt.NDArray[np.float32] = queries @ self.vectors.T
+        return scores if self.firsts is None else best_of(scores, self.firsts, axis=1)
+
+    def score_exactly(
+        self, queries: Vectors, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Of some pairs of a query and a document of the block, in float64."""
+        return score_pairs(queries, self.vectors, rows, columns, firsts=self.firsts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Vectors:
+    """The vectors of documents, and where those of each begin if there are several."""
+
+    vectors: Vectors
+    firsts: npt.NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.vectors) if self.firsts is None else len(self.firsts) - 1
+
+    def blocks(self, size: int) -> Iterator[_Block]:
+        """Of about `size` vectors, those of a document together."""
+        start = 0
+        while start < len(self):
+            if self.firsts is None:
+                stop = min(start + size, len(self))
+                yield _Block(np.asarray(self.vectors[start:stop], np.float32), start, None)
+            else:
+                fits = int(np.searchsorted(self.firsts, self.firsts[start] + size, side="right")) - 1
+                stop = max(start + 1, fits)
+                firsts = self.firsts[start : stop + 1]
+                portion = np.asarray(self.vectors[firsts[0] : firsts[-1]], np.float32)
+                yield _Block(portion, start, firsts - firsts[0])
+            start = stop
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +209,7 @@ class _Line:
 
 def _search_portion(
     queries: Vectors,
-    documents: Vectors,
+    documents: _Vectors,
     k: int,
     line: _Line,
     excluded: npt.NDArray[np.int64],
@@ -124,29 +218,46 @@ def _search_portion(
 ) -> Hits:
     best = _Best(len(queries), min(k, len(documents)))
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
-    for start in range(0, len(documents), block):
-        portion = np.asarray(documents[start : start + block], dtype=np.float32)
-        scores = queries @ portion.T
-        longest = float(np.sqrt(np.einsum("ij,ij->i", portion, portion, dtype=np.float64).max()))
-        _check_finite(scores, norms * longest, start)
+    for some in documents.blocks(block):
+        scores = some.score(queries)
+        longest = float(np.sqrt(np.einsum("ij,ij->i", some.vectors, some.vectors, dtype=np.float64).max()))
+        _check_finite(scores, norms * longest, some.start)
         slack = queries.shape[1] * np.finfo(np.float32).eps * norms * longest
-        _leave_out(scores, excluded - start)
-        few = max(1, _CANDIDATES // len(portion))  # where all documents are alike, all are candidates of every query
+        _leave_out(scores, excluded - some.start)
+        few = max(1, _CANDIDATES // len(some))  # where all documents are alike, all are candidates of every query
         for first in range(0, len(queries), few):
             rows, columns = best.could_enter(scores[first : first + few], slack[first : first + few], first)
-            best.enter(rows, columns + start, _exact(queries, portion, rows, columns), line)
-        advance(len(portion))
+            best.enter(rows, columns + some.start, some.score_exactly(queries, rows, columns), line)
+        advance(len(some.vectors))
     return best.hits(k)
 
 
-def _exact(
-    queries: Vectors, portion: Vectors, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+def score_pairs(
+    queries: Vectors,
+    documents: Vectors,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    *,
+    firsts: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Inner products in float64, pair by pair, a bounded number at a time."""
+    """Scores of some pairs in float64, a bounded number at a time: float64 [pairs].
+
+    Args:
+        queries: float32 [queries, dim].
+        documents: float32 [documents, dim], or [vectors, dim].
+        rows, columns: number of the query and of the document of each pair, int64 [pairs].
+        firsts: where documents have several vectors, from `first_vectors`: the score is the largest inner product.
+    """
+    if firsts is not None:
+        counts = np.diff(firsts)[columns]
+        ends = np.cumsum(counts)
+        within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
+        each = score_pairs(queries, documents, np.repeat(rows, counts), np.repeat(firsts[columns], counts) + within)
+        return best_of(each, np.concatenate([[0], ends])) if len(rows) else each
     scores, step = np.empty(len(rows)), max(1, _HELD // queries.shape[1])
     for start in range(0, len(rows), step):
         some = slice(start, start + step)
-        scores[some] = np.einsum("ij,ij->i", queries[rows[some]], portion[columns[some]], dtype=np.float64)
+        scores[some] = np.einsum("ij,ij->i", queries[rows[some]], documents[columns[some]], dtype=np.float64)
     return scores
 
 

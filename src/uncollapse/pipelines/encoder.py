@@ -11,7 +11,7 @@ from uncollapse.errors import FixError
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import ScoreMap, TextFix
 from uncollapse.fixes.maps import VectorMap
-from uncollapse.pipelines.pieces import check_room, encode_pieces
+from uncollapse.pipelines.pieces import check_text_fix, encode_pieces
 from uncollapse.pipelines.several import Several, direct
 from uncollapse.records import Embeddings
 
@@ -69,7 +69,7 @@ class FixedEncoder:
                 "mean something. Leave the fixes on vectors and scores out."
             )
         if fix.text is not None:
-            check_room(fix.text, base.encoder)
+            check_text_fix(fix.text, base.encoder)
         self.name, self.max_tokens = base.name, base.max_tokens
         self.texts = self.vectors = self.tokens_encoded = self.tokens_plain = 0
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
+from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder, require_states
 from uncollapse.errors import FixError
 from uncollapse.fixes.kinds import Piece, TextFix
 from uncollapse.pipelines.several import Several, Vectors, direct
@@ -41,14 +41,24 @@ class _Cut:
     n_tokens: int
     n_own: int
 
+    @property
+    def sizes(self) -> list[int]:
+        """Tokens that each vector is of."""
+        return [size for piece in self.pieces for size in piece.n_tokens]
+
 
 def room_of(encoder: SentenceEncoder) -> int:
     """Tokens of a text that a model reads, beside special tokens and the prompt of its role."""
     return max(1, encoder.max_tokens - encoder.n_special_tokens)
 
 
-def check_room(fix: TextFix, encoder: SentenceEncoder) -> None:
-    """Raise FixError where a model cannot read the pieces of a fix at once."""
+def check_text_fix(fix: TextFix, encoder: SentenceEncoder) -> None:
+    """Say why a model cannot take a fix on texts, if it cannot.
+
+    Raises:
+        FixError: pieces of more tokens than it reads at once.
+        ArchitectureError: vectors of parts of a model that has none.
+    """
     room = min(room_of(encoder.as_role(role)) for role in fix.roles)
     if fix.largest > room:
         raise FixError(
@@ -56,6 +66,8 @@ def check_room(fix: TextFix, encoder: SentenceEncoder) -> None:
             f"beside special tokens and prompt. Choose at most {room}, or raise the limit of the model (--max-tokens) "
             "if it can read more."
         )
+    if fix.reading == "states":
+        require_states(encoder)
 
 
 def encode_pieces(
@@ -69,7 +81,7 @@ def encode_pieces(
 ) -> Encoded:
     """The vectors that a fix on texts makes.
 
-    A text in a single piece has the vector that the model gives that piece. Vectors have norm 1 where the model
+    A text with a single vector has the one that the model gives its piece. Vectors have norm 1 where the model
     compares by cosine or makes its own of norm 1.
 
     Args:
@@ -114,55 +126,97 @@ def _encode_portion(work: _Work, texts: Sequence[str], names: tuple[str, ...]) -
         _Cut(fix.split(text, marked.spans, room), marked.n_tokens, len(marked.spans))
         for text, marked in zip(texts, encoder.mark(texts), strict=True)
     ]
-    found = _embed(work, texts, cut)
-    owners = np.repeat(np.arange(len(cut)), [len(one.pieces) for one in cut])
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    lost = np.split(found.n_tokens_full - found.n_tokens, starts[1:])
+    layout = _Layout(cut)
+    found = _embed(work, texts, layout)
+    lost = layout.by_text((found.n_tokens_full - found.n_tokens)[layout.firsts], layout.pieces)
     unread = np.array([_unread(one, few) for one, few in zip(cut, lost, strict=True)], np.int64)
     full = np.array([one.n_tokens for one in cut], np.int64)
     kept = (names, full - unread, full)
-    tokens = int(found.n_tokens.sum())
+    tokens = int(found.n_tokens[layout.firsts].sum())
     if fix.keeps_all:
-        return _all_kept(found, cut, owners, kept), tokens
-    rows = np.split(found.vectors, starts[1:])
-    made = np.stack([_one(fix, one.pieces, *of) for one, *of in zip(cut, rows, lost, strict=True)])
+        return _all_kept(found, layout, kept, encoder.n_special_tokens), tokens
+    rows = layout.by_text(found.vectors, layout.vectors)
+    made = np.stack([_one(fix, one, *of) for one, *of in zip(cut, rows, lost, strict=True)])
     whole = direct(made, names, fix) if _by_direction(work.base) else made
     return Several.of(Embeddings(whole, *kept)), tokens
 
 
-def _embed(work: _Work, texts: Sequence[str], cut: Sequence[_Cut]) -> Embeddings:
-    """Vectors of all pieces; of a text in a single piece, the model's own, however the others are read."""
-    base, flat = work.base, [piece.text for one in cut for piece in one.pieces]
-    advance = work.scaled(texts, flat)
-    if work.fix.reading == "directed":
-        found = base.encode(flat, role=work.role, advance=advance)
-        return _directed(found, work.fix) if _by_direction(base) else found
-    alone = np.repeat([len(one.pieces) == 1 for one in cut], [len(one.pieces) for one in cut])
-    vectors, counts = np.empty((len(flat), base.dim), np.float32), np.empty((2, len(flat)), np.int64)
-    for rows, raw in ((np.flatnonzero(alone), False), (np.flatnonzero(~alone), True)):
-        found = base.encode([flat[row] for row in rows], role=work.role, raw=raw, advance=advance)
+class _Layout:
+    """How the vectors of texts follow one another: text by text, piece by piece, part by part.
+
+    Attributes:
+        flat: the pieces.
+        pieces, vectors: how many each text has, int64 [texts].
+        firsts: the first vector of each piece, int64 [pieces].
+        owners: the text of each vector, int64 [vectors].
+    """
+
+    def __init__(self, cut: Sequence[_Cut]) -> None:
+        self.cut, self.flat = cut, [piece for one in cut for piece in one.pieces]
+        self.pieces = np.array([len(one.pieces) for one in cut], np.int64)
+        self.vectors = np.array([len(one.sizes) for one in cut], np.int64)
+        of_pieces = np.array([len(piece.n_tokens) for piece in self.flat], np.int64)
+        self.firsts = np.cumsum(of_pieces) - of_pieces
+        self.owners = np.repeat(np.arange(len(cut)), self.vectors)
+        self._of_pieces = of_pieces
+
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> Ints:
+        """The vectors of some pieces."""
+        return np.flatnonzero(np.repeat(chosen, self._of_pieces))
+
+    @staticmethod
+    def by_text(values: npt.NDArray[Any], counts: Ints) -> list[npt.NDArray[Any]]:
+        """Values one after another, apart by text."""
+        return np.split(values, np.cumsum(counts)[:-1])
+
+
+def _embed(work: _Work, texts: Sequence[str], layout: _Layout) -> Embeddings:
+    """All vectors of all pieces, with the token counts of their piece."""
+    base, flat = work.base, layout.flat
+    advance = work.scaled(texts, [piece.text for piece in flat])
+    inside = np.array([bool(piece.parts) for piece in flat], bool)
+    raw = np.repeat(layout.pieces > 1, layout.pieces) if work.fix.reading == "raw" else np.zeros(len(flat), bool)
+    size = len(layout.owners)
+    vectors, counts = np.empty((size, base.dim), np.float32), np.empty((2, size), np.int64)
+    for chosen in (~inside & ~raw, raw, inside):
+        some = [flat[number] for number in np.flatnonzero(chosen)]
+        if not some:
+            continue
+        found = _encode(work, some, is_raw=bool(raw[chosen].any()), advance=advance)
+        rows = layout.rows(chosen)
         vectors[rows], counts[:, rows] = found.vectors, (found.n_tokens, found.n_tokens_full)
-    return Embeddings(vectors, tuple(str(number) for number in range(len(flat))), *counts)
+    if work.fix.reading != "raw" and _by_direction(base):
+        vectors = direct(vectors, [piece.text for piece in flat for _ in piece.n_tokens], work.fix)
+    return Embeddings(vectors, tuple(str(number) for number in range(size)), *counts)
 
 
-def _one(fix: TextFix, pieces: Sequence[Piece], vectors: Vectors, lost: Ints) -> Vectors:
-    if len(pieces) == 1:
+def _encode(work: _Work, pieces: Sequence[Piece], *, is_raw: bool, advance: Advance) -> Embeddings:
+    texts = [piece.text for piece in pieces]
+    if not pieces[0].parts:
+        return work.base.encode(texts, role=work.role, raw=is_raw, advance=advance)
+    parts = [[(part.begin, part.end) for part in piece.parts] for piece in pieces]
+    return work.base.encode_parts(texts, parts, role=work.role, advance=advance)
+
+
+def _one(fix: TextFix, cut: _Cut, vectors: Vectors, lost: Ints) -> Vectors:
+    if len(cut.sizes) == 1:
         only: Vectors = vectors[0]
         return only
-    return fix.aggregate(vectors, np.array([piece.n_tokens for piece in pieces], np.int64) - lost)
+    whole = len(cut.sizes) == len(cut.pieces)  # parts of pieces are never cut off
+    return fix.aggregate(vectors, np.array(cut.sizes, np.int64) - (lost if whole else 0))
 
 
-def _all_kept(
-    found: Embeddings, cut: Sequence[_Cut], owners: Ints, kept: tuple[tuple[str, ...], Ints, Ints]
-) -> Several:
-    """Every piece with its own vector; one of a text that stays whole counts as that text."""
-    names = kept[0]
-    numbers = chain.from_iterable(range(len(one.pieces)) for one in cut)
-    ids = tuple(
-        f"{names[owner]}#{number}" if len(cut[owner].pieces) > 1 else names[owner]
-        for owner, number in zip(owners.tolist(), numbers, strict=True)
-    )
-    return Several(Embeddings(found.vectors, ids, found.n_tokens, found.n_tokens_full), owners, *kept)
+def _all_kept(found: Embeddings, layout: _Layout, kept: tuple[tuple[str, ...], Ints, Ints], special: int) -> Several:
+    """Every vector with an id and a length of its own; the only one of a text has those of the text."""
+    names, n_tokens, n_tokens_full = kept
+    ids: list[str] = []
+    lengths: list[tuple[int, int]] = []
+    for one, name, read, full in zip(layout.cut, names, n_tokens.tolist(), n_tokens_full.tolist(), strict=True):
+        alone = len(one.sizes) == 1
+        ids += [name] if alone else [f"{name}#{number}" for number in range(len(one.sizes))]
+        lengths += [(read, full)] if alone else [(size + special,) * 2 for size in one.sizes]
+    flat = Embeddings(found.vectors, tuple(ids), *np.array(lengths, np.int64).reshape(-1, 2).T)
+    return Several(flat, layout.owners, *kept)
 
 
 def _unread(cut: _Cut, lost: Ints) -> int:
@@ -172,10 +226,6 @@ def _unread(cut: _Cut, lost: Ints) -> int:
         numbers = np.concatenate([np.arange(*of) for of in piece.ranges])
         read[numbers[: len(numbers) - without]] = True
     return cut.n_own - int(read.sum())
-
-
-def _directed(found: Embeddings, fix: TextFix) -> Embeddings:
-    return Embeddings(direct(found.vectors, found.ids, fix), found.ids, found.n_tokens, found.n_tokens_full)
 
 
 def _by_direction(base: CachedEncoder) -> bool:

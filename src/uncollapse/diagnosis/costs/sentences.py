@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from uncollapse.diagnosis.sentences import split_sentences
+from uncollapse.corpora.sentences import split_sentences
 from uncollapse.resampling import document_keys, sampling_order
 
 SHORTEST, LONGEST = 6, 40

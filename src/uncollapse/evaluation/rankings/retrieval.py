@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.errors import CorpusError
+from uncollapse.errors import CorpusError, FixError
 from uncollapse.evaluation.rankings.approximate import search_index
 from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
 from uncollapse.evaluation.rankings.trec_eval import DEPTH, RANKING_METRICS, score_rankings
@@ -14,7 +14,7 @@ from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import Judgements, Retrieval
-from uncollapse.measures.search import Hits, search
+from uncollapse.measures.search import Hits, first_vectors, score_pairs, search
 
 FOUND_AT = 10
 """How many documents a user looks at."""
@@ -51,10 +51,11 @@ def rank_documents(
     *,
     query_lengths: Ints,
     document_lengths: Ints,
+    owners: Ints | None = None,
     approximate: bool = False,
     seed: int = 0,
 ) -> Retrieved:
-    """Rank the documents of a task by inner product with each query.
+    """Rank the documents of a task by inner product with each query, by their best one where they have several.
 
     Of equal scores the larger id comes first, as trec_eval has it. A query that lies among the documents itself (same
     id and same text, a title before it apart) does not find itself.
@@ -63,11 +64,16 @@ def rank_documents(
         task: its judgements.
         queries, documents: one vector each, in the task's order; unit vectors for cosine.
         query_lengths, document_lengths: tokens before truncation.
+        owners: the number of the document of each vector, rising, where documents have several.
         approximate: search with an index instead of exactly; a note says how much it finds.
         seed: of the random documents that length is held against.
+
+    Raises:
+        FixError: an approximate search of documents with several vectors.
     """
     ids, own = task.documents.ids, own_documents(task)
-    hits, notes = _search(queries, documents, ids, own, approximate=approximate)
+    found = _Searched(queries, documents, owners)
+    hits, notes = found.search(ids, own, approximate=approximate)
     query, document, grade = _triples(task.judgements, task.queries.ids, ids, own)
     drawn = draw_background(len(task.queries), len(ids), seed=seed)
     groups, said = _groups(task.judgements, task.queries.ids)
@@ -79,9 +85,9 @@ def rank_documents(
         top_scores=hits.scores,
         judged=Judged(
             query, document, grade, find_ranks(hits.documents, query, document),
-            np.einsum("ij,ij->i", queries[query], documents[document], dtype=np.float64),
+            found.scores(query, document),
         ),
-        background=Background(drawn, _scores_of(queries, documents, drawn, own)),
+        background=Background(drawn, _scores_of(found, drawn, own)),
     )  # fmt: skip
     notes += [said] if said else []
     if copies := int((own >= 0).sum()):
@@ -89,22 +95,41 @@ def rank_documents(
     return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes), bool(said))
 
 
-def _search(
-    queries: Vectors,
-    documents: Vectors,
-    ids: Sequence[str],
-    own: Ints,
-    *,
-    approximate: bool,
-) -> tuple[Hits, list[str]]:
-    places = np.empty(len(ids), np.int64)
-    places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
-    depth = min(DEPTH, len(ids))
-    if not approximate:
-        return search(queries, documents, depth, order=places, excluded=own), []
-    found = search_index(queries, documents, depth, order=places, excluded=own)
-    share = f"{found.recall:.1%} of the exact first ten over {found.checked} queries"
-    return found.hits, [f"searched with an index, which finds {share}"]
+@dataclass(frozen=True, eq=False)
+class _Searched:
+    """Queries and documents, whose vectors are one each unless `owners` says whose they are."""
+
+    queries: Vectors
+    documents: Vectors
+    owners: Ints | None
+
+    def search(self, ids: Sequence[str], own: Ints, *, approximate: bool) -> tuple[Hits, list[str]]:
+        """The best documents of each query, and what a reader must know."""
+        places = np.empty(len(ids), np.int64)
+        places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
+        depth = min(DEPTH, len(ids))
+        if not approximate:
+            hits = search(self.queries, self.documents, depth, order=places, excluded=own, owners=self.owners)
+            return hits, self._said()
+        if self.owners is not None:
+            raise FixError(
+                f"An approximate search compares one vector a document, got {len(self.documents)} vectors of "
+                f"{len(ids)} documents. Search exactly: leave approximate (--approximate) out."
+            )
+        found = search_index(self.queries, self.documents, depth, order=places, excluded=own)
+        share = f"{found.recall:.1%} of the exact first ten over {found.checked} queries"
+        return found.hits, [f"searched with an index, which finds {share}"]
+
+    def _said(self) -> list[str]:
+        if self.owners is None:
+            return []
+        n = int(self.owners[-1]) + 1
+        return [f"{n:,} documents have {len(self.owners):,} vectors and are ranked by the best one of each"]
+
+    def scores(self, rows: Ints, columns: Ints) -> npt.NDArray[np.float64]:
+        """Of some pairs of a query and a document: float64 [pairs]."""
+        firsts = None if self.owners is None else first_vectors(self.owners, len(self.documents))
+        return score_pairs(self.queries, self.documents, rows, columns, firsts=firsts)
 
 
 def read_ranking(
@@ -253,11 +278,13 @@ def _groups(judgements: Judgements, queries: Sequence[str]) -> tuple[tuple[str, 
     return grouped(relevant, queries)
 
 
-def _scores_of(queries: Vectors, documents: Vectors, drawn: Ints, own: Ints) -> npt.NDArray[np.float64]:
-    """Inner products of each query with its drawn documents; unknown for the document that is the query itself."""
+def _scores_of(found: _Searched, drawn: Ints, own: Ints) -> npt.NDArray[np.float64]:
+    """Scores of each query with its drawn documents; unknown for the document that is the query itself."""
     scores = np.empty(drawn.shape)
-    for rows in portions(len(drawn), drawn.shape[1] * queries.shape[1]):
-        scores[rows] = np.einsum("ij,ikj->ik", queries[rows], documents[drawn[rows]], dtype=np.float64)
+    for some in portions(len(drawn), drawn.shape[1] * found.queries.shape[1]):
+        columns = drawn[some]
+        rows = np.repeat(np.arange(len(drawn))[some], drawn.shape[1])
+        scores[some] = found.scores(rows, columns.ravel()).reshape(columns.shape)
     scores[drawn == own[:, None]] = np.nan
     return scores
 

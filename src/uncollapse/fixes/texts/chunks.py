@@ -55,11 +55,7 @@ class Chunks:
         check_number(self, "size", low=1, whole=True)
         check_number(self, "overlap", low=0, whole=True)
         check_choice(self, "mean", get_args(Mean))
-        if self.overlap >= self.size:
-            raise NotationError(
-                f"`chunks`: overlap must be smaller than size, got an overlap of {self.overlap} tokens in chunks of "
-                f"{self.size}. A quarter of the size is much already."
-            )
+        check_overlap(str(self), self.size, self.overlap)
 
     def __str__(self) -> str:
         defaults = (0, "plain")
@@ -95,6 +91,144 @@ class Chunks:
     def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:
         """See `TextFix`."""
         return mean_of(vectors, n_tokens if self.mean == "length" else None)
+
+
+@dataclass(frozen=True)
+class WholeAndChunks:
+    """Add the mean vector of the chunks to the vector of the whole text.
+
+    v = w + weight * (mean of x_i), over its norm: w is the vector of the text as the model alone reads it, up to its
+    limit, and x_i are those of chunks of at most `size` tokens, all of norm 1. The whole keeps what chunks cannot see
+    of each other; the chunks keep what the whole dilutes or never reads.
+
+    Args:
+        size: tokens of a chunk at most, special tokens and prompt not counted.
+        weight: of the chunks, 0 or more; 0 changes nothing.
+
+    Raises:
+        NotationError: numbers out of range.
+
+    >>> str(WholeAndChunks(64, 0.5))
+    'whole_and_chunks(64, 0.5)'
+
+    Source: this package.
+    """
+
+    kind: ClassVar[Kind] = Kind.TEXT
+    roles: ClassVar[tuple[Role, ...]] = LONG
+    size: int = SIZE
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(self, "size", low=1, whole=True)
+        check_number(self, "weight", low=0)
+
+    def __str__(self) -> str:
+        return write("whole_and_chunks", self.size, self.weight)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether chunks weigh nothing."""
+        return self.weight == 0
+
+    @property
+    def largest(self) -> int:
+        """See `TextFix`; what the model cuts off the whole, the chunks hold."""
+        return self.size
+
+    @property
+    def reading(self) -> Reading:
+        """See `TextFix`."""
+        return "directed"
+
+    @property
+    def keeps_all(self) -> bool:
+        """No: one vector a text."""
+        return False
+
+    def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
+        """See `TextFix`."""
+        chunks = cut_chunks(text, spans, self.size)
+        if len(chunks) == 1:
+            return chunks
+        whole = Piece(text, ((0, len(spans)),))
+        return [whole] if self.is_identity else [whole, *chunks]
+
+    def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:  # noqa: ARG002 - the protocol
+        """See `TextFix`."""
+        mixed: Vectors = (vectors[0] + self.weight * mean_of(vectors[1:])).astype(np.float32)
+        return mixed
+
+
+@dataclass(frozen=True)
+class BestChunk:
+    """Keep the vectors of all chunks of a text: a query's score is that of the best one.
+
+    s(q, d) = max_i q . x_i, over chunks of at most `size` tokens. The expensive reference: as many vectors are stored
+    and searched as there are chunks, and only a search can compare such texts.
+
+    Args:
+        size: tokens of a chunk at most, special tokens and prompt not counted.
+        overlap: tokens that a chunk shares with the one before.
+
+    Raises:
+        NotationError: numbers out of range, or an overlap of the whole chunk.
+
+    >>> str(BestChunk(64)), str(BestChunk(64, 16))
+    ('best_chunk(64)', 'best_chunk(64, 16)')
+
+    Source: MaxP of Dai & Callan 2019 (arXiv 1905.09217), with vectors of passages.
+    """
+
+    kind: ClassVar[Kind] = Kind.TEXT
+    roles: ClassVar[tuple[Role, ...]] = LONG
+    size: int = SIZE
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        check_number(self, "size", low=1, whole=True)
+        check_number(self, "overlap", low=0, whole=True)
+        check_overlap(str(self), self.size, self.overlap)
+
+    def __str__(self) -> str:
+        return write("best_chunk", self.size, *([self.overlap] if self.overlap else []))
+
+    @property
+    def is_identity(self) -> bool:
+        """Never: texts beyond the size change."""
+        return False
+
+    @property
+    def largest(self) -> int:
+        """See `TextFix`."""
+        return self.size
+
+    @property
+    def reading(self) -> Reading:
+        """See `TextFix`."""
+        return "directed"
+
+    @property
+    def keeps_all(self) -> bool:
+        """Yes: a vector a chunk."""
+        return True
+
+    def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
+        """See `TextFix`."""
+        return cut_chunks(text, spans, self.size, overlap=self.overlap)
+
+    def aggregate(self, vectors: Vectors, n_tokens: npt.NDArray[np.int64]) -> Vectors:  # noqa: ARG002 - the protocol
+        """Their mean, though nobody asks: all are kept."""
+        return mean_of(vectors)
+
+
+def check_overlap(fix: str, size: int, overlap: int) -> None:
+    """Raise NotationError unless an overlap leaves something of a chunk."""
+    if overlap >= size:
+        raise NotationError(
+            f"`{fix}`: overlap must be smaller than size, got an overlap of {overlap} tokens in chunks of {size}. A "
+            "quarter of the size is much already."
+        )
 
 
 def cut_chunks(text: str, spans: Spans, size: int, *, overlap: int = 0) -> list[Piece]:

@@ -77,6 +77,32 @@ def characters(text: str, spans: Spans, of: Range) -> Range:
     return begin, len(text) if stop >= len(spans) else int(spans[stop, 0])
 
 
+def join_ends(text: str, spans: Spans, head: int, tail: int) -> tuple[str, tuple[Range, ...]]:
+    """The first and the last tokens of a text as one text, and which they are; all of it where they are all.
+
+    The end of the head and the start of the tail move to the start of a word, if that leaves out at most a quarter of
+    either.
+
+    >>> join_ends("a bc def g", np.array([[0, 1], [2, 4], [5, 8], [9, 10]]), 2, 1)
+    ('a bc g', ((0, 2), (3, 4)))
+    """
+    n = len(spans)
+    if n <= head + tail:
+        return text, ((0, n),)
+    places = _Places(text, spans)
+    ends = ((0, places.cut(0, head, 1, head)), (places.start(n - tail, n - tail + tail // SLACK), n))
+    ranges = tuple(of for of in ends if of[1] > of[0])
+    return " ".join(piece_text(text, spans, of) for of in ranges), ranges
+
+
+def first_place(text: str, spans: Spans, low: int, high: int) -> int:
+    """The first token from `low` on that begins a word, if one is near, or else a character; `high` at most."""
+    if low == 0:
+        return 0
+    places = _Places(text, spans[low - 1 : high + 1])
+    return min(high, low - 1 + places.start(1, 1 + (high - low) // SLACK))
+
+
 class _Places:
     """Where a text can be cut: before a token that begins a character, best before one that begins a word."""
 
@@ -102,6 +128,11 @@ class _Places:
                 return word
         place = _last(self._any, wanted)
         return place if place > after else _next(self._any, after)
+
+    def start(self, low: int, high: int) -> int:
+        """The first word that begins between two tokens, ends in, or else whatever can be cut from the first on."""
+        word = _next(self._words, low - 1)
+        return word if word <= high else _next(self._any, low - 1)
 
     def begin(self, after: int, wanted: int) -> int:
         """The best place to begin a range that shares tokens with the one before: more than `after`."""

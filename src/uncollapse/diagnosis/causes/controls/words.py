@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uncollapse.diagnosis.sentences import split_sentences
+from uncollapse.corpora.sentences import split_sentences
 
 _WORDS = """
 a about above after again all also although among an and another any are as at away back be because been before being
