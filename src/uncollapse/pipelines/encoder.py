@@ -1,6 +1,6 @@
 """A model whose texts, vectors and scores are fixed: what an evaluation encodes with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -19,6 +19,8 @@ Vectors = npt.NDArray[np.float32]
 
 NOTHING = 1e-6
 """Norm below which nothing but rounding is left of a vector that had norm 1 in float32."""
+
+_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +119,7 @@ class FixedEncoder:
         whole = self.encode_whole(texts, ids, role=role, advance=advance)
         vectors = whole.vectors
         if self.fitted.maps:
-            mapped = self._mapped(vectors, whole.n_tokens_full, role)
-            vectors = directed(mapped, whole.ids, str(self.fix), least=NOTHING)
+            vectors = directed(self._mapped(whole, role), whole.ids, str(self.fix), least=NOTHING)
         if self.fitted.score is not None:
             vectors = self.fitted.score.extend(vectors, whole.n_tokens_full, role)
         return Embeddings(vectors, whole.ids, whole.n_tokens, whole.n_tokens_full)
@@ -164,13 +165,14 @@ class FixedEncoder:
     def _split(self, text_fix: TextFix, encoder: SentenceEncoder, text: str, room: int) -> Sequence[Piece]:
         return text_fix.split(text, encoder.spans(text), room)
 
-    def _mapped(
-        self, vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], role: Role
-    ) -> npt.NDArray[np.floating]:
-        vectors = vectors.astype(np.float64)
-        for fitted in self.fitted.maps:
-            vectors = fitted.apply(vectors, n_tokens, role)
-        return vectors
+    def _mapped(self, whole: Embeddings, role: Role) -> Vectors:
+        made = np.empty((len(whole), len(self.fitted.maps[-1].matrix)), np.float32)
+        for rows in _portions(len(whole)):
+            vectors = whole.vectors[rows].astype(np.float64)
+            for fitted in self.fitted.maps:
+                vectors = fitted.apply(vectors, whole.n_tokens_full[rows], role)
+            made[rows] = vectors
+        return made
 
     def _comparable(self, vectors: Vectors, ids: Sequence[str]) -> Vectors:
         """Of norm 1 where the model compares by cosine."""
@@ -191,14 +193,21 @@ def directed(
     Raises:
         ModelError: a vector without a direction.
     """
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if len(lost := np.flatnonzero(~(norms[:, 0] >= least))):
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    if len(lost := np.flatnonzero(~(norms >= least))):
         raise ModelError(
             f"`{fix}` leaves {len(lost)} of {len(vectors)} vectors without a direction; the first is text "
             f"{ids[lost[0]][:60]!r}. Take such texts out, or choose another fix."
         )
-    scaled: Vectors = (vectors / norms).astype(np.float32)
+    scaled = np.empty(vectors.shape, np.float32)
+    for rows in _portions(len(vectors)):
+        scaled[rows] = vectors[rows] / norms[rows, None]
     return scaled
+
+
+def _portions(count: int) -> Iterator[slice]:
+    """Rows that float64 copies have room for at once."""
+    return (slice(start, start + _ROWS) for start in range(0, count, _ROWS))
 
 
 def _single(text_fix: TextFix, vectors: Vectors, counts: npt.NDArray[np.int64]) -> Vectors:
