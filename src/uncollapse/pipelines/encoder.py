@@ -11,7 +11,7 @@ from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
 from uncollapse.errors import FixError, ModelError
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import Piece, ScoreMap, TextFix
-from uncollapse.fixes.maps import VectorMap
+from uncollapse.fixes.maps import VectorMap, collapse
 from uncollapse.records import Embeddings
 
 Advance = Callable[[float], None]
@@ -77,7 +77,7 @@ class FixedEncoder:
         if self.fitted.score is None:
             return self.base.dim
         none = np.empty((0, self.base.dim), np.float32)
-        return self.fitted.score.extend(none, np.empty(0, np.int64), "document").shape[1]
+        return int(self.fitted.score.extend(none, np.empty(0, np.int64), "document").shape[1])
 
     @property
     def inner_product(self) -> bool:
@@ -166,12 +166,10 @@ class FixedEncoder:
         return text_fix.split(text, encoder.spans(text), room)
 
     def _mapped(self, whole: Embeddings, role: Role) -> Vectors:
-        made = np.empty((len(whole), len(self.fitted.maps[-1].matrix)), np.float32)
+        at_once = collapse(self.fitted.maps, role)
+        made = np.empty((len(whole), len(at_once.matrix)), np.float32)
         for rows in _portions(len(whole)):
-            vectors = whole.vectors[rows].astype(np.float64)
-            for fitted in self.fitted.maps:
-                vectors = fitted.apply(vectors, whole.n_tokens_full[rows], role)
-            made[rows] = vectors
+            made[rows] = at_once.apply(whole.vectors[rows], whole.n_tokens_full[rows])
         return made
 
     def _comparable(self, vectors: Vectors, ids: Sequence[str]) -> Vectors:
