@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from cohort_examples import DIM, made, units
 from fix_examples import notations
 from tolerances import FLOAT32, FLOAT64, assert_close
 from uncollapse.errors import FixError
@@ -14,24 +15,6 @@ from uncollapse.fixes.kinds import Cohort, Kind, ScoreFix
 from uncollapse.fixes.scores import LEAST_SPREAD
 
 ALL = notations(Kind.SCORE)
-DIM = 8
-
-
-def made(seed: int = 0, documents: int = 300, queries: int = 200) -> Cohort:
-    """Unit vectors around a common mean, the longer the nearer to it."""
-    rng = np.random.default_rng(seed)
-    n_tokens = np.exp(rng.uniform(np.log(16), np.log(512), documents)).astype(np.int64)
-    towards = 0.3 * np.log2(n_tokens)[:, None] * np.eye(DIM)[0]
-    vectors = towards + rng.standard_normal((documents, DIM))
-    asked = np.eye(DIM)[0] + rng.standard_normal((queries, DIM))
-    return Cohort(units(vectors), n_tokens, units(asked), np.full(queries, 9))
-
-
-def units(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    directed: npt.NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return directed
-
-
 SEEN = made()
 SCORES = SEEN.documents @ SEEN.queries.T
 
@@ -155,7 +138,8 @@ def test_arrays_are_the_whole_correction(text: str) -> None:
     assert all(array.dtype == np.float64 for array in fitted.arrays.values())
     for role in ("document", "query", "text"):
         one, other = (
-            made.extend(SEEN.documents.astype(np.float32), SEEN.document_tokens, role) for made in (fitted, again)
+            correction.extend(SEEN.documents.astype(np.float32), SEEN.document_tokens, role)
+            for correction in (fitted, again)
         )
         assert one.tobytes() == other.tobytes()
 

@@ -12,7 +12,7 @@ from tolerances import assert_close
 from uncollapse.errors import FixError
 from uncollapse.fixes import FIXES, parse
 from uncollapse.fixes.kinds import Kind, VectorFix
-from uncollapse.fixes.maps import Affine, Curve, VectorMap
+from uncollapse.fixes.maps import Affine, Curve, VectorMap, collapse
 from uncollapse.fixes.statistics import Group, Statistics
 from uncollapse.fixes.vectors import FLOOR, VECTOR_FIXES, Centering, LengthSubspace, Whitening, shrink
 
@@ -108,6 +108,15 @@ def test_the_order_of_fixes_matters_and_is_kept() -> None:
         other.apply(DOCUMENTS, DOCUMENT_TOKENS, "document"), DOCUMENT_TOKENS, "document"
     )
     assert np.abs(by_hand - swapped).max() > 0.1
+
+
+@pytest.mark.parametrize("role", ["document", "query"])
+def test_several_maps_are_one_matrix_and_curves(role) -> None:
+    maps, seen, mapped = [], SEEN, DOCUMENTS
+    for text in ("centering(length)", "whitening(0.5)", "centering(role)", "length_subspace(1)"):
+        maps.append(fitted(text, seen))
+        seen, mapped = seen.mapped(maps[-1]), maps[-1].apply(mapped, DOCUMENT_TOKENS, role)
+    assert_close(collapse(maps, role).apply(DOCUMENTS, DOCUMENT_TOKENS), mapped)
 
 
 def test_roles_have_means_of_their_own() -> None:

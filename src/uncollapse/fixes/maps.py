@@ -1,6 +1,6 @@
 """What a fitted vector fix does: subtract a mean that may depend on the length, then multiply by a matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,10 @@ class Curve:
         high = np.minimum(low + 1, len(self.log_tokens) - 1)
         mixed: Floats = (1 - share) * self.values[low] + share * self.values[high]
         return mixed
+
+    def through(self, matrix: Floats) -> "Curve":
+        """Every value multiplied by a matrix, float64 [dim out, dim]."""
+        return Curve(self.log_tokens, self.values @ matrix.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +103,7 @@ class VectorMap:
         Raises:
             FixError: vectors of another dimension.
         """
-        if vectors.shape[1] != self.matrix.shape[1]:
-            raise FixError(
-                f"`{self.fix}` was fitted to vectors of {self.matrix.shape[1]} dimensions, got {vectors.shape[1]}. "
-                "Use it with the model that it was fitted with, or fit it anew."
-            )
-        curve = self.curve(role)
-        mean = curve.values if curve.is_constant else curve.at(n_tokens)
-        return (vectors - mean) @ self.matrix.T
+        return collapse([self], role).apply(vectors, n_tokens)
 
     def curve(self, role: Role) -> Curve:
         """What is subtracted from texts of a role."""
@@ -143,3 +140,52 @@ class VectorMap:
         documents = Curve(arrays["document_log_tokens"], arrays["document_means"])
         queries = Curve(arrays["query_log_tokens"], arrays["query_means"])
         return cls(fix, arrays["matrix"], documents, queries)
+
+
+@dataclass(frozen=True, eq=False)
+class Collapsed:
+    """Several maps, one after the other, as one: x -> matrix x - the sum of some curves at its length.
+
+    Args:
+        first: notation of the fix that is applied first.
+        matrix: float64 [dim out, dim in].
+        curves: [.., dim out].
+    """
+
+    first: str
+    matrix: Floats
+    curves: tuple[Curve, ...]
+
+    def apply(self, vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64]) -> Floats:
+        """Mapped vectors, not scaled to norm 1: float64 [texts, dim out].
+
+        Args:
+            vectors: [texts, dim in].
+            n_tokens: int64 [texts].
+
+        Raises:
+            FixError: vectors of another dimension.
+        """
+        if vectors.shape[1] != self.matrix.shape[1]:
+            raise FixError(
+                f"`{self.first}` was fitted to vectors of {self.matrix.shape[1]} dimensions, got {vectors.shape[1]}. "
+                "Use it with the model that it was fitted with, or fit it anew."
+            )
+        mapped: Floats = vectors.astype(np.float64) @ self.matrix.T
+        for curve in self.curves:
+            mapped -= curve.values if curve.is_constant else curve.at(n_tokens)
+        return mapped
+
+
+def collapse(maps: Sequence[VectorMap], role: Role) -> Collapsed:
+    """Maps as one for texts of a role: one product of matrices however many they are.
+
+    Args:
+        maps: at least one, in order.
+        role: of the texts.
+    """
+    matrix, curves = np.eye(maps[0].matrix.shape[1]), []
+    for one in maps:
+        matrix = one.matrix @ matrix
+        curves = [curve.through(one.matrix) for curve in (*curves, one.curve(role))]
+    return Collapsed(maps[0].fix, matrix, tuple(curves))

@@ -10,7 +10,7 @@ from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
 from uncollapse.errors import FixError
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import ScoreMap, TextFix
-from uncollapse.fixes.maps import VectorMap
+from uncollapse.fixes.maps import VectorMap, collapse
 from uncollapse.pipelines.pieces import check_text_fix, encode_pieces
 from uncollapse.pipelines.several import Several, direct
 from uncollapse.records import Embeddings
@@ -19,6 +19,9 @@ Advance = Callable[[float], None]
 
 NOTHING = 1e-6
 """Norm below which nothing but rounding is left of a vector that had norm 1 in float32."""
+
+ROWS = 8192
+"""Vectors that are mapped at once, in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +161,7 @@ class FixedEncoder:
         found = self._encode(texts, ids, role=role, advance=advance)
         vectors, n_tokens = found.flat.vectors, found.flat.n_tokens_full
         if self.fitted.maps:
-            mapped = self._mapped(vectors.astype(np.float64), n_tokens, role)
-            vectors = direct(mapped, found.flat.ids, self.fix, least=NOTHING)
+            vectors = direct(self._mapped(found.flat, role), found.flat.ids, self.fix, least=NOTHING)
         if self.fitted.score is not None:
             vectors = self.fitted.score.extend(vectors, n_tokens, role)
         return found.replace(vectors)
@@ -203,12 +205,13 @@ class FixedEncoder:
         self.tokens_encoded += tokens
         self.tokens_plain += int(np.minimum(found.n_tokens_full, self.base.encoder.max_tokens).sum())
 
-    def _mapped(
-        self, vectors: npt.NDArray[np.float64], n_tokens: npt.NDArray[np.int64], role: Role
-    ) -> npt.NDArray[np.float64]:
-        for fitted in self.fitted.maps:
-            vectors = fitted.apply(vectors, n_tokens, role)
-        return vectors
+    def _mapped(self, found: Embeddings, role: Role) -> npt.NDArray[np.float32]:
+        at_once = collapse(self.fitted.maps, role)
+        made = np.empty((len(found), len(at_once.matrix)), np.float32)
+        for start in range(0, len(found), ROWS):
+            rows = slice(start, start + ROWS)
+            made[rows] = at_once.apply(found.vectors[rows], found.n_tokens_full[rows])
+        return made
 
 
 def encoding_work(base: CachedEncoder, fix: Composition, texts: Sequence[str], role: Role = "document") -> int:
