@@ -26,7 +26,8 @@ from uncollapse.fixes import Composition, Fix, compose
 from uncollapse.fixes.statistics import FEWEST
 from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
-from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline
+from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work
+from uncollapse.progress import Reporter, Silent
 from uncollapse.weights import replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
 
@@ -49,10 +50,12 @@ def fix(
     out: str | os.PathLike[str],
     *,
     corpus: Unlabelled | None = None,
+    cache: Path | None = None,
     seed: int = 0,
     force: bool = False,
     trust_remote_code: bool = False,
     step: Callable[[str], None] = lambda _: None,
+    progress: Reporter | None = None,
 ) -> FixReport:
     """Write a model with its fixes as a folder that stock sentence-transformers loads.
 
@@ -67,10 +70,12 @@ def fix(
         fix: what to write.
         out: the new folder.
         corpus: what fixes on vectors are fitted to, without labels.
+        cache: folder where its vectors are kept; None keeps none.
         seed: of whatever is drawn from the corpus.
         force: replace an existing model folder.
         trust_remote_code: as for `load_model`.
         step: told what is being done.
+        progress: shows how far encoding the corpus is.
 
     Raises:
         OutputError: a folder that is in the way, or a disk that is full.
@@ -87,9 +92,10 @@ def fix(
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     _check_apart(target, stock.source)
     _check_unfitted(stock)
-    step("fitting to the corpus" if chosen.vectors else "checking against the fix, taken literally")
-    fixed = fit_pipeline(CachedEncoder(stock, chosen.model), chosen, corpus or Unlabelled((), ()), seed=seed)
+    base = CachedEncoder(stock, chosen.model, folder=cache if chosen.vectors else None)
+    fixed = _fit(base, chosen, corpus or Unlabelled((), ()), seed, progress or Silent())
     linear = Linear.of(fixed.fitted.maps) if fixed.fitted.maps else None
+    step("checking against the fix, taken literally")
     folded, changed, found = _fold_all(stock, chosen.model)
     wanted, effect = _fixed_vectors(stock, fixed)
     step("writing")
@@ -117,6 +123,14 @@ def fix(
         )
         write_card(part, name, report)
     return report
+
+
+def _fit(base: CachedEncoder, chosen: Composition, corpus: Unlabelled, seed: int, progress: Reporter) -> FixedEncoder:
+    if not chosen.vectors:
+        return FixedEncoder(base, chosen)
+    work = fitting_work(base, chosen, corpus, seed=seed)
+    with progress.track("encoding what is fitted to", work, "characters") as advance:
+        return fit_pipeline(base, chosen, corpus, seed=seed, advance=advance)
 
 
 def _check_shippable(chosen: Composition, corpus: Unlabelled | None) -> None:

@@ -7,9 +7,7 @@ from transformers import PreTrainedModel
 
 from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.mixing import allowed, mix_attention
-from uncollapse.attention.observing.heads import Logits
-from uncollapse.attention.observing.interface import Call, logit_bias
-from uncollapse.attention.observing.spans import Span
+from uncollapse.attention.observing.interface import Call, whole_map
 from uncollapse.attention.sites import find_sites
 
 
@@ -27,21 +25,12 @@ def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -
         number = (whole.long().cumsum(1) - 1).clamp(min=0) // fix.basket
         if not fix.acts_on(layer, layers) or int(number.max()) == 0:
             return output
-        evened = even_out(maps(call), number, fix.strength, seen=allowed(call))
+        evened = even_out(whole_map(call), number, fix.strength, seen=allowed(call))
         made = torch.matmul(evened.to(output.dtype), call.repeated[1]).transpose(1, 2)
         return torch.where(_pooled(whole, fix.rows)[:, :, None, None], made, output)
 
     if not fix.is_identity:
         mix_attention(model, mix, undo)
-
-
-def maps(call: Call) -> torch.Tensor:
-    """The attention map of a call: [texts, heads, width, width]."""
-    texts, _, width, _ = call.query.shape
-    bias = logit_bias(call, Span(tuple(range(texts)), 0, width, texts, width))
-    # Padding may look nowhere; -inf all along a row would give it NaN.
-    bias = None if bias is None else bias.clamp(min=torch.finfo(bias.dtype).min)
-    return Logits(call.query, call.repeated[0], call.scale, bias, call.options.get("softcap")).map()
 
 
 def even_out(

@@ -31,8 +31,8 @@ def fix(
     fix: Annotated[
         str | None,
         typer.Argument(
-            help='What to write, e.g. "temperature(0.8)" or "centering(role) + whitening(0.3, role)", or a .json file; '
-            "nothing with --auto.",
+            help='What to write, e.g. "temperature(0.8)" or "centering(role) + whitening(0.3, role)", or a .json '
+            "file; nothing with --auto.",
             show_default=False,
         ),
     ] = None,
@@ -67,6 +67,7 @@ def fix(
     is checked against the fix taken literally, reloaded and compared before it takes its name.
     """
     from uncollapse.checkpoints import fix as write_fixed
+    from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import parse
     from uncollapse.pipelines.reading import read_unlabelled
     from uncollapse.writing import made_folder, only_writer
@@ -80,7 +81,16 @@ def fix(
     chosen = parse(fix) if fix else _choose(model, seen, quiet, trust_remote_code)
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
         report = write_fixed(
-            model, chosen, out, corpus=seen, seed=seed, force=force, trust_remote_code=trust_remote_code, step=steps
+            model,
+            chosen,
+            out,
+            corpus=seen,
+            cache=default_folder(),
+            seed=seed,
+            force=force,
+            trust_remote_code=trust_remote_code,
+            step=steps,
+            progress=progress(quiet),
         )
     if getattr(chosen, "softens", False):
         say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)

@@ -128,8 +128,8 @@ def print_fixed(report: Any) -> None:
         console.print("        and call encode_query for queries, encode_document for documents.")
     if report.text_fix:
         console.print(
-            f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that for "
-            "this folder (evaluate, compare); sentence-transformers alone does not.",
+            f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that "
+            "for this folder (evaluate, compare); sentence-transformers alone does not.",
             soft_wrap=True,
         )
     if report.max_tokens:

@@ -7,6 +7,7 @@ import numpy as np
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import AnyFix
+from uncollapse.fixes.statistics import FEWEST as ENOUGH
 from uncollapse.fixes.texts.cover import Cover
 from uncollapse.fixes.vectors import Centering, Whitening
 from uncollapse.pipelines.fitting import Unlabelled
@@ -69,10 +70,8 @@ def _of_vectors(encoder: SentenceEncoder, corpus: Unlabelled) -> list[tuple[AnyF
     if len(corpus.documents) < FEWEST:
         few = f"{len(corpus.documents)} documents are too few to fit anything to; {FEWEST} are needed"
         return [(None, f"vectors stay as they are: {few}")]
-    who = (
-        f"{len(corpus.queries):,} queries" if len(corpus.queries) >= FEWEST else "sentences of the documents, for want"
-    )
-    who += "" if len(corpus.queries) >= FEWEST else f" of at least {FEWEST} queries"
+    real = len(corpus.queries) >= ENOUGH
+    who = f"{len(corpus.queries):,} queries" if real else "sentences of the documents, for want of queries,"
     centering, whitening = Centering("role"), Whitening(STRENGTH, "role")
     return [
         (centering, f"{centering}: documents and {who} lie around different means, which are taken away"),

@@ -12,7 +12,7 @@ from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import Cohort
 from uncollapse.fixes.maps import Role
 from uncollapse.fixes.statistics import FEWEST, Group, Statistics, Sums
-from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder
+from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder, encoding_work
 from uncollapse.pipelines.several import direct
 from uncollapse.pipelines.windows import cut_windows, take_sentences
 from uncollapse.resampling import document_keys, sampling_order
@@ -77,6 +77,17 @@ def fit_pipeline(
     return FixedEncoder(base, fix, Fitted(tuple(maps), score, learned_from, seed))
 
 
+def fitting_work(base: CachedEncoder, fix: Composition, corpus: Unlabelled, *, seed: int = 0) -> int:
+    """About how much `fit_pipeline` has to encode, in characters: documents and queries, not the windows.
+
+    Args:
+        base, fix, corpus, seed: as for `fit_pipeline`.
+    """
+    needs, chosen = needed_by(fix), _sample(corpus, seed)
+    documents = encoding_work(base, fix, chosen.documents) if Group.DOCUMENTS in needs else 0
+    return documents + (base.work(_asked(chosen, seed)) if Group.QUERIES in needs else 0)
+
+
 def needed_by(fix: Composition) -> frozenset[Group]:
     """Which vectors the fixes of a pipeline are fitted to."""
     groups = {group for one in fix.vectors for group in one.needs}
@@ -111,11 +122,16 @@ def gather(
         names = [str(number) for number in range(len(windows))]
         _add(seen.windows, encoder, windows, names, role="document", seed=seed, advance=advance)
     if Group.QUERIES in groups:
-        enough = len(corpus.queries) >= FEWEST
-        asked = corpus.queries if enough else take_sentences(chosen.ids, chosen.documents, seed=seed)
+        asked = _asked(chosen, seed)
         names = [str(number) for number in range(len(asked))]
         _add(seen.queries, encoder, asked, names, role="query", seed=seed, advance=advance)
     return seen
+
+
+def _asked(chosen: Unlabelled, seed: int) -> tuple[str, ...]:
+    """Real queries, or sentences in their stead."""
+    enough = len(chosen.queries) >= FEWEST
+    return chosen.queries if enough else take_sentences(chosen.ids, chosen.documents, seed=seed)
 
 
 def _sample(corpus: Unlabelled, seed: int) -> Unlabelled:

@@ -150,13 +150,19 @@ def _allowed(call: Call, span: Span) -> torch.Tensor | None:
 
 def capped_attention(call: Call) -> torch.Tensor:
     """Attention with a soft-cap on its scores, which SDPA does not know: [texts, width, heads, value_dim]."""
-    texts, _, width, _ = call.query.shape
-    key, value = call.repeated
-    scores = shown_logits(call, Span(tuple(range(texts)), 0, width, texts, width), call.query, key).scores()
-    # Padding may look nowhere; -inf all along a row would give it NaN.
-    weights = torch.softmax(scores.clamp_(min=torch.finfo(scores.dtype).min), -1).to(value.dtype)
+    value = call.repeated[1]
+    weights = whole_map(call).to(value.dtype)
     weights = nn.functional.dropout(weights, call.options.get("dropout", 0.0), call.module.training)
     return torch.matmul(weights, value).transpose(1, 2).contiguous()
+
+
+def whole_map(call: Call) -> torch.Tensor:
+    """The attention map of a call, padding in: [texts, heads, width, width]."""
+    texts, _, width, _ = call.query.shape
+    span = Span(tuple(range(texts)), 0, width, texts, width)
+    scores = shown_logits(call, span, call.query, call.repeated[0]).scores()
+    # Padding may look nowhere; -inf all along a row would give it NaN.
+    return torch.softmax(scores.clamp_(min=torch.finfo(scores.dtype).min), -1)
 
 
 @contextmanager
