@@ -20,7 +20,13 @@ EXAMPLES = {
     "cohort": ["cohort(document)", "cohort(document, 0.5)", "cohort(length)", "cohort(length, 0.5, none)"],
     "csls": ["csls(10)", "csls(3, 0.5)"],
     "length_regression": ["length_regression(1.0)", "length_regression(0.5)"],
-    "whitening": ["whitening(0)", "whitening(0.25)", "whitening(0.5, length)", "whitening(1, zero, 0.1)"],
+    "whitening": [
+        "whitening(0)",
+        "whitening(0.25)",
+        "whitening(0.3, role)",
+        "whitening(0.5, length)",
+        "whitening(1, zero, 0.1)",
+    ],
 }
 """A few values of each; a fix that is not here is tried with the dials it has by itself."""
 

@@ -11,6 +11,7 @@ from uncollapse.pipelines.encoder import FixedEncoder
 # One or more of every row, with pieces that texts of some ten words need several of.
 WRITTEN = {
     "chunks": ("chunks(8)", "chunks(8, 3)", "chunks(8, 0, length)", "chunks(8, 0, norm)"),
+    "cover": ("cover(8)",),
     "head_tail": ("head_tail(8, 4)", "head_tail(8, 0)"),
     "sentence_mean": ("sentence_mean(4)",),
     "whole_and_chunks": ("whole_and_chunks(8, 1.0)", "whole_and_chunks(8, 0)"),
