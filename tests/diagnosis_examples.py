@@ -332,7 +332,7 @@ def _verdict() -> tuple[Finding, ...]:
             "bad",
         ),
         Finding(
-            "One cut-off lets through more long texts by chance",
+            "One threshold lets through more long texts by chance",
             "Over all lengths, 1 % of unrelated pairs score above 0.41; with the longest documents 5.2 % do.",
             "bad",
         ),

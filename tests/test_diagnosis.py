@@ -73,6 +73,38 @@ def test_the_opposite_of_a_collapse_is_called_so() -> None:
     assert judge(run(-0.12, mean=0.6), "planted")[0].title == "planted spreads long texts out: no length collapse"
 
 
+def test_a_rise_that_a_fall_of_the_shortest_texts_would_hide_is_told_from_where_it_begins() -> None:
+    """The mean goes through 0 at 32 tokens and comes out as long as it was: from end to end there is no rise."""
+    found = run(-0.3, mean=0.6)
+    told = trends(main_view(found))
+    rise, ends = told["mean_cosine_rise_from_lowest"], told["mean_cosine_rise"]
+    for estimate, expected in ((rise, 0.6**2 / (1 + 0.6**2)), (ends, 0.0)):
+        assert estimate.low is not None
+        assert estimate.high is not None
+        assert estimate.low - 0.03 < expected < estimate.high + 0.03
+    first = judge(found, "planted")[0]
+    assert (first.title, first.kind) == ("planted pulls long texts together from 32 tokens on, strongly", "bad")
+    assert "But in between it is lower: " in first.sentence
+    assert f"from there to the longest it rises by {rise.value:+.2f} [" in first.sentence
+
+
+@pytest.mark.parametrize(
+    ("drift", "mean", "title", "there"),
+    [
+        (0.25, 0.0, "planted pulls long texts together, strongly", False),
+        (-0.12, 0.6, "planted spreads long texts out: no length collapse", False),
+        (-0.3, 0.3, "planted pulls long texts together, strongly", True),
+    ],
+)
+def test_where_nothing_is_hidden_the_rise_is_that_from_end_to_end(
+    drift: float, mean: float, title: str, there: bool
+) -> None:
+    found = run(drift, mean=mean)
+    assert judge(found, "planted")[0].title == title
+    assert ("mean_cosine_rise_from_lowest" in trends(main_view(found))) == there
+    assert "mean_cosine_rise_from_lowest" not in trends(found.views["as_is"])
+
+
 def test_a_small_collapse_is_called_small() -> None:
     assert judge(run(0.05), "planted")[0].title == "planted pulls long texts together, but hardly"
 

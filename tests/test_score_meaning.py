@@ -60,7 +60,7 @@ def test_isotropic_scores_have_mean_0_and_the_spread_of_their_dimension(isotropi
 
 def test_where_length_has_no_effect_one_cut_off_is_not_called_bad(isotropic: Part) -> None:
     assert [finding.kind for finding in isotropic.verdict] == ["good", "good"]
-    assert isotropic.verdict[0].title == "One cut-off means the same for documents of every length"
+    assert isotropic.verdict[0].title == "One threshold means the same for documents of every length"
 
 
 def test_a_planted_drift_raises_the_threshold_with_length(drifting: Part) -> None:
@@ -71,19 +71,19 @@ def test_a_planted_drift_raises_the_threshold_with_length(drifting: Part) -> Non
     shares = rows(drifting, "false_positive_rate@0.01", "scores_by_document")
     assert shares[0].high < 0.01 < shares[-1].low
     first = drifting.verdict[0]
-    assert (first.title, first.kind) == ("One cut-off lets more through by chance where documents are long", "bad")
+    assert (first.title, first.kind) == ("One threshold lets more through by chance where documents are long", "bad")
     for row in (found[0], found[-1]):
         assert f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" in first.sentence
         assert f"({row.bin} tokens)" in first.sentence
     assert f"n = {min(row.n for row in (shares[0], shares[-1]))} documents or more" in first.sentence
     assert f"queries: {SOURCE}" in first.sentence
-    assert "use a cut-off for each length" in first.sentence
+    assert "use a threshold for each length" in first.sentence
 
 
 def test_short_texts_are_named_where_they_score_higher() -> None:
     flipped = [replace(text, n_tokens=137 - text.n_tokens) for text in texts(400, drift=0.2)]
     part = measure(flipped, texts(300, drift=0.1, seed=1, name="q"))
-    assert part.verdict[0].title == "One cut-off lets more through by chance where documents are short"
+    assert part.verdict[0].title == "One threshold lets more through by chance where documents are short"
 
 
 def test_views_tell_the_same_pairs(drifting: Part) -> None:
@@ -226,7 +226,7 @@ def test_a_share_of_none_or_all_claims_no_certainty() -> None:
     assert (none.value, none.low, every.value, every.high) == (0.0, 0.0, 1.0, 1.0)
     assert 0.04 < none.high < 0.08
     assert every.low == pytest.approx(1 - none.high)
-    assert none.note.startswith("no pair exceeds the cut-off; the interval allows for what 60 pairs without")
+    assert none.note.startswith("no pair exceeds the threshold; the interval allows for what 60 pairs without")
     assert every.note.startswith("every pair exceeds")
 
 
@@ -329,12 +329,12 @@ def test_texts_of_one_length_cannot_be_compared() -> None:
 def test_an_interval_too_wide_for_a_verdict_says_so() -> None:
     part = measure(texts(100, own=1.0, drift=0.02, seed=5), texts(60, own=1.0, seed=6, name="q"))
     assert part.verdict[0].kind == "unknown"
-    assert part.verdict[0].title == "Whether one cut-off fits documents of every length cannot be told"
+    assert part.verdict[0].title == "Whether one threshold fits documents of every length cannot be told"
 
 
 def test_a_small_difference_is_not_called_bad() -> None:
     part = measure(texts(1000, drift=0.02, seed=5), texts(1000, drift=0.06, seed=6, name="q"), rates=(0.1,))
-    assert part.verdict[0].title == "One cut-off means nearly the same for documents of every length"
+    assert part.verdict[0].title == "One threshold means nearly the same for documents of every length"
     assert part.verdict[0].kind == "neutral"
 
 

@@ -106,4 +106,4 @@ def _against_one_threshold(rows: Sequence[Row]) -> Iterator[str]:
     ]
     sure = [row for row in shares if row.low is not None and row.high is not None]
     if len(sure) > 1 and max(row.low or 0 for row in sure) > 2 * min(row.high or 1 for row in sure):
-        yield "Where you cut results off at a score, take the cut-off of each length from thresholds.json."
+        yield "Where you cut results off at a score, take the threshold of each length from thresholds.json."

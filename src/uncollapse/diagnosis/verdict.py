@@ -33,7 +33,8 @@ def trends(view: View) -> dict[str, Estimate]:
 
     `mean_cosine_rise` is the difference of the two outer bins of at least 30 documents; `mean_cosine_per_doubling` is
     the least-squares slope over log2 of the mean token count of all such bins. Both are taken replicate by replicate,
-    so windows of the same documents are compared with themselves.
+    so windows of the same documents are compared with themselves. Where windows show that the shortest texts are more
+    alike than somewhat longer ones, `mean_cosine_rise_from_lowest` goes from the lowest bin to the longest.
     """
     curve = cosine_curve(view)
     if len(curve) < 2:
@@ -46,7 +47,28 @@ def trends(view: View) -> dict[str, Estimate]:
         slopes @ np.stack([estimate.replicates for estimate in estimates]),
         n=min(estimate.n for estimate in estimates),
     )
-    return {"mean_cosine_rise": difference(estimates[-1], estimates[0]), "mean_cosine_per_doubling": slope}
+    found = {"mean_cosine_rise": difference(estimates[-1], estimates[0]), "mean_cosine_per_doubling": slope}
+    if lowest := lowest_between(view):
+        found["mean_cosine_rise_from_lowest"] = difference(estimates[-1], curve[lowest])
+    return found
+
+
+def lowest_between(view: View) -> str:
+    """The window between the shortest and the longest from which the mean cosine rises, "" where there is none.
+
+    Cut to a few tokens, texts say too little to be told apart: the shortest window may lie higher than the next ones,
+    and a rise from there would hide what happens to longer texts. The lowest window counts if it lies surely below the
+    shortest, and the longest surely above it by a rise that is not small.
+    """
+    curve = cosine_curve(view)
+    between = list(curve)[1:-1]
+    if view.name != "windows" or not between:
+        return ""
+    lowest = min(between, key=lambda label: curve[label].value)
+    (first, *_, last), low = list(curve.values()), curve[lowest]
+    rise = difference(last, low)
+    falls, rises = _interval(difference(low, first))[1] < 0, _interval(rise)[0] > 0 and rise.value >= SMALL_RISE
+    return lowest if falls and rises else ""
 
 
 def cosine_curve(view: View) -> dict[str, Estimate]:
@@ -128,7 +150,22 @@ def _collapse(view: View, model: str, uncut: str) -> Finding:
     )
     if view.name == "as_is":
         return _name_trend(rise, model, figures, uncut)
-    return Finding(*_name_rise(rise, model, figures))
+    named = Finding(*_name_rise(rise, model, figures))
+    lowest = lowest_between(view)
+    return _name_rise_from(lowest, view, model, figures) if lowest and named.kind != "bad" else named
+
+
+def _name_rise_from(lowest: str, view: View, model: str, figures: str) -> Finding:
+    """The rise where the shortest texts, which say too little to be told apart, would hide it."""
+    rise, place = trends(view)["mean_cosine_rise_from_lowest"], _tokens(lowest, view)
+    strongly = ", strongly" if rise.value >= LARGE_RISE else ""
+    return Finding(
+        f"{model} pulls long texts together from {place} on{strongly}",
+        f"{figures} But in between it is lower: {_spell(cosine_curve(view)[lowest])} at {place}, and from there to "
+        f"the longest it rises by {_spell(rise, signed=True)}. Texts cut to a few {view.unit} say too little to be "
+        "told apart, so the rise is read from there.",
+        "bad",
+    )
 
 
 def _too_few(view: View) -> str:

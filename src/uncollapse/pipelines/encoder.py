@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
 from uncollapse.errors import FixError
@@ -42,7 +41,10 @@ class Fitted:
 
 
 class FixedEncoder:
-    """A model with a pipeline of fixes: cut texts, encode, make one vector a text, map it, add dimensions.
+    """A model with a pipeline of fixes: cut texts, encode pieces, map their vectors, make one a text, add dimensions.
+
+    Fixes on vectors act on what the model gives, piece by piece, and a fix on texts puts together what they leave: so
+    a model with its fixes on vectors is a model like any other, of which a fix on texts asks for vectors of pieces.
 
     Vectors of norm 1 come out where the model compares by cosine, before the further dimensions of a fix on scores.
     The model itself encodes through its cache, so pipelines that differ only in what comes after it share that work.
@@ -70,6 +72,11 @@ class FixedEncoder:
             raise FixError(
                 f"`{fix}` works on directions, but {base.name!r} compares vectors by inner product, so their lengths "
                 "mean something. Leave the fixes on vectors and scores out."
+            )
+        if fix.vectors and fix.text is not None and fix.text.reading == "raw":
+            raise FixError(
+                f"`{fix.text}` weighs pieces by the norms of their vectors, which fixes on vectors take away: "
+                f"{' + '.join(str(one) for one in fix.vectors)}. Choose another mean, such as chunks(128)."
             )
         if fix.text is not None:
             check_text_fix(fix.text, base.encoder)
@@ -159,14 +166,11 @@ class FixedEncoder:
             ModelError: a vector that is not finite or has no direction.
         """
         found = self._encode(texts, ids, role=role, advance=advance)
-        vectors, n_tokens = found.flat.vectors, found.flat.n_tokens_full
-        if self.fitted.maps:
-            vectors = direct(self._mapped(found.flat, role), found.flat.ids, self.fix, least=NOTHING)
-        if self.fitted.score is not None:
-            vectors = self.fitted.score.extend(vectors, n_tokens, role)
-        return found.replace(vectors)
+        if self.fitted.score is None:
+            return found
+        return found.replace(self.fitted.score.extend(found.flat.vectors, found.flat.n_tokens_full, role))
 
-    def encode_whole(
+    def encode_pieces(
         self,
         texts: Sequence[str],
         ids: Sequence[str] | None = None,
@@ -174,26 +178,44 @@ class FixedEncoder:
         role: Role = "document",
         advance: Advance = lambda _: None,
     ) -> Embeddings:
-        """Vectors with the fixes inside the model and on texts only: what the others are fitted to.
+        """What fixes on vectors are fitted to: every piece of every text, of norm 1, with an id of its own.
 
-        One a text, or all that a text keeps, one after another, with ids of their own.
+        Args:
+            texts, ids, role, advance: as for `encode`.
         """
-        return self._encode(texts, ids, role=role, advance=advance).flat
+        found = self._encode(texts, ids, role=role, advance=advance, keep_all=True).flat
+        return Embeddings(direct(found.vectors, found.ids, self.fix), found.ids, found.n_tokens, found.n_tokens_full)
 
-    def _encode(self, texts: Sequence[str], ids: Sequence[str] | None, *, role: Role, advance: Advance) -> Several:
+    def _encode(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[str] | None,
+        *,
+        role: Role,
+        advance: Advance,
+        keep_all: bool = False,
+    ) -> Several:
+        """Vectors with every fix but that on scores."""
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(texts)))
         text_fix = self._text_fix(role)
         if text_fix is None:
             single = self.base.encode(texts, names, role=role, advance=advance)
-            found, tokens = Several.of(single), int(single.n_tokens.sum())
+            found, tokens = Several.of(self._mapped(single, role)), int(single.n_tokens.sum())
         else:
-            encoded = encode_pieces(self.base, text_fix, texts, names, role=role, advance=advance)
+            encoded = encode_pieces(
+                self.base,
+                text_fix,
+                texts,
+                names,
+                role=role,
+                advance=advance,
+                then=lambda pieces: self._mapped(pieces, role),
+                keep_all=keep_all,
+            )
             found, tokens = encoded.several, encoded.tokens
-        if role != "query":
+        if role != "query" and not keep_all:
             self._count(found, tokens)
-        if not self.fix.is_fitted_to_corpus:
-            return found
-        return found.replace(direct(found.flat.vectors, found.flat.ids, self.fix))
+        return found
 
     def _text_fix(self, role: Role) -> TextFix | None:
         """The fix on texts of a role."""
@@ -205,13 +227,19 @@ class FixedEncoder:
         self.tokens_encoded += tokens
         self.tokens_plain += int(np.minimum(found.n_tokens_full, self.base.encoder.max_tokens).sum())
 
-    def _mapped(self, found: Embeddings, role: Role) -> npt.NDArray[np.float32]:
-        at_once = collapse(self.fitted.maps, role)
-        made = np.empty((len(found), len(at_once.matrix)), np.float32)
-        for start in range(0, len(found), ROWS):
-            rows = slice(start, start + ROWS)
-            made[rows] = at_once.apply(found.vectors[rows], found.n_tokens_full[rows])
-        return made
+    def _mapped(self, found: Embeddings, role: Role) -> Embeddings:
+        """Vectors after every fix on vectors, of norm 1 again."""
+        if not self.fix.is_fitted_to_corpus:
+            return found
+        vectors = direct(found.vectors, found.ids, self.fix)
+        if self.fitted.maps:
+            at_once = collapse(self.fitted.maps, role)
+            made = np.empty((len(found), len(at_once.matrix)), np.float32)
+            for start in range(0, len(found), ROWS):
+                rows = slice(start, start + ROWS)
+                made[rows] = at_once.apply(vectors[rows], found.n_tokens_full[rows])
+            vectors = direct(made, found.ids, self.fix, least=NOTHING)
+        return Embeddings(vectors, found.ids, found.n_tokens, found.n_tokens_full)
 
 
 def encoding_work(base: CachedEncoder, fix: Composition, texts: Sequence[str], role: Role = "document") -> int:

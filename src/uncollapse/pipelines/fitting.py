@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from uncollapse.encoders import CachedEncoder
 from uncollapse.errors import FixError
@@ -73,7 +72,8 @@ def fit_pipeline(
     for one in fix.vectors:
         maps.append(one.fit(seen))
         seen = seen.mapped(maps[-1])
-    score = None if fix.score is None else fix.score.fit(_cohort(seen))
+    mapped = FixedEncoder(base, Composition((*bare.fix.parts, *fix.vectors)), Fitted(tuple(maps)))
+    score = None if fix.score is None else fix.score.fit(_cohort(mapped, corpus, seed, advance))
     return FixedEncoder(base, fix, Fitted(tuple(maps), score, learned_from, seed))
 
 
@@ -91,7 +91,7 @@ def fitting_work(base: CachedEncoder, fix: Composition, corpus: Unlabelled, *, s
 def needed_by(fix: Composition) -> frozenset[Group]:
     """Which vectors the fixes of a pipeline are fitted to."""
     groups = {group for one in fix.vectors for group in one.needs}
-    return frozenset(groups | ({Group.DOCUMENTS, Group.QUERIES} if fix.score else set()))
+    return frozenset(groups)
 
 
 def gather(
@@ -156,17 +156,15 @@ def _add(
 ) -> None:
     if not texts:
         return
-    found = encoder.encode_whole(texts, ids, role=role, advance=advance)
+    found = encoder.encode_pieces(texts, ids, role=role, advance=advance)
     places = sampling_order(document_keys(found.ids), seed=seed)
     sums.update(direct(found.vectors, found.ids, encoder.fix), found.n_tokens_full, places)
 
 
-def _cohort(seen: Statistics) -> Cohort:
-    documents, queries = seen.documents.kept, seen.queries.kept
-    return Cohort(_unit(documents.vectors), documents.n_tokens, _unit(queries.vectors), queries.n_tokens)
-
-
-def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directed: npt.NDArray[np.float64] = vectors / np.where(norms > 0, norms, 1)
-    return directed
+def _cohort(mapped: FixedEncoder, corpus: Unlabelled, seed: int, advance: Advance) -> Cohort:
+    """Documents and queries as they are compared, before their scores are corrected."""
+    chosen = _sample(corpus, seed)
+    documents = mapped.encode(chosen.documents, chosen.ids, advance=advance)
+    queries = mapped.encode(_asked(chosen, seed), role="query", advance=advance)
+    searched, asked = (direct(one.vectors, one.ids, mapped.fix).astype(np.float64) for one in (documents, queries))
+    return Cohort(searched, documents.n_tokens_full, asked, queries.n_tokens_full)

@@ -16,6 +16,9 @@ from uncollapse.records import Embeddings
 Advance = Callable[[float], None]
 Ints = npt.NDArray[np.int64]
 
+Then = Callable[[Embeddings], Embeddings]
+"""What vectors go through."""
+
 CHARACTERS = 4_000_000
 """Characters of texts that are cut and encoded together: some ten thousand pieces."""
 
@@ -78,6 +81,8 @@ def encode_pieces(
     *,
     role: Role,
     advance: Advance = lambda _: None,
+    then: Then | None = None,
+    keep_all: bool = False,
 ) -> Encoded:
     """The vectors that a fix on texts makes.
 
@@ -91,14 +96,17 @@ def encode_pieces(
         ids: one a text.
         role: of the texts, one of the fix's.
         advance: told about work done, as many units as the texts have characters.
+        then: what the vectors of pieces go through before they are put together; None for nothing.
+        keep_all: whether to leave the pieces apart, whatever the fix does.
 
     Raises:
         ModelError: a vector that is not finite or has no direction.
     """
     done, start, tokens = [], 0, 0
+    work = _Work(base, fix, role, advance, then or (lambda found: found), keep_all or fix.keeps_all)
     for few in _portions(texts):
         names = tuple(ids[start : start + len(few)])
-        several, read = _encode_portion(_Work(base, fix, role, advance), few, names)
+        several, read = _encode_portion(work, few, names)
         done.append(several)
         start, tokens = start + len(few), tokens + read
     return Encoded(Several.join(done) if done else Several.of(_nothing(base.dim)), tokens)
@@ -112,6 +120,8 @@ class _Work:
     fix: TextFix
     role: Role
     advance: Advance
+    then: Then
+    keep_all: bool
 
     def scaled(self, texts: Sequence[str], pieces: Sequence[str]) -> Advance:
         """Work on pieces told in characters of their texts, so that it adds up to those."""
@@ -133,7 +143,7 @@ def _encode_portion(work: _Work, texts: Sequence[str], names: tuple[str, ...]) -
     full = np.array([one.n_tokens for one in cut], np.int64)
     kept = (names, full - unread, full)
     tokens = int(found.n_tokens[layout.firsts].sum())
-    if fix.keeps_all:
+    if work.keep_all:
         return _all_kept(found, layout, kept, encoder.n_special_tokens), tokens
     rows = layout.by_text(found.vectors, layout.vectors)
     made = np.stack([_one(fix, one, *of) for one, *of in zip(cut, rows, lost, strict=True)])
@@ -187,7 +197,7 @@ def _embed(work: _Work, texts: Sequence[str], layout: _Layout) -> Embeddings:
         vectors[rows], counts[:, rows] = found.vectors, (found.n_tokens, found.n_tokens_full)
     if work.fix.reading != "raw" and _by_direction(base):
         vectors = direct(vectors, [piece.text for piece in flat for _ in piece.n_tokens], work.fix)
-    return Embeddings(vectors, tuple(str(number) for number in range(size)), *counts)
+    return work.then(Embeddings(vectors, tuple(str(number) for number in range(size)), *counts))
 
 
 def _encode(work: _Work, pieces: Sequence[Piece], *, is_raw: bool, advance: Advance) -> Embeddings:

@@ -29,7 +29,9 @@ def make_tiles(result: Result) -> list[Tile]:
     """The rise with length; with a fix, the share it takes back and what that does to retrieval."""
     fix = chosen_fix(result)
     wanted = [("mean_cosine_rise", "none", "rise of the mean cosine with length", "before")]
-    if fix is None:
+    if fix is None and result.select(measure="mean_cosine_rise_from_lowest"):
+        wanted.append(("mean_cosine_rise_from_lowest", "none", "rise from its lowest point to the longest", "before"))
+    elif fix is None:
         wanted.append(("mean_cosine_per_doubling", "none", "rise for each doubling of the length", "before"))
     else:
         wanted.append(("share_recovered", fix, f"of that rise taken back by {fix}", "after"))

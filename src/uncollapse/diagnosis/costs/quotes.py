@@ -141,11 +141,11 @@ def _judge_ends(found: Found, frame: Frame) -> Finding:
         f"Asked with one of its sentences word for word, a document comes first among {len(frame):,} in "
         f"{percent(frame.share(found.beginning, keys))} of searches with a sentence from its first third, and in "
         f"{percent(frame.share(found.end, keys))} with one from the last third that the model reads. Beginnings "
-        f"against ends: {points(loss)} ({len(keys)} documents, each compared with itself; 95 % intervals)."
+        f"minus ends: {points(loss)} ({len(keys)} documents, each compared with itself; 95 % intervals)."
     )
     full = [part for part in _loss_by_length(found, frame) if part.estimate.low is not None]
     if len(full) > 1:
-        figures += f" At {full[-1].label} {frame.unit} it is {points(full[-1].estimate)}."
+        figures += f" Among documents of {full[-1].label} {frame.unit} alone: {points(full[-1].estimate)}."
     if surely_above(loss):
         advice = "What stands late in a text is found less well: use shorter chunks, and put what matters first."
         return Finding("The ends of texts get lost", f"{figures} {advice}", "bad")
@@ -161,7 +161,7 @@ def _judge_ends(found: Found, frame: Frame) -> Finding:
 def _judge_cut_off(found: Found, frame: Frame) -> Finding:
     share = frame.share(found.cut_off, keys_of(found.truncated))
     return Finding(
-        "What is cut off",
+        "Sentences that are cut off",
         f"A sentence from the part that the model never reads still finds its document first in {percent(share)} of "
         f"{len(found.truncated)} searches among {len(frame):,} documents, by its subject alone.",
         "neutral",

@@ -88,7 +88,7 @@ class Grid:
 
 
 def make_grid(pairs: Pairs, rates: Rates, *, unit: str = TOKENS) -> Grid:
-    """Cut pairs into length bins of about equally many texts, and find the cut-offs of all pairs together.
+    """Cut pairs into length bins of about equally many texts, and find the thresholds of all pairs together.
 
     At most 4 bins of queries and 5 of documents, of at least 50 texts each unless there is but one.
     """

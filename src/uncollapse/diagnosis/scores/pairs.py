@@ -165,7 +165,7 @@ class Reading:
 
     Args:
         quantiles: the score that a given share of pairs exceeds, for each share asked for.
-        above: for each cut-off, how many pairs exceed it, and how many do in each replicate: int64 [replicates].
+        above: for each threshold, how many pairs exceed it, and how many do in each replicate: int64 [replicates].
         count: pairs.
         drawn: pairs of each replicate, int64 [replicates].
     """
@@ -177,9 +177,9 @@ class Reading:
 
 
 def read(pairs: Pairs, shares: Sequence[float], cutoffs: Sequence[Estimate]) -> Reading:
-    """Quantiles of a cell's scores, and how many of them exceed each cut-off.
+    """Quantiles of a cell's scores, and how many of them exceed each threshold.
 
-    A replicate counts against the cut-off of the same replicate, so the counts know how unsure the cut-off is.
+    A replicate counts against the threshold of the same replicate, so the counts know how unsure the threshold is.
 
     Args:
         pairs: at least one.
@@ -245,20 +245,20 @@ class Ranking:
         return np.where(inside, self.scores[np.minimum(places, len(down_to) - 1)], np.nan)
 
     def weight_above(self, cutoffs: Floats, down_to: IntArray) -> IntArray:
-        """How much weight lies strictly above each cut-off."""
+        """How much weight lies strictly above each threshold."""
         places = np.searchsorted(-self.scores, -cutoffs.astype(np.float32), side="left")
         return np.where(places > 0, down_to[np.maximum(places, 1) - 1], 0)
 
 
 def share_above(readings: Sequence[Reading], cutoff: int, *, n: int) -> Estimate:
-    """The share of pairs, of one cell or of several together, that exceed a cut-off.
+    """The share of pairs, of one cell or of several together, that exceed a threshold.
 
     Where no pair does, or every one, all resamples say the same and a bootstrap would claim certainty. The interval
     is then Wilson's for n pairs without a document in common.
 
     Args:
         readings: of the cells.
-        cutoff: which of the cut-offs they were read with, counted from 0.
+        cutoff: which of the thresholds they were read with, counted from 0.
         n: documents that the pairs rest on.
     """
     counts, columns = zip(*(reading.above[cutoff] for reading in readings), strict=True)
@@ -269,7 +269,7 @@ def share_above(readings: Sequence[Reading], cutoff: int, *, n: int) -> Estimate
         return found
     possible = Estimate.of_share(n if count else 0, n)
     return replace(found, low=possible.low, high=possible.high).noted(
-        f"{'every' if count else 'no'} pair exceeds the cut-off; the interval allows for what {n} pairs without a "
+        f"{'every' if count else 'no'} pair exceeds the threshold; the interval allows for what {n} pairs without a "
         "document in common could not show"
     )
 

@@ -1,4 +1,4 @@
-"""A small file of cut-offs by length that any search can apply, and what reads it."""
+"""A small file of thresholds by length that any search can apply, and what reads it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Cut-offs for one model and one false-positive rate, by length of query and document.
+    """Thresholds for one model and one false-positive rate, by length of query and document.
 
     Args:
         model: that made the vectors.
@@ -77,10 +77,10 @@ class Thresholds:
     overall: Threshold
 
     def threshold(self, query_tokens: int, document_tokens: int) -> float:
-        """The cut-off for a query and a document; what lies outside the measured lengths takes the nearest bin.
+        """The threshold for a query and a document; what lies outside the measured lengths takes the nearest bin.
 
         Raises:
-            UncollapseError: the cut-off of that cell could not be told.
+            UncollapseError: the threshold of that cell could not be told.
         """
         row, column = _bin(self.query_edges, query_tokens), _bin(self.document_edges, document_tokens)
         found = self.cells[row][column]
@@ -127,7 +127,7 @@ class Thresholds:
 
 
 def export_thresholds(found: Part | Result, path: Path | str, *, rate: float | None = None, model: str = "") -> None:
-    """Write the cut-offs by length as JSON, whole or not at all.
+    """Write the thresholds by length as JSON, whole or not at all.
 
     Args:
         found: from `measure_scores`, or a diagnosis that holds it.
@@ -145,7 +145,7 @@ def export_thresholds(found: Part | Result, path: Path | str, *, rate: float | N
 
 
 def read_thresholds(found: Part | Result, *, rate: float | None = None, model: str = "") -> Thresholds:
-    """The cut-offs of a diagnosis; arguments and errors are those of `export_thresholds`."""
+    """The thresholds of a diagnosis; arguments and errors are those of `export_thresholds`."""
     about = found.about.get("scores", {})
     if "cells" not in about:
         raise UncollapseError(

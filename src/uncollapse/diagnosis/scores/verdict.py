@@ -8,14 +8,15 @@ from uncollapse.records import Finding
 from uncollapse.resampling import Estimate, difference, ratio
 
 FACTOR = 2.0
-"""How many times as many pairs a cut-off may let through at one length as at another and still be called fit for all.
+"""How many times as many pairs a threshold may let through at one length as at another and still be called fit for
+all.
 
 Judgement, stated in the docs."""
 
 CURES = {
-    "documents": "If you keep only results above a score, use a cut-off for each length (the exported table of "
-    "thresholds has them), or keep a fixed number of results instead.",
-    "queries": "A cut-off for each query length (the same table has them) avoids it, and so does a fixed number of "
+    "documents": "If you keep only results above a score, use a threshold for each length (thresholds.json "
+    "has them), or keep a fixed number of results instead.",
+    "queries": "A threshold for each query length (the same file has them) avoids it, and so does a fixed number of "
     "results.",
 }
 
@@ -36,7 +37,7 @@ def judge(
     """The findings, most important first; they speak of the first rate.
 
     Args:
-        grid: whose cut-off all pairs share.
+        grid: whose threshold all pairs share.
         by_query, by_document: pairs by the length of one side, with all lengths of the other.
         cells: pairs by both lengths.
         query_source: what the queries are.
@@ -62,7 +63,7 @@ def _compare(grid: Grid, what: str, side: Sequence[Cell], query_source: str) -> 
         f"Over all lengths, {percent(rate)} of pairs of a query and a document that is not its own score above "
         f"{_spell(grid.cutoffs[name])}. Of pairs with the shortest {what} ({short.label} {grid.unit}), "
         f"{_share(first)} do; with the longest ({long.label} {grid.unit}), {_share(last)}. To let through "
-        f"{percent(rate)} at both lengths, the cut-off would have to be {_spell(low)} for the shortest and "
+        f"{percent(rate)} at both lengths, the threshold would have to be {_spell(low)} for the shortest and "
         f"{_spell(high)} for the longest (n = {min(first.n, last.n)} documents or more at each length; 95 % "
         f"intervals; queries: {query_source})."
     )
@@ -75,13 +76,13 @@ def _name(short: Estimate, long: Estimate, what: str, figures: str) -> tuple[str
     apart = gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
     if apart and many >= FACTOR * few:
         more = "long" if long.value > short.value else "short"
-        return f"One cut-off lets more through by chance where {what} are {more}", f"{figures} {CURES[what]}", "bad"
+        return f"One threshold lets more through by chance where {what} are {more}", f"{figures} {CURES[what]}", "bad"
     if apart:
-        return f"One cut-off means nearly the same for {what} of every length", figures, "neutral"
+        return f"One threshold means nearly the same for {what} of every length", figures, "neutral"
     if times.low is not None and times.high is not None and times.low >= 1 / FACTOR and times.high <= FACTOR:
-        return f"One cut-off means the same for {what} of every length", figures, "good"
+        return f"One threshold means the same for {what} of every length", figures, "good"
     unsure = "The two shares cannot be told apart, nor be called alike: use more texts."
-    return f"Whether one cut-off fits {what} of every length cannot be told", f"{figures} {unsure}", "unknown"
+    return f"Whether one threshold fits {what} of every length cannot be told", f"{figures} {unsure}", "unknown"
 
 
 def _cannot_compare(grid: Grid, rate: float, by_document: Sequence[Cell]) -> Finding:

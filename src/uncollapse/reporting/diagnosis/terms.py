@@ -44,6 +44,15 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "Zhou et al. 2024",
             ),
             Entry(
+                "mean_cosine_rise_from_lowest",
+                "Rise of the mean cosine from its lowest point",
+                "mean cosine of the longest texts minus mean cosine of the length where it is lowest",
+                "0 to 2",
+                "lower",
+                "How much more alike long texts look than those of the length where texts are told apart best; given "
+                "where the shortest ones, which say too little, would hide it.",
+            ),
+            Entry(
                 "mean_cosine_per_doubling",
                 "Rise for each doubling of the length",
                 "least-squares slope of the mean cosine over log2 of the mean length of a bin",
