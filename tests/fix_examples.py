@@ -5,13 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from text_fix_examples import WRITTEN
+from uncollapse.attention.modelfixes import FACTS
 from uncollapse.fixes import FIXES, Composition, compose, parse
 from uncollapse.fixes.kinds import Kind
 from uncollapse.fixes.statistics import Group, Statistics
 
 DIM = 6
 
-EXAMPLES = {
+EXAMPLES: dict[str, list[str]] = {
+    **{facts.name: [facts.example] for facts in FACTS.values()},
+    **{name: list(several) for name, several in WRITTEN.items()},
     "temperature": ["temperature(0.8)", "temperature([0.9, 0.8])"],
     "centering": ["centering(all)", "centering(role)", "centering(length)"],
     "mean_projection": ["mean_projection()"],

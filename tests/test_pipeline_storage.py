@@ -22,6 +22,7 @@ CORPUS = made_corpus()
 MAGIC = (
     '{"schema": "uncollapse.pipeline/1", "fix": "magic(1)", "model": {}, "learned_from": {}, "seed": 0, "arrays": ""}'
 )
+ROTATED = "rope("  # of models that rotate positions, which the tiny one does not
 LAYERS = {"temperature([0.9, 0.8])": "temperature([0.9, 0.8, 0.7])"}  # the tiny model has three
 
 
@@ -47,7 +48,7 @@ def saved(encoder: SentenceEncoder, cache: Path, tmp_path: Path) -> Path:
     return save_pipeline(tmp_path / "saved", fitted(encoder, "centering(role) + cohort(document)", cache))
 
 
-@pytest.mark.parametrize("text", [*notations(), *COMPOSITIONS])
+@pytest.mark.parametrize("text", [one for one in (*notations(), *COMPOSITIONS) if not one.startswith(ROTATED)])
 def test_saved_and_loaded_it_gives_the_same_vectors(text, encoder, cache, tmp_path) -> None:
     fixed = fitted(encoder, text, cache)
     save_pipeline(tmp_path / "saved", fixed)
@@ -55,7 +56,7 @@ def test_saved_and_loaded_it_gives_the_same_vectors(text, encoder, cache, tmp_pa
     assert again.fix == fixed.fix
     assert again.base.fixes == fixed.base.fixes
     for role in ("document", "query", "text"):
-        one, other = (pipeline.encode(CORPUS.queries, role=role).vectors for pipeline in (fixed, again))
+        one, other = (pipeline.encode_several(CORPUS.queries, role=role).flat.vectors for pipeline in (fixed, again))
         assert one.tobytes() == other.tobytes()
         assert one.shape == other.shape
 

@@ -26,7 +26,7 @@ from uncollapse.fixes import Composition, Fix, compose
 from uncollapse.fixes.statistics import FEWEST
 from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
-from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work
+from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
 from uncollapse.weights import replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
@@ -161,7 +161,7 @@ def _learned(fixed: FixedEncoder, corpus: Unlabelled | None, seed: int) -> dict[
         return {}
     learned, real = fixed.fitted.learned_from, len(corpus.queries) >= FEWEST
     return {
-        "documents": learned.get("documents", 0),
+        "documents": len(sample(corpus, seed).documents),
         "of": len(corpus.documents),
         "queries": learned.get("queries", 0),
         "queries_are": "real, without their answers" if real else "sentences of the documents",

@@ -83,7 +83,7 @@ def fitting_work(base: CachedEncoder, fix: Composition, corpus: Unlabelled, *, s
     Args:
         base, fix, corpus, seed: as for `fit_pipeline`.
     """
-    needs, chosen = needed_by(fix), _sample(corpus, seed)
+    needs, chosen = needed_by(fix), sample(corpus, seed)
     documents = encoding_work(base, fix, chosen.documents) if Group.DOCUMENTS in needs else 0
     return documents + (base.work(_asked(chosen, seed)) if Group.QUERIES in needs else 0)
 
@@ -113,7 +113,7 @@ def gather(
     """
     if not corpus.documents:
         raise FixError("A pipeline is fitted to documents, got none. Give a corpus.")
-    chosen = _sample(corpus, seed)
+    chosen = sample(corpus, seed)
     seen = Statistics(encoder.dim)
     if Group.DOCUMENTS in groups:
         _add(seen.documents, encoder, chosen.documents, chosen.ids, role="document", seed=seed, advance=advance)
@@ -134,8 +134,13 @@ def _asked(chosen: Unlabelled, seed: int) -> tuple[str, ...]:
     return chosen.queries if enough else take_sentences(chosen.ids, chosen.documents, seed=seed)
 
 
-def _sample(corpus: Unlabelled, seed: int) -> Unlabelled:
-    """Random documents, as many as are enough, in the order of the corpus."""
+def sample(corpus: Unlabelled, seed: int) -> Unlabelled:
+    """The documents that a pipeline is fitted to: random ones, as many as are enough, in the order of the corpus.
+
+    Args:
+        corpus: any number of documents.
+        seed: of the draw.
+    """
     order = np.argsort(sampling_order(document_keys(corpus.ids), seed=seed), kind="stable")[:LEARNED_FROM]
     characters = np.cumsum([len(corpus.documents[row]) for row in order.tolist()])
     enough = max(LEARNED_LEAST, int(np.searchsorted(characters, LEARNED_CHARACTERS)) + 1)
@@ -163,7 +168,7 @@ def _add(
 
 def _cohort(mapped: FixedEncoder, corpus: Unlabelled, seed: int, advance: Advance) -> Cohort:
     """Documents and queries as they are compared, before their scores are corrected."""
-    chosen = _sample(corpus, seed)
+    chosen = sample(corpus, seed)
     documents = mapped.encode(chosen.documents, chosen.ids, advance=advance)
     queries = mapped.encode(_asked(chosen, seed), role="query", advance=advance)
     searched, asked = (direct(one.vectors, one.ids, mapped.fix).astype(np.float64) for one in (documents, queries))
