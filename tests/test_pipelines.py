@@ -7,11 +7,14 @@ import pytest
 
 from fix_examples import as_composition, notations
 from pipeline_examples import made_corpus
+from test_evaluate import tasks
 from tiny import save_tiny
 from tolerances import FLOAT32, assert_close
 from uncollapse.attention.patching import patch
 from uncollapse.encoders import CachedEncoder, SentenceEncoder, load
 from uncollapse.errors import FixError, ModelError
+from uncollapse.evaluation.scoring import score_task, unlabelled
+from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.fixes import Composition, parse
 from uncollapse.fixes.kinds import Cohort, Kind
 from uncollapse.fixes.statistics import Group
@@ -201,3 +204,19 @@ def test_a_fix_on_scores_is_fitted_last_and_to_vectors_as_they_are_compared(text
     assert fixed.dim == expected[0].shape[1] == before.dim + 1
     found = fixed.encode(corpus.documents).vectors @ fixed.encode(corpus.queries, role="query").vectors.T
     assert_close(found, expected[0] @ expected[1].T, 1e-4)  # of gains up to 10
+
+
+def test_a_fix_on_scores_moves_searches_and_leaves_texts_compared_as_equals_alone(encoder, cache) -> None:
+    """As an evaluation scores them."""
+    base = CachedEncoder(encoder, folder=cache)
+    for task in tasks():
+        before, after = (
+            score_task(task, fit_pipeline(base, as_composition(fix), unlabelled(task)))
+            for fix in ("centering(all)", "centering(all) + csls(5)")
+        )
+        for one, other in zip(before.sheets, after.sheets, strict=True):
+            for name, column in one.columns.items():
+                if not isinstance(task, Retrieval):
+                    np.testing.assert_allclose(other.columns[name], column, atol=1e-6)
+        if isinstance(task, Retrieval):
+            assert any((one.columns[name] != other.columns[name]).any() for name in one.columns)

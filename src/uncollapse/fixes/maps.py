@@ -184,7 +184,8 @@ def collapse(maps: Sequence[VectorMap], role: Role) -> Collapsed:
         maps: at least one, in order.
         role: of the texts.
     """
-    matrix, curves = np.eye(maps[0].matrix.shape[1]), list[Curve]()
+    matrix = np.eye(maps[0].matrix.shape[1])
+    curves: list[Curve] = []
     for one in maps:
         matrix = one.matrix @ matrix
         curves = [curve.through(one.matrix) for curve in (*curves, one.curve(role))]
