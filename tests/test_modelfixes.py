@@ -77,7 +77,7 @@ def test_vectors_do_not_depend_on_the_batch(text: str, encoder: SentenceEncoder)
 def test_a_cached_encoder_keeps_the_vectors_of_each_fix_apart(encoder: SentenceEncoder, tmp_path: Path) -> None:
     seen = []
     for text in [*STRONG, *STRONG]:
-        cached = CachedEncoder(encoder, parse(text), folder=tmp_path)
+        cached = CachedEncoder(encoder, [parse(text)], folder=tmp_path)
         seen.append(cached.encode(TEXTS).vectors)
         assert cached.encoded == (len(TEXTS) if len(seen) <= len(STRONG) else 0)
     for first, second in zip(seen[: len(STRONG)], seen[len(STRONG) :], strict=True):

@@ -129,7 +129,7 @@ def test_a_json_file_holds_a_fix(tmp_path: Path) -> None:
         ('{"tau": 0.9}', "Expected a fix in .*tau.json', got '{\"tau\": 0.9}'"),
         ("[0.9, 0.8]", r"Expected a fix in .*got '\[0.9, 0.8\]'"),
         ('{"fix": []}', "Expected a fix in"),
-        ('{"fix": "whitening"}', "Expected a fix in"),
+        ('{"fix": 3}', "Expected a fix in"),
     ],
 )
 def test_a_file_without_a_fix_is_told_what_such_a_file_holds(content: str | None, said: str, tmp_path: Path) -> None:

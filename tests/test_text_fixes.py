@@ -170,8 +170,8 @@ def test_raw_vectors_have_a_cache_of_their_own_and_leave_the_model_alone(encoder
         ("sentence_mean(0)", "`sentence_mean`: shortest must be a whole number of at least 1, got 0."),
         ("whole_and_chunks(8, -1)", "`whole_and_chunks`: weight must be a number of at least 0, got -1."),
         ("whole_and_chunks(1.5, 1)", "`whole_and_chunks`: size must be a whole number of at least 1, got 1.5."),
-        ("late_chunking(8, worst)", "`late_chunking`: keep must be one of mean, best, got 'worst'."),
-        ("chunks(8, 0, median)", "`chunks`: mean must be one of plain, length, norm, got 'median'."),
+        ("late_chunking(8, worst)", "`late_chunking`: keep cannot be 'worst'. Choices: mean, best."),
+        ("chunks(8, 0, median)", "`chunks`: mean cannot be 'median'. Choices: plain, length, norm."),
     ],
 )
 def test_dials_out_of_range_are_refused(written, said):
@@ -251,15 +251,22 @@ def test_a_trial_compares_text_fixes_in_the_bins_of_the_stock_model(encoder):
     assert all(cut[str(fix)] == 0 for fix in fixes)
 
 
-def test_vector_fixes_are_fitted_to_what_text_fixes_leave(base):
+def test_vector_fixes_act_on_pieces_and_text_fixes_put_together_what_they_leave(base):
     task = retrieval()
     fix = compose(parse("chunks(8) + centering(all) + temperature(0.9)"))
-    bare = fixed(base, "chunks(8)").encode(task.documents.texts).vectors.astype(float)
+    pieces = fixed(base, "best_chunk(8)").encode_several(task.documents.texts)
+    bare, owners = unit(pieces.flat.vectors.astype(float)), pieces.owners
     pipeline = fit_pipeline(base, fix, unlabelled(task))
     np.testing.assert_allclose(pipeline.fitted.maps[0].documents.values[0], bare.mean(axis=0), atol=1e-6)
-    found = pipeline.encode(task.documents.texts).vectors
-    np.testing.assert_allclose(found, unit(bare - bare.mean(axis=0)), atol=1e-5)
+    left = unit(bare - bare.mean(axis=0))
+    expected = unit(np.stack([left[owners == i].mean(axis=0) for i in range(owners.max() + 1)]))
+    np.testing.assert_allclose(pipeline.encode(task.documents.texts).vectors, expected, atol=1e-5)
     assert score_task(task, pipeline).sheets[0].columns["ndcg@10"].shape == (30,)
+
+
+def test_norms_as_weights_do_not_go_with_fixes_on_vectors(base):
+    with pytest.raises(FixError, match=r"`chunks\(8, 0, norm\)` weighs pieces by the norms of their vectors, which"):
+        fit_pipeline(base, compose(parse("chunks(8, 0, norm) + centering(all)")), unlabelled(retrieval()))
 
 
 def test_the_whole_and_its_chunks_by_hand(base):
