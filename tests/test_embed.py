@@ -19,9 +19,11 @@ from uncollapse.corpora.shards import FORMATS, read_manifest
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.study import diagnose
 from uncollapse.embedding import Layout
-from uncollapse.encoders import SentenceEncoder, VectorFile
+from uncollapse.encoders import CachedEncoder, SentenceEncoder, VectorFile
 from uncollapse.encoders.sources import write_record
-from uncollapse.errors import CorpusError, ModelError, OutputError, UncollapseError
+from uncollapse.errors import CorpusError, FixError, ModelError, OutputError, UncollapseError
+from uncollapse.fixes import compose, parse
+from uncollapse.pipelines.encoder import FixedEncoder
 
 HERE = Path(__file__).parent
 SMALL = Layout(texts=5)
@@ -241,10 +243,28 @@ def test_a_vector_that_is_not_finite_is_named_and_not_written(model: Path, texts
     assert read_manifest(tmp_path / "out").shards == ()
 
 
+def test_a_fix_on_texts_that_the_folder_asks_for_is_applied(model: Path, tmp_path: Path) -> None:
+    asking = shutil.copytree(model, tmp_path / "asking")
+    write_record(asking, {"fix": "cover(8)", "text_fix": "cover(8)"})
+    (tmp_path / "long.txt").write_text("a man plays the flute " * 30 + "\na dog\n")
+    encoder, corpus = load(str(asking), device="cpu"), open_corpus(tmp_path / "long.txt")
+    assert isinstance(encoder, SentenceEncoder)
+    report = embed(encoder, corpus, tmp_path / "out", layout=SMALL)
+    assert report.n_truncated == 0
+    pipeline = FixedEncoder(CachedEncoder(encoder), compose(parse("cover(8)")))
+    expected = pipeline.encode([text.text for text in corpus]).vectors
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    np.testing.assert_array_equal(np.stack(pq.read_table(file)["vector"].to_numpy()), expected)
+    plain = embed(load(str(model), device="cpu"), corpus, tmp_path / "plain", layout=SMALL)
+    assert plain.n_truncated == 1
+    with pytest.raises(OutputError, match=r"text_fix cover\(8\) and now "):
+        embed(load(str(model), device="cpu"), corpus, tmp_path / "out", layout=SMALL)
+
+
 def test_what_cannot_embed_is_refused(encoder: SentenceEncoder, model: Path, texts: Path, tmp_path: Path) -> None:
     asking = shutil.copytree(model, tmp_path / "asking")
-    write_record(asking, {"fix": "window(64)", "text_fix": "window(64)"})
-    with pytest.raises(ModelError, match=r"asks for `window\(64\)`, which acts on texts, and embed takes texts as"):
+    write_record(asking, {"fix": "best_chunk(4)", "text_fix": "best_chunk(4)"})
+    with pytest.raises(FixError, match=r"`best_chunk\(4\)` gives a text several vectors, where one is needed"):
         embed(load(str(asking), device="cpu"), open_corpus(texts), tmp_path / "b")
     embed(encoder, open_corpus(texts), tmp_path / "out")
     with pytest.raises(ModelError, match="holds vectors and no model, so there is nothing to embed with"):

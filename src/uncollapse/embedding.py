@@ -12,11 +12,13 @@ import numpy as np
 
 from uncollapse.corpora import Corpus, Fingerprint, Text, portions
 from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, Shard, is_vector_folder, read_manifest
-from uncollapse.encoders import TextEncoder, VectorFile
+from uncollapse.encoders import CachedEncoder, SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.encoders.batches import padded_tokens
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
+from uncollapse.fixes import compose, parse
+from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
 from uncollapse.writing import is_leftover, made_folder, only_writer, whole_file
@@ -105,8 +107,8 @@ def embed(
     Raises:
         OutputError: a folder with vectors of another model, other settings or other texts, or with anything else; a
             shard that was changed; or a disk that is full.
-        ModelError: an encoder that makes no vectors, or whose folder asks for a fix on texts; or a vector that is not
-            finite.
+        ModelError: an encoder that makes no vectors, or a vector that is not finite.
+        FixError: a fix on texts, asked for by the model's folder, that keeps several vectors of a text.
         CorpusError: a text that cannot be read.
 
     >>> from uncollapse import embed, load, open_corpus
@@ -152,16 +154,12 @@ def _describe(encoder: TextEncoder, layout: Layout) -> Manifest:
     """An empty manifest that says what decides the vectors; where the model lies and what it is called do not."""
     if isinstance(encoder, VectorFile):
         raise ModelError(f"{encoder.name!r} holds vectors and no model, so there is nothing to embed with.")
-    if text_fix := getattr(encoder, "text_fix", ""):
-        raise ModelError(
-            f"The folder of {encoder.name!r} asks for `{text_fix}`, which acts on texts, and embed takes texts as "
-            "they are. Write the model without it: uncollapse fix."
-        )
     about = {key: value for key, value in encoder.about.items() if key not in ("name", "max_tokens")}
     made = {
         "model": {**about, **_inside(encoder)},
         "role": getattr(encoder, "role", ""),
         "prompt": getattr(encoder, "prompt", ""),
+        "text_fix": getattr(encoder, "text_fix", ""),
         "max_tokens": encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None,
         "batch_size": getattr(encoder, "batch_size", None),
         "shard_texts": layout.texts,
@@ -311,7 +309,11 @@ def _embed_shard(
 def _encode(
     batch: Sequence[Text], encoder: TextEncoder, advance: Callable[[float], None]
 ) -> tuple[Embeddings, int | None]:
-    """Vectors of some texts in their order, and the tokens that were computed for them."""
+    """Vectors of some texts in their order, and the tokens that were computed for them, where that is known."""
+    if isinstance(encoder, SentenceEncoder) and encoder.text_fix:
+        pipeline = FixedEncoder(CachedEncoder(encoder), compose(parse(encoder.text_fix)))
+        names = tuple(text.id for text in batch)
+        return pipeline.encode([text.text for text in batch], names, role=encoder.role, advance=advance), None
     prepared = encoder.prepare([text.text for text in batch])
     plan = getattr(encoder, "passes", None)
     together = (
@@ -327,7 +329,9 @@ def _encode(
 
 
 def _work(batch: Sequence[Text], encoder: TextEncoder) -> int:
-    """About what texts cost to embed: characters up to where truncation is sure."""
+    """About what texts cost to embed: characters up to where truncation is sure, or all that a fix on texts reads."""
+    if getattr(encoder, "text_fix", ""):
+        return sum(len(text.text) for text in batch)
     most = _CHARACTERS_OF_A_TOKEN * encoder.max_tokens
     return sum(min(len(text.text), most) for text in batch)
 

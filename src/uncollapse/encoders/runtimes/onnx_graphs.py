@@ -68,8 +68,8 @@ def quantise(source: Path, target: Path) -> None:
     """Write a copy of an ONNX model that multiplies matrices in 8 bits.
 
     Weights are rounded to 7 bits, a scale for each column, and activations to 8 bits as they come, a scale for each
-    pass ("dynamic quantisation"). The eighth bit of the weights stays free because processors without VNNI add products
-    in 16 bits, where it overflows, so that the same file would give other vectors on other machines.
+    pass ("dynamic quantisation"). The eighth bit of the weights stays free because processors without VNNI add
+    products in 16 bits, where it overflows, so that the same file would give other vectors on other machines.
 
     Args:
         source: the model in 32-bit floats.
