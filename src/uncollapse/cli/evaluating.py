@@ -14,12 +14,14 @@ from uncollapse.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    LearnOption,
     ModelOption,
     OutOption,
     QuietOption,
     RemoteOption,
     SeedOption,
     TokensOption,
+    read_learn_from,
     read_limit,
 )
 from uncollapse.cli.printing import finish, progress, say_notes
@@ -78,6 +80,7 @@ def evaluate(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search with an index (usearch), for corpora of many millions.")
     ] = False,
+    learn_from: LearnOption = "task",
     batch_size: BatchOption = None,
     device: DeviceOption = None,
     run: Annotated[
@@ -129,7 +132,7 @@ def evaluate(
     from uncollapse.tables import ItemTable
 
     check_options(context)
-    plan = Plan(bins=bins, approximate=approximate, seed=seed)
+    plan = Plan(bins=bins, approximate=approximate, learn_from=read_learn_from(learn_from), seed=seed)
     if run and qrels and lengths:  # the last two are there, or check_options would have refused
         with output_folder(out, run[0].stem, force=force) as folder, ItemTable(folder / "items.parquet") as table:
             result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)

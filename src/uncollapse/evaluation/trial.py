@@ -11,7 +11,7 @@ from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
 from uncollapse.evaluation.reading.trec import Run
-from uncollapse.evaluation.scoring import Scored, counted_like, score_task, texts_of, unlabelled
+from uncollapse.evaluation.scoring import Scored, counted_like, learned_note, score_task, texts_of, unlabelled
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Composition, Fix, compose
@@ -159,6 +159,7 @@ def evaluate(
     parts = [_try(task, settings, bases, trial) for task in tasks]
     notes = [*encoder.notes, *(f"{other.name}: {note}" for other in against for note in other.notes)]
     notes += [note for one in bases.values() for note in one.notes]
+    notes += [note for _, fix in settings.values() for note in learned_note(fix, tasks, trial.plan.learn_from)]
     counts = {
         "encoded": sum(one.encoded for one in bases.values()),
         "from the cache": sum(one.reused for one in bases.values()),
@@ -292,7 +293,7 @@ def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedE
         base, seed = bases[_base_key(model, fix)], trial.plan.seed
         work = sum(base.work(part) for _, part in texts_of(task))
         with trial.reporter.track(label(task) if name == STOCK else name, work, "characters") as advance:
-            encoder = fit_pipeline(base, fix, unlabelled(task), seed=seed)
+            encoder = fit_pipeline(base, fix, unlabelled(task, trial.plan.learn_from), seed=seed)
             found = score_task(task, encoder, approximate=trial.plan.approximate, seed=seed, advance=advance)
         scored[name] = found if model is settings[STOCK][0] else counted_like(found, scored[STOCK])
     limits = {name: model.max_tokens for name, (model, _) in settings.items()}
