@@ -11,11 +11,13 @@ from uncollapse.cli.folders import output_folder
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
+    CacheOption,
     DeviceOption,
     ForceOption,
     JsonOption,
     LearnOption,
     ModelOption,
+    NoCacheOption,
     OutOption,
     QuietOption,
     RemoteOption,
@@ -72,11 +74,8 @@ def evaluate(
     ] = False,
     max_tokens: TokensOption = "model",
     bins: Annotated[int, typer.Option(min=2, max=64, help="Length bins of about equally many items.")] = 5,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder where vectors are kept; the user's cache folder if not given.", show_default=False),
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")] = False,
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search with an index (usearch), for corpora of many millions.")
     ] = False,

@@ -76,6 +76,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result
 RemoteOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model. Only if you have read it.")
 ]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder where vectors are kept; the user's cache folder if not given.", show_default=False),
+]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
+FieldOption = Annotated[
+    str | None,
+    typer.Option(help="Field with the text, if not text, body, content, passage or document.", show_default=False),
+]
 LearnOption = Annotated[
     str,
     typer.Option(

@@ -136,7 +136,7 @@ def _race_labelled(task: Retrieval, families: Sequence[Contender], bench: Bench,
 def _conclude(encoder: SentenceEncoder, heats: Sequence[Heat], bench: Bench, data: Corpus | Sequence[Task]) -> Result:
     rules = bench.rules
     rows = tuple(row for heat in heats for row in heat_rows(heat, rules))
-    races = [_facts(heat) for heat in heats]
+    races = [heat_facts(heat) for heat in heats]
     for facts in races:
         winner = find_winner(rows, facts)
         facts["winner"] = winner.name if winner else None
@@ -168,7 +168,7 @@ def _notes(heats: Sequence[Heat], data: Corpus | Sequence[Task], rules: Rules) -
     return [*learned, *out]
 
 
-def _facts(heat: Heat) -> dict[str, Any]:
+def heat_facts(heat: Heat) -> dict[str, Any]:
     """What a reader is told of one data set."""
     blind: Mapping[str, str] = heat.blind.chosen if heat.blind else {}
     families = [

@@ -1,7 +1,7 @@
 """The numbers of a race as rows: gains on queries that had no say, by length, costs, and what a choice without labels
 loses."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +9,15 @@ import numpy.typing as npt
 
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.statistics.scores import Gain, gain, score
-from uncollapse.evaluation.statistics.significance import holm
+from uncollapse.evaluation.statistics.significance import holm, standard_error
 from uncollapse.evaluation.strata import Stratum, cut_by_length
 from uncollapse.records import Row
 from uncollapse.resampling import Estimate
+from uncollapse.tuning.bench import Measured
+from uncollapse.tuning.crossfit import Worth, judge_gains
+from uncollapse.tuning.halving import error_of
 from uncollapse.tuning.rules import Rules
-from uncollapse.tuning.trials import Heat
+from uncollapse.tuning.trials import Blind, Heat
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +37,7 @@ PER_BIN = 20
 def heat_rows(heat: Heat, rules: Rules) -> tuple[Row, ...]:
     """Every number of one data set."""
     bench = _Lines(heat, rules)
-    rows = [*_families(bench), *_by_length(bench), *_regrets(bench), *_dials(bench), *_blind(heat), *_costs(heat)]
+    rows = [*_families(bench), *_by_length(bench), *_regrets(bench), *_dials(bench), *_blind_of(heat), *_costs(heat)]
     said = f"n counts {heat.sheet.items} taken singly, though most are linked through what they share"
     if heat.sheet.singly:
         rows = [row if row.view == COSTS else replace(row, note=_joined(row.note, said)) for row in rows]
@@ -62,6 +65,15 @@ class _Lines:
             resamples=rules.resamples, seed=rules.seed,
         )  # fmt: skip
 
+    def worth(self, members: Mapping[str, Measured], strata: Sequence[npt.NDArray[np.bool_]]) -> tuple[Worth, ...]:
+        """What chance makes of the gains of a family in some strata."""
+        rules = self.rules
+        gains = {name: one.scores - self.heat.stock.scores for name, one in members.items()}
+        return judge_gains(
+            gains, self.heat.sheet.groups, strata, splits=(rules.folds, rules.repeats), resamples=rules.resamples,
+            seed=rules.seed,
+        )  # fmt: skip
+
     def score(self, sheet: Sheet) -> Estimate:
         return score(sheet, self.heat.main, replicates=self.rules.replicates, seed=self.rules.seed)
 
@@ -74,7 +86,8 @@ def _families(lines: _Lines) -> Iterator[Row]:
         after = lines.sheet(family.fit.scores)
         yield _row(heat.main, lines.score(after), RACE, family.name)
         found = lines.gain(stock, after, comparisons=len(heat.families))
-        gains.append(_tested(f"{heat.main}_gain", found, RACE, family.name))
+        (worth,) = lines.worth(family.measured, [_all(stock)])
+        gains.append(_chosen(tested(f"{heat.main}_gain", found, RACE, family.name), worth, found, stock, after))
         if found.detectable is not None:
             note = "no interval: the gain that so many queries would show in 80 of 100 cases"
             power = Estimate(found.detectable, np.empty(0), None, None, found.estimate.n, note)
@@ -82,8 +95,30 @@ def _families(lines: _Lines) -> Iterator[Row]:
     yield from corrected(gains)
     yield from _lags(lines)
     if heat.whole is not None:
-        found = lines.gain(stock, lines.sheet(heat.whole.scores))
-        yield _tested(f"{heat.main}_gain", found, RACE, WHOLE)
+        after = lines.sheet(heat.whole.scores)
+        found = lines.gain(stock, after)
+        every = {name: one for family in heat.families for name, one in family.measured.items()}
+        (worth,) = lines.worth(every, [_all(stock)])
+        yield _chosen(tested(f"{heat.main}_gain", found, RACE, WHOLE), worth, found, stock, after)
+
+
+def _all(sheet: Sheet) -> npt.NDArray[np.bool_]:
+    return np.ones(len(sheet), np.bool_)
+
+
+def _chosen(row: Row, worth: Worth, found: Gain, before: Sheet, after: Sheet) -> Row:
+    """A gain whose p-value and interval allow for the choice of the dial.
+
+    The interval of the bootstrap, which takes the dials as given, is widened in the ratio of the two standard errors;
+    it is never made narrower.
+    """
+    if found.p is None or row.low is None or row.high is None:
+        return row
+    (name,) = before.columns
+    plain = standard_error(after.columns[name] - before.columns[name], before.groups)
+    wider = max(1.0, worth.error / plain) if plain else 1.0
+    low, high = (row.value + wider * (end - row.value) for end in (row.low, row.high))
+    return replace(row, p=worth.p, low=low, high=high)
 
 
 def _lags(lines: _Lines) -> Iterator[Row]:
@@ -101,12 +136,16 @@ def _lags(lines: _Lines) -> Iterator[Row]:
 def _by_length(lines: _Lines) -> Iterator[Row]:
     """Gains in bins of document length, corrected for the bins of a family."""
     heat = lines.heat
-    for family in heat.families:
+    strata = length_strata(heat.sheet, lines.rules.bins)
+    for family in heat.families if strata else ():
         gains = []
-        for stratum in length_strata(heat.sheet, lines.rules.bins):
+        worths = lines.worth(family.measured, [stratum.lines for stratum in strata])
+        for stratum, worth in zip(strata, worths, strict=True):
             before, after = (sheet.take(stratum.lines) for sheet in (lines.stock, lines.sheet(family.fit.scores)))
-            found = _tested(f"{heat.main}_gain", lines.gain(before, after), BY_LENGTH, family.name)
-            gains.append(replace(found, bin=stratum.bin, n_tokens=stratum.n_tokens))
+            found = lines.gain(before, after)
+            row = tested(f"{heat.main}_gain", found, BY_LENGTH, family.name)
+            row = _chosen(row, worth, found, before, after)
+            gains.append(replace(row, bin=stratum.bin, n_tokens=stratum.n_tokens))
         yield from corrected(gains)
 
 
@@ -146,16 +185,20 @@ def _dials(lines: _Lines) -> Iterator[Row]:
             yield _row(f"{heat.main}_gain", found.noted(note) if note else found, DIALS, notation)
 
 
-def _blind(heat: Heat) -> Iterator[Row]:
+def _blind_of(heat: Heat) -> tuple[Row, ...]:
+    return blind_rows(heat.blind) if heat.blind else ()
+
+
+def blind_rows(blind: Blind) -> tuple[Row, ...]:
     """Scores of the probe without labels; dials that were dropped early are on fewer documents than the others."""
-    for notation, scores in heat.blind.scores.items() if heat.blind else ():
-        tried = heat.blind.tried[notation] if heat.blind else 0
-        half = 1.96 * float(scores.std(ddof=1)) / np.sqrt(len(scores))
-        mean, note = float(scores.mean()), f"searched among {tried:,} documents; interval from the standard error"
-        yield Row(
-            "cloze_ndcg@10", mean, max(0.0, mean - half), min(1.0, mean + half), len(scores),
-            view=BLIND, fix=notation, note=note,
-        )  # fmt: skip
+    return tuple(_blind_row(notation, scores, blind.tried[notation]) for notation, scores in blind.scores.items())
+
+
+def _blind_row(notation: str, scores: Floats, tried: int) -> Row:
+    mean, half = float(scores.mean()), 1.96 * error_of(scores)
+    note = f"searched among {tried:,} documents; the interval is 1.96 standard errors"
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    return Row("cloze_ndcg@10", mean, low, high, len(scores), view=BLIND, fix=notation, note=note)
 
 
 def _costs(heat: Heat) -> Iterator[Row]:
@@ -186,7 +229,8 @@ def corrected(gains: Sequence[Row]) -> Iterator[Row]:
         yield row if row.p is None else replace(row, p_holm=next(adjusted))
 
 
-def _tested(measure: str, found: Gain, view: str, fix: str) -> Row:
+def tested(measure: str, found: Gain, view: str, fix: str) -> Row:
+    """A gain with its test."""
     return replace(_row(measure, found.estimate, view, fix), p=found.p, effect=found.effect)
 
 

@@ -151,12 +151,12 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
         scorer: a bench.
         progress: shows how far the work is.
     """
-    if len(probe.task.queries) < MIN_GROUPS:
+    sizes = [size for size in probe.sizes() if len(probe.first(size).queries) >= MIN_GROUPS]
+    if not sizes:
         return Blind({}, {}, None, {}, len(probe.asked))
     known = {str(STOCK): STOCK, **{str(one): one for contender in contenders for one in contender.configurations}}
     spent: dict[tuple[str, str], int] = {}
     tokens: dict[str, int] = {}
-    sizes = [size for size in probe.sizes() if len(probe.first(size).queries) >= MIN_GROUPS]
 
     def score(some: Sequence[str], size: int) -> dict[str, Floats]:
         found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)

@@ -177,7 +177,7 @@ def _cheaper(
             continue
         yield Finding(
             f"{one.dial} costs less and is not surely behind",
-            f"It is behind by {change(lag)} and gains {_tested(one.gain)}. {_cost(one, rows, facts)}",
+            f"It is behind by {_below(lag)} and gains {_tested(one.gain)}. {_cost(one, rows, facts)}",
         )
         return
 
@@ -260,10 +260,16 @@ def _regret(rows: Sequence[Row], facts: Mapping[str, Any]) -> Iterator[Finding]:
     mean = sum(one.value for one in single) / len(single)
     yield Finding(
         f"Without labels the choice would have been {facts['blind']}",
-        f"It scores {change(row)} below the best of all dials on these queries. Within a family, dials chosen without "
+        f"It scores {_below(row)} below the best of all dials on these queries. Within a family, dials chosen without "
         f"labels are {mean:.4f} below the best of it on average over {len(single)} families. Each best was picked on "
         "these same queries, which makes the losses look larger than they are.",
     )
+
+
+def _below(row: Row) -> str:
+    """A loss without its sign."""
+    between = "" if row.low is None or row.high is None else f"95 % interval {row.low:.3f} to {row.high:.3f}, "
+    return f"{row.value:.3f} ({between}n = {row.n})"
 
 
 def _is(row: Row, facts: Mapping[str, Any], view: str, fix: str) -> bool:
