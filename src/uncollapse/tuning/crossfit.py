@@ -119,11 +119,12 @@ def judge_gains(
     parts = [split_groups(groups, folds, seed=seed + _APART * (repeat + 1)) for repeat in range(repeats)]
     generator = np.random.default_rng(seed & 0xFFFFFFFFFFFFFFFF)
     observed = _means(table, np.ones((1, len(group))), parts, strata)[:, 0]
-    centred = table - table.mean(axis=1, keepdims=True)
+    centred: Floats = table - table.mean(axis=1, keepdims=True)
     counts, spread = np.zeros(len(strata)), []
     step = max(1, HELD // max(1, table.shape[1]))
     for first in range(0, resamples, step):
-        signs = (2.0 * generator.integers(0, 2, (min(step, resamples - first), len(names))) - 1)[:, group]
+        flips = generator.integers(0, 2, (min(step, resamples - first), len(names)))
+        signs = (1 - 2 * flips).astype(np.float64)[:, group]
         moved = _means(table, signs, parts, strata)
         counts += (abs(moved) >= abs(observed)[:, None] - ROUNDING).sum(axis=1)
         spread.append(_means(centred, signs, parts, strata))
@@ -149,7 +150,8 @@ def _means(
                 scored = signs[:, both] @ table[:, both].T
                 made[row] += np.take_along_axis(scored, picked[number][:, None], axis=1)[:, 0]
     sizes_of = np.array([max(1, int(stratum.sum())) for stratum in strata])
-    return made / (len(parts) * sizes_of)[:, None]
+    means: Floats = made / (len(parts) * sizes_of)[:, None]
+    return means
 
 
 def _best_elsewhere(table: Floats, parts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -135,13 +135,14 @@ def _stock(race: Race) -> str:
 
 def _line(race: Race, family: Mapping[str, Any]) -> tuple[Cell, ...]:
     name, gain = family["name"], race.one(f"{race.main}_gain", RACE, family["name"])
-    dial = f"{family['chosen']}, chosen in {family['shares'].get(family['chosen'], 0):.0%} of splits"
+    share = family["shares"].get(family["chosen"], 0)
+    dial = f"{family['chosen']}, chosen in {share:.0%} of splits; " if len(family["grid"]) > 1 else ""
     return (
-        Cell(name, dial if len(family["grid"]) > 1 else ""),
+        Cell(name, f"{dial}costs {family['cost']}" if family["cost"] else dial.removesuffix("; ")),
         _gain(gain),
         _where(race, name),
         _blind(race, family),
-        Cell(words.number(race.cost("encode_cost", name, 1.0), "encode_cost"), family["cost"]),
+        Cell(words.number(race.cost("encode_cost", name, 1.0), "encode_cost")),
         Cell(words.number(race.cost("storage_cost", name, 1.0), "storage_cost")),
         Cell(_learned(race, name)),
     )
@@ -211,7 +212,8 @@ def _priced(race: Race) -> list[Priced]:
 
 
 def _class(encode: float, storage: float) -> str:
-    return f"encodes {_times(encode, 'encode_cost')} the tokens, stores {_times(storage, 'storage_cost')} the numbers"
+    encoding, storing = words.number(encode, "encode_cost"), words.number(storage, "storage_cost")
+    return f"tokens × {encoding}, storage × {storing}"
 
 
 def _times(ratio: float, measure: str) -> str:
