@@ -17,6 +17,7 @@ from uncollapse.evaluation.statistics.metrics import METRICS, Metric
 from uncollapse.measures import MEASURES
 from uncollapse.reporting.diagnosis.terms import TERMS
 from uncollapse.reporting.explanation.terms import EXPLAINED
+from uncollapse.reporting.races.terms import RACED
 from uncollapse.reporting.words import VIEWS
 
 HERE = Path(__file__).parent
@@ -197,9 +198,11 @@ def numbers_page() -> str:
         "in [measures](measures.md) (numbers about vectors) or [metrics](metrics.md) (scores of an evaluation). The\n"
         "k that ends a name stands for a limit, a rate, or how many results are looked at. A name with `_change`,\n"
         "`_gain` or `_loss` behind it is the difference of two of its numbers, with `_detectable` the least gain\n"
-        "that so many queries could show.\n"
+        "that so many queries could show, with `_lag` how far a family is behind the first, with `_regret` how far\n"
+        "a choice without labels is behind the best.\n"
     )
     tables = {"Diagnosis": TERMS.values(), "Explanation": EXPLAINED.values(), "Length bias": BIAS.values()}
+    tables["Race"] = RACED.values()
     parts = [f"\n## {title}\n\n{_numbers(entries)}" for title, entries in tables.items()]
     return head + "".join(parts) + f"\n## Where a number was taken\n\n{_views()}"
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
+    from uncollapse.tuning.race import compare as compare
+    from uncollapse.tuning.tune import tune as tune
 
 _HOMES = {
     "MEASURES": "measures",
@@ -32,6 +34,7 @@ _HOMES = {
     "Settings": "diagnosis.settings",
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
+    "compare": "tuning.race",
     "diagnose": "diagnosis.study",
     "embed": "embedding",
     "evaluate": "evaluation.trial",
@@ -44,6 +47,7 @@ _HOMES = {
     "open_tasks": "evaluation.reading",
     "parse": "fixes",
     "patch": "attention.patching",
+    "tune": "tuning.tune",
     "verify": "attention.verification",
     "write_report": "reporting",
 }

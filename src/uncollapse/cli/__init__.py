@@ -16,6 +16,7 @@ from uncollapse.cli.explaining import explain
 from uncollapse.cli.exporting import export
 from uncollapse.cli.fixing import demo, fix
 from uncollapse.cli.options import EXIT_CODES, examples
+from uncollapse.cli.racing import compare, tune
 from uncollapse.errors import UncollapseError
 
 app = typer.Typer(
@@ -41,6 +42,20 @@ app.command(
         "uncollapse evaluate --run run.trec --qrels qrels.tsv --lengths lengths.tsv",
     )
 )(evaluate)
+app.command(
+    epilog=examples(
+        "uncollapse compare my-beir-folder/ -m ./my-model",
+        'uncollapse compare my-beir-folder/ --fix whitening --fix temperature --fix "centering(role)"',
+        "uncollapse compare docs.jsonl --text-field body",
+    )
+)(compare)
+app.command(
+    epilog=examples(
+        "uncollapse tune docs.jsonl --fix whitening",
+        "uncollapse tune my-beir-folder/ --fix temperature -m ./my-model",
+        'uncollapse tune docs.jsonl --fix "whitening(0.2)" --fix "whitening(0.3)" --fix "whitening(0.5)"',
+    )
+)(tune)
 app.command(
     epilog=examples(
         "uncollapse explain notes/",

@@ -11,15 +11,19 @@ from uncollapse.cli.folders import output_folder
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
+    CacheOption,
     DeviceOption,
     ForceOption,
     JsonOption,
+    LearnOption,
     ModelOption,
+    NoCacheOption,
     OutOption,
     QuietOption,
     RemoteOption,
     SeedOption,
     TokensOption,
+    read_learn_from,
     read_limit,
 )
 from uncollapse.cli.printing import finish, progress, say_notes
@@ -70,14 +74,12 @@ def evaluate(
     ] = False,
     max_tokens: TokensOption = "model",
     bins: Annotated[int, typer.Option(min=2, max=64, help="Length bins of about equally many items.")] = 5,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder where vectors are kept; the user's cache folder if not given.", show_default=False),
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")] = False,
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Search with an index (usearch), for corpora of many millions.")
     ] = False,
+    learn_from: LearnOption = "task",
     batch_size: BatchOption = None,
     device: DeviceOption = None,
     run: Annotated[
@@ -129,7 +131,7 @@ def evaluate(
     from uncollapse.tables import ItemTable
 
     check_options(context)
-    plan = Plan(bins=bins, approximate=approximate, seed=seed)
+    plan = Plan(bins=bins, approximate=approximate, learn_from=read_learn_from(learn_from), seed=seed)
     if run and qrels and lengths:  # the last two are there, or check_options would have refused
         with output_folder(out, run[0].stem, force=force) as folder, ItemTable(folder / "items.parquet") as table:
             result = _evaluate_runs(run, qrels, lengths, query_lengths, plan=plan, sink=table)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -76,6 +76,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result
 RemoteOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model. Only if you have read it.")
 ]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder where vectors are kept; the user's cache folder if not given.", show_default=False),
+]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.")]
+FieldOption = Annotated[
+    str | None,
+    typer.Option(help="Field with the text, if not text, body, content, passage or document.", show_default=False),
+]
+LearnOption = Annotated[
+    str,
+    typer.Option(
+        help="What fixes learn from that need queries, such as centering(role): `task`, the queries without their "
+        "answers; or `sentences` of the documents."
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of sampling and bootstrap.")]
 
 
@@ -94,6 +110,14 @@ def read_limit(max_tokens: str) -> int | str:
     if not max_tokens.isdigit():
         raise UncollapseError(f"--max-tokens must be `model`, `table` or a number, got {max_tokens!r}.")
     return int(max_tokens)
+
+
+def read_learn_from(queries: str) -> Literal["task", "sentences"]:
+    if queries == "task":
+        return "task"
+    if queries == "sentences":
+        return "sentences"
+    raise UncollapseError(f"--learn-from must be `task` or `sentences`, got {queries!r}.")
 
 
 def read_limits(limits: str | None) -> tuple[int, ...]:

@@ -73,6 +73,8 @@ def print_verdict(result: "Result", folder: Path, skipped: str) -> None:
             console.print(f"[dim]and {len(findings) - most} more in the report[/]")
     if result.about.get("tasks"):
         console.print(_scores(result))
+    if result.about.get("races"):
+        console.print(_race(result))
     if skipped:
         console.print(f"[yellow]•[/] [b]Left out.[/b] {escape(skipped)}")
     console.print(f"\nReport: [b]{escape(str(folder / 'report.html'))}[/b]", soft_wrap=True)
@@ -166,6 +168,31 @@ def _scores(result: "Result") -> Table:
         for fix in fixes:
             for row in result.select(measure=f"{task['main']}_gain", fix=fix, **keys):
                 table.add_row("", escape(f"  {fix}"), *_cells(row, signed))
+    return table
+
+
+def _race(result: "Result") -> Table:
+    """What every family of fixes adds on each data set, on queries that had no say, and what it costs."""
+    from uncollapse.evaluation.verdicts import signed
+
+    caption = (
+        "[dim]gains are on queries that had no say in the dial; intervals are 95 %; p is corrected for the number of "
+        "families; tokens and storage are times those of the model as it is[/]"
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
+    for heading in ("data, family", "dial", "gain", "interval", "n", "p", "tokens", "storage"):
+        table.add_column(heading, overflow="fold")
+    for race in result.about["races"]:
+        keys = {"dataset": race["dataset"]}
+        for row in result.select(measure=race["main"], view="race", fix="none", **keys):
+            table.add_row(escape(race["dataset"]), race["main"], *_cells(row, "{:.3f}".format))
+        for family in race["families"]:
+            cost = {
+                row.measure: f"{row.value:.2f}" for row in result.select(view="race_costs", fix=family["name"], **keys)
+            }
+            for row in result.select(measure=f"{race['main']}_gain", view="race", fix=family["name"], **keys):
+                numbers = (*_cells(row, signed), cost.get("encode_cost", ""), cost.get("storage_cost", ""))
+                table.add_row(escape(f"  {family['name']}"), escape(family["chosen"]), *numbers)
     return table
 
 

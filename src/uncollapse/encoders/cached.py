@@ -13,6 +13,7 @@ from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
 from uncollapse.encoders.cache import Block, Shelf
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
+from uncollapse.encoders.remembered import Memory
 from uncollapse.encoders.sentence import Role, SentenceEncoder
 from uncollapse.encoders.sources import fingerprint
 from uncollapse.encoders.states import Stretch, part_vectors, require_states
@@ -62,17 +63,29 @@ class CachedEncoder:
         encoder: the model.
         fixes: put on while encoding, one inside the other; none for the model as it is.
         folder: where vectors are kept; None keeps none.
+        remember: also keep them in memory until `forget`, and do not look at the model again for texts that are there;
+            for many pipelines in a row that share a model.
+
+    Attributes:
+        encoded, reused: texts that went through the model, and texts that were known.
+        tokens: of all texts that were asked for, which is what they would cost without any cache.
 
     Raises:
         ModelError: a model that is patched already, or that a hook changes.
     """
 
     def __init__(
-        self, encoder: SentenceEncoder, fixes: Sequence[ModelFix] = (), *, folder: Path | None = None
+        self,
+        encoder: SentenceEncoder,
+        fixes: Sequence[ModelFix] = (),
+        *,
+        folder: Path | None = None,
+        remember: bool = False,
     ) -> None:
         self.encoder, self.fixes, self.folder = encoder, tuple(fixes), folder
         self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, encoder.max_tokens
-        self.encoded, self.reused = 0, 0
+        self.encoded, self.reused, self.tokens = 0, 0, 0
+        self._memory = Memory() if remember else None
         self.notes: tuple[str, ...] = ()
         refuse_hooks(encoder.model, kept=folder is not None)
         self._raw: SentenceEncoder | None = None
@@ -153,11 +166,15 @@ class CachedEncoder:
         self, encoder: SentenceEncoder, order: "_Order", ids: Sequence[str] | None, advance: Callable[[float], None]
     ) -> Embeddings:
         """What is known from disk, and the rest made, a few at a time."""
-        refuse_hooks(self.encoder.model, kept=self.folder is not None)
         keys, places = order.keys, _first_places(order.keys)
         block = Block.blank(len(keys), self.dim)
-        with self._shelf(encoder, order.about) as shelf:
-            missing = shelf.find(places, block) if shelf else list(places)
+        whole = encoder.model is self.encoder.model and not order.about
+        remembered = self._memory.of(encoder.tower, encoder.prompt) if self._memory and whole else None
+        unknown = remembered.find(places, block) if remembered else dict(places)
+        if unknown:
+            refuse_hooks(self.encoder.model, kept=self.folder is not None)
+        with self._shelf(encoder, order.about) if unknown else nullcontext() as shelf:
+            missing = shelf.find(unknown, block) if shelf else list(unknown)
             self.reused += len(places) - len(missing)
             advance(order.total(keys) - order.total(missing))
             missing.sort(key=lambda key: (-len(key), key))
@@ -169,9 +186,17 @@ class CachedEncoder:
                     block.fill([places[key] for key in few], made)
                     advance(order.total(few))
         self.encoded += len(missing)
+        if remembered:
+            remembered.put(unknown, block)
         block.repeat([places[key] for key in keys])
+        self.tokens += int(block.n_tokens.sum())
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(keys)))
         return Embeddings(block.vectors, names, block.n_tokens, block.n_tokens_full)
+
+    def forget(self) -> None:
+        """Drop what is in memory; what is on disk stays."""
+        if self._memory:
+            self._memory.clear()
 
     def _unnormalised(self) -> SentenceEncoder:
         if self._raw is None:

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from uncollapse.evaluation.bias.figures import LengthBias, bias_rows, length_bias
-from uncollapse.evaluation.scoring import Scored
+from uncollapse.evaluation.scoring import LearnFrom, Scored
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.scores import gain, score
@@ -32,6 +32,7 @@ class Plan:
         resamples: of the randomisation test.
         k: how many retrieved documents a reader looks at, for the figures of length bias.
         approximate: search with an index instead of exactly, for corpora of many millions.
+        learn_from: which queries fixes learn from that need some; see `LearnFrom`.
         seed: of bootstrap, tests and samples.
     """
 
@@ -41,6 +42,7 @@ class Plan:
     resamples: int = RESAMPLES
     k: int = 10
     approximate: bool = False
+    learn_from: LearnFrom = "task"
     seed: int = 0
 
 

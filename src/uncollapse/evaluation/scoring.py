@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,11 @@ from uncollapse.evaluation.tasks import (
     SummaryEvaluation,
     Task,
 )
+from uncollapse.fixes.composition import Composition
+from uncollapse.fixes.statistics import FEWEST, Group
 from uncollapse.measures import unit
 from uncollapse.pipelines.encoder import FixedEncoder
-from uncollapse.pipelines.fitting import Unlabelled
+from uncollapse.pipelines.fitting import Unlabelled, needed_by
 from uncollapse.pipelines.several import Several
 from uncollapse.records import Embeddings
 
@@ -73,12 +75,40 @@ def texts_of(task: Task) -> list[tuple[Role, tuple[str, ...]]]:
             return [("text", _flat(task.references)), ("text", _flat(task.summaries))]
 
 
-def unlabelled(task: Task) -> Unlabelled:
-    """The texts of a task that a pipeline may learn from: documents and queries without answers, or all texts."""
+LearnFrom = Literal["task", "sentences"]
+"""Which queries a pipeline learns from: those of the task, without their answers, as a log of searches would give; or
+sentences of the documents in their stead."""
+
+
+def unlabelled(task: Task, queries: LearnFrom = "task") -> Unlabelled:
+    """The texts of a task that a pipeline may learn from: what is searched and what is asked, or all; no label.
+
+    Args:
+        task: any kind.
+        queries: which stand for what is asked; sentences in any case where a task has fewer than a mean needs.
+    """
     if isinstance(task, Retrieval):
-        return Unlabelled(task.documents.ids, task.documents.texts, task.queries.texts)
+        asked = () if queries == "sentences" or len(task.queries) < FEWEST else task.queries.texts
+        return Unlabelled(task.documents.ids, task.documents.texts, asked)
     texts = tuple(dict.fromkeys(text for _, part in texts_of(task) for text in part))
     return Unlabelled(tuple(str(number) for number in range(len(texts))), texts)
+
+
+def learned_note(fix: Composition, tasks: Sequence[Task], queries: LearnFrom) -> list[str]:
+    """What a reader must know of the queries that a pipeline learned from; nothing where it needs none."""
+    searches = [task for task in tasks if isinstance(task, Retrieval)]
+    if Group.QUERIES not in needed_by(fix) or not searches:
+        return []
+    if queries == "sentences":
+        return ["what fixes learn of queries, they learned from sentences of the documents"]
+    few = [f"{task.name}/{task.split}" for task in searches if len(task.queries) < FEWEST]
+    instead = (
+        f"; on {', '.join(few)}, with fewer than {FEWEST} queries, from sentences of the documents" if few else ""
+    )
+    return [
+        "what fixes learn of queries, they learned from the queries of the task, all of them and without their "
+        f"answers, as from a log of searches{instead}"
+    ]
 
 
 def score_task(

@@ -13,7 +13,7 @@ from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
 from uncollapse.evaluation.reading.trec import Run
-from uncollapse.evaluation.scoring import Scored, counted_like, score_task, texts_of, unlabelled
+from uncollapse.evaluation.scoring import Scored, counted_like, learned_note, score_task, texts_of, unlabelled
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Composition, Fix, compose, parse
@@ -164,6 +164,7 @@ def evaluate(
         parts = [_try(task, settings, bases, trial) for task in tasks]
     notes = [*encoder.notes, *(f"{other.name}: {note}" for other in against for note in other.notes)]
     notes += [note for one in bases.values() for note in one.notes]
+    notes += [note for _, fix in settings.values() for note in learned_note(fix, tasks, trial.plan.learn_from)]
     counts = {
         "encoded": sum(one.encoded for one in bases.values()),
         "from the cache": sum(one.reused for one in bases.values()),
@@ -325,7 +326,7 @@ def _fit(base: CachedEncoder, fix: Composition, task: Task, trial: _Trial) -> Fi
     if not fix.is_fitted_to_corpus:
         return FixedEncoder(base, fix)
     with trial.reporter.track(f"fitting {fix}", None, "characters") as advance:
-        return fit_pipeline(base, fix, unlabelled(task), seed=trial.plan.seed, advance=advance)
+        return fit_pipeline(base, fix, unlabelled(task, trial.plan.learn_from), seed=trial.plan.seed, advance=advance)
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

@@ -11,6 +11,7 @@ from uncollapse.measures import MEASURES
 from uncollapse.records import Row
 from uncollapse.reporting.diagnosis.terms import TERMS
 from uncollapse.reporting.explanation.terms import EXPLAINED
+from uncollapse.reporting.races.terms import RACED
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ def _base(measure: str) -> str:
     """What a gain or a change is one of, unless a table knows the change itself."""
     if any(measure in table for table in _TABLES):
         return measure
-    return re.sub("_(gain|change|loss|detectable)$", "", measure)
+    return re.sub("_(gain|change|loss|detectable|lag|regret)$", "", measure)
 
 
-_TABLES: tuple[Mapping[str, Any], ...] = (MEASURES, METRICS, BIAS, TERMS, EXPLAINED)
+_TABLES: tuple[Mapping[str, Any], ...] = (MEASURES, METRICS, BIAS, TERMS, EXPLAINED, RACED)
 _CUT = r"(@|top)(\d[\d.e-]*)$"
 """The number that ends a name: results looked at, tokens of a limit, a rate."""
 

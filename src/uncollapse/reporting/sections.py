@@ -13,6 +13,7 @@ from uncollapse.reporting.diagnosis.sections import make_reason_sections
 from uncollapse.reporting.drawing import Range, from_zero
 from uncollapse.reporting.explanation.sections import make_explanation_sections, make_explanation_tiles
 from uncollapse.reporting.plots import Line
+from uncollapse.reporting.races import make_race_sections, make_race_tiles
 from uncollapse.reporting.tasks import make_task_sections, make_task_tiles
 
 
@@ -43,7 +44,7 @@ def make_tiles(result: Result) -> list[Tile]:
         Tile(words.number(row.value, row.measure), label, words.interval(row), role)
         for row, label, role in ((_preferred(rows), label, role) for rows, label, role in found)
         if row is not None and math.isfinite(row.value)
-    ] + [*make_task_tiles(_scored(result)), *make_explanation_tiles(result)]
+    ] + [*make_race_tiles(result), *make_task_tiles(_scored(result)), *make_explanation_tiles(result)]
 
 
 def make_sections(result: Result) -> list[Section]:
@@ -55,7 +56,7 @@ def make_sections(result: Result) -> list[Section]:
     diagnosis = [make_audit_section(result), _cosine_section(result), *make_reason_sections(result)]
     diagnosis += [_sweep_section(result), _projection_section(result), _shape_section(result), _length_section(result)]
     asked = [section for section in diagnosis if section is not None]
-    first = [*make_task_sections(_scored(result)), *make_explanation_sections(result)]
+    first = [*make_race_sections(result), *make_task_sections(_scored(result)), *make_explanation_sections(result)]
     if not first:
         return asked
     return first + [section for section in asked if any(chart.figure or chart.table for chart in section.charts)]

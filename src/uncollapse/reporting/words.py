@@ -17,7 +17,9 @@ VIEWS = {
     "cost_by_window": "by length read", "cost_grid": "by depth and length", "hubness": "search results",
     "scores": "by both lengths", "scores_overall": "all", "scores_by_document": "by document length",
     "heads": "each head", "all heads": "median over heads", "spectrum": "by frequency", "layers": "after a layer",
-    "one layer": "temperature in one layer",
+    "one layer": "temperature in one layer", "race": "families", "race_by_length": "families by document length",
+    "race_dials": "each dial", "race_costs": "cost", "race_blind": "probe without labels",
+    "tune_check": "sentences without a say",
 }  # fmt: skip
 MOST_PLACES = 4
 """Decimals of a small number that is read against 0."""
@@ -89,8 +91,10 @@ def _places(measure: str) -> int:
     """Decimals: a rank is large, and a slope of cosines by length is small."""
     if measure.startswith(("effective_rank", "occurrence", "k_occurrence")):
         return 1
-    if measure in ("k_skewness", "hub_length_ratio", "solved_tau"):
+    if measure in ("k_skewness", "hub_length_ratio", "solved_tau", "encode_cost", "storage_cost"):
         return 2
+    if measure.startswith(("dimensions", "fitted_")):
+        return 0
     return 4 if measure in ("length_slope", "length_slope_change") else 3
 
 

@@ -1,0 +1,63 @@
+"""What the numbers of a race are, in one table for the page's list of measures."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from uncollapse.reporting.diagnosis.terms import Entry
+
+RACED: Mapping[str, Entry] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            Entry(
+                "encode_cost",
+                "Cost of encoding",
+                "tokens that go through the model for all documents / the same for the model as it is",
+                "0 or more",
+                "lower",
+                "How much more there is to encode: 1 as much as without the fix, 2 twice as much.",
+            ),
+            Entry(
+                "storage_cost",
+                "Cost of storage",
+                "vectors a document x their dimensions / the same for the model as it is",
+                "0 or more",
+                "lower",
+                "How much larger an index gets: 1 as large as without the fix, 2 twice as large.",
+            ),
+            Entry(
+                "vectors_per_document",
+                "Vectors of a document",
+                "vectors kept / documents",
+                "0 or more",
+                "lower",
+                "How many vectors an index holds for each document, on average.",
+            ),
+            Entry(
+                "dimensions",
+                "Dimensions of a vector",
+                "numbers in each vector",
+                "1 or more",
+                "lower",
+                "How many numbers each vector has, those that a fix on scores adds among them.",
+            ),
+            Entry(
+                "fitted_documents",
+                "Documents that a fix was fitted to",
+                "count, without labels",
+                "0 or more",
+                "higher",
+                "How many documents a fix learned from; none of their answers.",
+            ),
+            Entry(
+                "fitted_queries",
+                "Queries that a fix was fitted to",
+                "count, without labels",
+                "0 or more",
+                "higher",
+                "How many queries a fix learned from; none of their answers.",
+            ),
+        )
+    }
+)
+"""Name to entry."""

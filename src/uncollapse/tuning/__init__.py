@@ -1,0 +1,1 @@
+"""Which fix pays on a corpus: dials chosen with or without labels, and a race of all fixes."""

@@ -1,0 +1,207 @@
+"""Where configurations are scored: each text goes through each variant of the model once, whatever comes after it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.attention.patching import patch
+from uncollapse.encoders import CachedEncoder, SentenceEncoder
+from uncollapse.errors import FixError, ModelError
+from uncollapse.evaluation.rankings.retrieval import main_scores
+from uncollapse.evaluation.scoring import score_task, unlabelled
+from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.tasks import Retrieval
+from uncollapse.fixes.composition import Composition
+from uncollapse.fixes.statistics import Group
+from uncollapse.measures import unit
+from uncollapse.pipelines.encoder import FixedEncoder
+from uncollapse.pipelines.fitting import LEARNED_FROM, fit_pipeline, needed_by
+from uncollapse.tuning.contenders import Configuration
+from uncollapse.tuning.rules import Rules
+
+Floats = npt.NDArray[np.float64]
+Advance = Callable[[float], None]
+T = TypeVar("T")
+
+STOCK = Configuration("none", Composition(()))
+"""The model as it came."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A configuration on one task.
+
+    Args:
+        scores: of every query, float64 [queries].
+        tokens: that went through the model for all documents, or would have without a cache.
+        vectors: kept of each document, on average.
+        dim: of them.
+        fitted: texts that it learned from, by group; nothing where it needs none.
+    """
+
+    scores: Floats
+    tokens: int
+    vectors: float
+    dim: int
+    fitted: dict[str, int]
+
+
+class Scorer(Protocol):
+    """What scores configurations; a bench, or a table in its stead."""
+
+    def sheet(self, task: Retrieval) -> Sheet:
+        """The lines of a task, one a query, with the scores of the model as it came."""
+        ...
+
+    def measure(
+        self,
+        task: Retrieval,
+        some: Sequence[Configuration],
+        *,
+        advance: Advance = lambda _: None,
+        keep: bool = True,
+    ) -> dict[str, Measured]:
+        """Every configuration on a task, by notation; what cannot be is left out."""
+        ...
+
+    def work(self, task: Retrieval, some: Sequence[Configuration]) -> float:
+        """About how much they cost to encode, in the units of `advance`."""
+        ...
+
+    def refusals(self, task: Retrieval) -> dict[str, str]:
+        """Why some could not be measured on a task, by notation."""
+        ...
+
+
+class Bench:
+    """Configurations of one model, scored on retrieval tasks.
+
+    Args:
+        encoder: the model.
+        rules: what fixes learn from, and the seed.
+        cache: folder where vectors are kept; None keeps none.
+    """
+
+    def __init__(self, encoder: SentenceEncoder, rules: Rules, *, cache: Path | None = None) -> None:
+        self.encoder, self.rules, self.cache = encoder, rules, cache
+        self.bases: dict[str, CachedEncoder] = {}
+        self._refused: dict[tuple[str, str, str], str] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Texts that went through the model, and texts that were known."""
+        return {
+            "encoded": sum(base.encoded for base in self.bases.values()),
+            "from the cache": sum(base.reused for base in self.bases.values()),
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the cache."""
+        return tuple(dict.fromkeys(note for base in self.bases.values() for note in base.notes))
+
+    def base(self, configuration: Configuration) -> CachedEncoder:
+        """The model with what this configuration puts inside.
+
+        Raises:
+            ModelError: something that the inside of this model cannot take.
+        """
+        if configuration.inside not in self.bases:
+            for one in configuration.fix.model:
+                with patch(self.encoder.model, one):
+                    pass
+            made = CachedEncoder(self.encoder, configuration.fix.model, folder=self.cache, remember=True)
+            self.bases[configuration.inside] = made
+        return self.bases[configuration.inside]
+
+    def sheet(self, task: Retrieval) -> Sheet:
+        """See `Scorer`."""
+        encoder = FixedEncoder(self.base(STOCK), STOCK.fix)
+        return score_task(task, encoder, seed=self.rules.seed).sheets[0]
+
+    def work(self, task: Retrieval, some: Sequence[Configuration]) -> float:
+        """See `Scorer`."""
+        ways = {one.encoding: one for one in some}
+        parts = (task.documents.texts, task.queries.texts)
+        plain = CachedEncoder(self.encoder)
+        return sum(FixedEncoder(plain, _before_vectors(one)).work(part) for one in ways.values() for part in parts)
+
+    def measure(
+        self,
+        task: Retrieval,
+        some: Sequence[Configuration],
+        *,
+        advance: Advance = lambda _: None,
+        keep: bool = True,
+    ) -> dict[str, Measured]:
+        """See `Scorer`; `keep` holds vectors in memory for the next call."""
+        found: dict[str, Measured] = {}
+        for inside, same_inside in groupby(_in_order(some), key=lambda one: one.inside):
+            for _, alike in groupby(same_inside, key=lambda one: one.encoding):
+                found.update(self._measure_alike(task, list(alike), advance))
+            if not keep and inside in self.bases:
+                self.bases[inside].forget()
+        return found
+
+    def refusals(self, task: Retrieval) -> dict[str, str]:
+        """See `Scorer`."""
+        where = (task.name, task.split)
+        return {notation: why for (*at, notation), why in self._refused.items() if tuple(at) == where}
+
+    def _measure_alike(
+        self, task: Retrieval, members: Sequence[Configuration], advance: Advance
+    ) -> dict[str, Measured]:
+        """Configurations that differ only in what comes after the vectors of texts."""
+        tokens = self._tried(task, members, lambda: self._encode(task, members[0], advance))
+        if tokens is None:
+            return {}
+        made = {str(one): self._tried(task, [one], partial(self._score, task, one, tokens)) for one in members}
+        return {notation: measured for notation, measured in made.items() if measured is not None}
+
+    def _tried(self, task: Retrieval, members: Sequence[Configuration], act: Callable[[], T]) -> T | None:
+        try:
+            return act()
+        except (FixError, ModelError) as error:
+            self._refused.update({(task.name, task.split, str(one)): str(error) for one in members})
+            return None
+
+    def _encode(self, task: Retrieval, one: Configuration, advance: Advance) -> int:
+        """Have all texts go through the model; returns the tokens of the documents."""
+        base = self.base(one)
+        encoder = FixedEncoder(base, _before_vectors(one))
+        before = base.tokens
+        encoder.encode_pieces(task.documents.texts, task.documents.ids, role="document", advance=advance)
+        tokens = base.tokens - before
+        encoder.encode_pieces(task.queries.texts, task.queries.ids, role="query", advance=advance)
+        return tokens
+
+    def _score(self, task: Retrieval, one: Configuration, tokens: int) -> Measured:
+        texts = unlabelled(task, self.rules.learn_from)
+        encoder = fit_pipeline(self.base(one), one.fix, texts, seed=self.rules.seed)
+        several = encoder.encode_several(task.documents.texts, task.documents.ids, role="document")
+        documents, owners = several.flat, None if several.is_single else several.owners
+        queries = encoder.encode(task.queries.texts, task.queries.ids, role="query")
+        directed = (lambda vectors: vectors) if encoder.inner_product else unit
+        scores = main_scores(task, directed(queries.vectors), directed(documents.vectors), owners)
+        sizes = {Group.DOCUMENTS: min(len(texts.documents), LEARNED_FROM), Group.QUERIES: len(texts.queries)}
+        needed = needed_by(one.fix)
+        fitted = {str(group): size for group, size in sizes.items() if group in needed and size}
+        return Measured(scores, tokens, len(documents) / len(task.documents), documents.vectors.shape[1], fitted)
+
+
+def _in_order(some: Sequence[Configuration]) -> list[Configuration]:
+    """Those with the same inside together, and among them those whose texts are cut alike, else in their order."""
+    insides = list(dict.fromkeys(one.inside for one in some))
+    ways = list(dict.fromkeys(one.encoding for one in some))
+    return sorted(some, key=lambda one: (insides.index(one.inside), ways.index(one.encoding)))
+
+
+def _before_vectors(one: Configuration) -> Composition:
+    """What decides the vectors of texts before anything is fitted."""
+    return Composition((*one.fix.model, *([one.fix.text] if one.fix.text else [])))

@@ -1,0 +1,229 @@
+"""One data set of a race: every configuration scored, dials chosen with and without labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.statistics.significance import MIN_GROUPS
+from uncollapse.evaluation.tasks import Retrieval
+from uncollapse.progress import Reporter
+from uncollapse.tuning.bench import STOCK, Measured, Scorer
+from uncollapse.tuning.contenders import Configuration, Contender
+from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest
+from uncollapse.tuning.halving import halve
+from uncollapse.tuning.probe import Probe
+from uncollapse.tuning.rules import Rules
+
+Floats = npt.NDArray[np.float64]
+
+UNITS = "characters"
+"""What progress is counted in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blind:
+    """What a probe without labels found.
+
+    Args:
+        scores: by notation, the model as it came among them, float64 [queries] on the largest sample it reached.
+        chosen: the dial it takes, by family; families that could not be probed are not there.
+        overall: the best of all families by the probe; None where it could not ask.
+        tried: documents that each was tried on.
+        n_documents: of the whole sample.
+        tokens: of the documents that each was tried on.
+        spent: tokens that went through the model for it.
+    """
+
+    scores: Mapping[str, Floats]
+    chosen: Mapping[str, str]
+    overall: str | None
+    tried: Mapping[str, int]
+    n_documents: int
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    spent: int = 0
+
+    def price(self, notation: str) -> float:
+        """How often the corpus would go through the model for a configuration, against once for the model as it is."""
+        stock = str(STOCK)
+        if notation not in self.tokens or not self.tokens[stock]:
+            return 1.0
+        return self.tokens[notation] / self.tried[notation] / (self.tokens[stock] / self.tried[stock])
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A family in one race.
+
+    Args:
+        contender: its row.
+        measured: by notation, the mildest first.
+        fit: its scores on queries that had no say in its dial.
+        chosen: the dial that all queries together choose.
+    """
+
+    contender: Contender
+    measured: Mapping[str, Measured]
+    fit: Crossfit
+    chosen: str
+
+    @property
+    def name(self) -> str:
+        return self.contender.name
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """One data set of a race.
+
+    Args:
+        dataset: name and split.
+        main: the score that counts.
+        n_documents: that are searched.
+        labelled: whether people judged what answers what.
+        sheet: a line a query, with the scores of the model as it came.
+        stock: the model as it came.
+        families: those that could be raced.
+        whole: the race itself as a family: fix and dial chosen together.
+        blind: what a probe without labels says; None where the race itself is that probe.
+        left_out: why some are not in it, by notation.
+        notes: what a reader must know of the data.
+    """
+
+    dataset: str
+    main: str
+    n_documents: int
+    labelled: bool
+    sheet: Sheet
+    stock: Measured
+    families: tuple[Family, ...]
+    whole: Crossfit | None
+    blind: Blind | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def race_task(
+    task: Retrieval,
+    contenders: Sequence[Contender],
+    scorer: Scorer,
+    rules: Rules,
+    *,
+    blind: Blind | None,
+    progress: Reporter,
+) -> Heat:
+    """Score every configuration on a task, and choose dials on some queries to score them on the others.
+
+    Args:
+        task: with judgements, or made of sentences.
+        contenders: families.
+        scorer: a bench.
+        rules: of the race.
+        blind: what a probe without labels found; None where the task is that probe.
+        progress: shows how far the work is.
+    """
+    members = [one for contender in contenders for one in contender.configurations]
+    dataset = f"{task.name}/{task.split}"
+    with progress.track(f"{dataset}, as it is", scorer.work(task, [STOCK]), UNITS) as advance:
+        stock = scorer.measure(task, [STOCK], advance=advance)[str(STOCK)]
+    sheet = scorer.sheet(task)
+    entered, left_out = _within_budget(members, stock, blind, rules)
+    with progress.track(f"{dataset}, {len(entered)} settings", scorer.work(task, entered), UNITS) as advance:
+        measured = scorer.measure(task, entered, advance=advance, keep=False)
+    families = _families(contenders, measured, sheet, rules)
+    every = {name: one.scores for family in families for name, one in family.measured.items()}
+    whole = _crossfit(every, sheet, rules) if len(families) > 1 else None
+    refused = {**scorer.refusals(task), **left_out}
+    return Heat(
+        dataset, task.main, len(task.documents), blind is not None, sheet, stock, families, whole, blind, refused,
+        task.notes,
+    )  # fmt: skip
+
+
+def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer, progress: Reporter) -> Blind:
+    """Choose a dial of every family by sentences that look for their documents, on growing samples.
+
+    Args:
+        probe: of the corpus.
+        contenders: families.
+        scorer: a bench.
+        progress: shows how far the work is.
+    """
+    sizes = [size for size in probe.sizes() if len(probe.first(size).queries) >= MIN_GROUPS]
+    if not sizes:
+        return Blind({}, {}, None, {}, len(probe.asked))
+    known = {str(STOCK): STOCK, **{str(one): one for contender in contenders for one in contender.configurations}}
+    spent: dict[tuple[str, str], int] = {}
+    tokens: dict[str, int] = {}
+
+    def score(some: Sequence[str], size: int) -> dict[str, Floats]:
+        found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)
+        spent.update({known[name].encoding: one.tokens for name, one in found.items()})
+        tokens.update({name: one.tokens for name, one in found.items()})
+        return {name: one.scores for name, one in found.items()}
+
+    total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
+    families = {contender.name: [str(one) for one in contender.configurations] for contender in contenders}
+    with progress.track("choosing without labels", total, UNITS) as advance:
+        halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score)
+        advance(total)
+    left = {
+        name: {one: halved.scores[one] for one in some if one in halved.survivors} for name, some in families.items()
+    }
+    chosen = {name: pick_mildest(scores) for name, scores in left.items() if scores}
+    finals = {one: halved.scores[one] for one in chosen.values()}
+    overall = pick_best(finals) if finals else None
+    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), tokens, sum(spent.values()))
+
+
+def _families(
+    contenders: Sequence[Contender], measured: Mapping[str, Measured], sheet: Sheet, rules: Rules
+) -> tuple[Family, ...]:
+    made = []
+    for contender in contenders:
+        names = (str(one) for one in contender.configurations)
+        members = {name: measured[name] for name in names if name in measured}
+        if members:
+            scores = {name: one.scores for name, one in members.items()}
+            made.append(Family(contender, members, _crossfit(scores, sheet, rules), pick_best(scores)))
+    return tuple(made)
+
+
+def _crossfit(scores: Mapping[str, Floats], sheet: Sheet, rules: Rules) -> Crossfit:
+    return crossfit(scores, sheet.groups, folds=rules.folds, repeats=rules.repeats, seed=rules.seed)
+
+
+def _within_budget(
+    members: Sequence[Configuration], stock: Measured, blind: Blind | None, rules: Rules
+) -> tuple[list[Configuration], dict[str, str]]:
+    """The configurations whose encodings are paid for, best of the probe first, and why the others are not."""
+    if blind is None or blind.overall is None:
+        return list(members), {}
+    prices, means = _prices(members, blind)
+    spent, paid = 1 + blind.spent / max(stock.tokens, 1), {STOCK.encoding}
+    for way in sorted(prices, key=lambda way: -means[way]):
+        if way not in paid and spent + prices[way] <= rules.encodes:
+            spent += prices[way]
+            paid.add(way)
+    why = (
+        f"left out: the race may encode the corpus {rules.encodes:g} times at most, and others do better on the probe "
+        "without labels"
+    )
+    beyond = {str(one): why for one in members if one.encoding not in paid}
+    return [one for one in members if one.encoding in paid], beyond
+
+
+def _prices(
+    members: Sequence[Configuration], blind: Blind
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    """Of every way to encode, how many encodings of the corpus it takes, and what its best member scores blindly."""
+    prices: dict[tuple[str, str], float] = {}
+    means: dict[tuple[str, str], float] = {}
+    for one in members:
+        scores = blind.scores.get(str(one))
+        mean = -np.inf if scores is None else float(scores.mean())
+        means[one.encoding] = max(mean, means.get(one.encoding, -np.inf))
+        prices[one.encoding] = max(blind.price(str(one)), prices.get(one.encoding, 0.0))
+    return prices, means
