@@ -16,7 +16,7 @@ CHUNK = 128
 """Tokens of a chunk, special tokens in: about what models of this kind were trained on."""
 
 STRENGTH = 0.3
-"""Of whitening: between 0.25 and 0.4 was best, and nearly alike, on the collections of the race; see docs/log.md."""
+"""Of whitening: 0.25 to 0.4 were nearly alike in the mean of the collections it was chosen on; see docs/log.md."""
 
 FEWEST = 30
 """Documents from which a mean and a covariance are worth having."""
