@@ -38,7 +38,7 @@ def test_generated_pages_are_current() -> None:
 
 
 def test_every_number_of_every_kind_of_report_is_on_a_generated_page() -> None:
-    """A diagnosis, an explanation, a demo, an evaluation, a race: every measure of their rows is on one of them."""
+    """A diagnosis, an explanation, a demo, an evaluation, a race: every measure of their rows is in the pages."""
     pages = " ".join((ROOT / "docs" / name).read_text() for name in ("measures.md", "metrics.md", "numbers.md"))
     results = (full_result(), explanation_examples.full_result(), demo_result(), task_result(), race_result())
     for measure in {row.measure for result in results for row in result.rows}:

@@ -213,7 +213,7 @@ def _priced(race: Race) -> list[Priced]:
 
 def _class(encode: float, storage: float) -> str:
     encoding, storing = words.number(encode, "encode_cost"), words.number(storage, "storage_cost")
-    return f"tokens x {encoding}, storage x {storing}"
+    return f"{encoding} times the tokens, {storing} the storage"
 
 
 def _times(ratio: float, measure: str) -> str:
