@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,8 @@ def fix(
         dtype = _replace(part, stock, folded) if chosen.model else torch.float32
         added = append_modules(part, linear) if linear else ()
         learned = _learned(fixed, corpus, seed)
-        write_record(part, {"fix": str(chosen), "text_fix": str(chosen.text or ""), "base": name, "fitted": learned})
+        if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
+            _write_record(part, chosen, name, learned)
         step("reloading with stock sentence-transformers")
         report = FixReport(
             folder=target,
@@ -144,6 +145,10 @@ def _check_shippable(chosen: Composition, corpus: Unlabelled | None) -> None:
     if chosen.vectors and corpus is None:
         parts = " + ".join(str(one) for one in chosen.vectors)
         raise FixError(f"`{parts}` is fitted to texts. Name the corpus that will be searched: --corpus docs.jsonl.")
+
+
+def _write_record(part: Path, chosen: Composition, base: str, learned: Mapping[str, Any]) -> None:
+    write_record(part, {"fix": str(chosen), "text_fix": str(chosen.text or ""), "base": base, "fitted": learned})
 
 
 def _check_unfitted(stock: SentenceEncoder) -> None:

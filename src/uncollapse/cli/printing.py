@@ -118,7 +118,7 @@ def print_outcomes(conditions: "Sequence[Condition]", result: "Result") -> bool:
 def print_fixed(report: Any) -> None:
     console = Console()
     folder = escape(str(report.folder))
-    where = [f"{report.dtype} weights"] if report.changed else []
+    where = [f"the weights, {report.dtype}"] if report.changed else []
     where += [f"{', '.join(report.modules)}"] if report.modules else []
     console.print(
         f"Model:  [b]{folder}[/b] = {escape(report.fix)} in {escape(' and '.join(where) or 'uncollapse.json')}. "
