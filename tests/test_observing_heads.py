@@ -24,8 +24,8 @@ from uncollapse.attention.observing import Heads, Logits, observe
 from uncollapse.attention.observing.interface import Call, shown_logits
 from uncollapse.attention.observing.spans import find_spans
 from uncollapse.attention.patching import patch
+from uncollapse.attention.probes import PROBE_LENGTHS, probe_batch
 from uncollapse.attention.temperature import Temperature
-from uncollapse.attention.verification import PROBE_LENGTHS, probe_batch
 from uncollapse.errors import ArchitectureError, ModelError
 
 GIVES_SCORES = {"squeezebert"}

@@ -64,7 +64,7 @@ _AT_LENGTH = "nothing in the model; a few lines of code subtract the mean of eac
 CONTENDERS: tuple[Contender, ...] = (
     Contender(
         "temperature",
-        ("temperature(0.95)", "temperature(0.9)", "temperature(0.8)", "temperature(0.7)"),
+        ("temperature(0.9)", "temperature(0.8)", "temperature(0.7)"),
         "nothing once it is shipped: it folds into the weights; all texts are to be encoded anew",
     ),
     Contender("centering(all)", ("centering(all)",), _IN_A_LAYER),
@@ -98,7 +98,6 @@ CONTENDERS: tuple[Contender, ...] = (
         f"{_IN_A_LAYER}, one for documents and one for queries",
     ),
     Contender("cover", ("cover(126)",), _READS_ON),
-    Contender("chunks", ("chunks(126)",), _READS_ON),
     Contender(
         "cover + centering(role) + whitening(role)",
         ("cover(126) + centering(role) + whitening(0.3, role)",),
@@ -109,7 +108,6 @@ CONTENDERS: tuple[Contender, ...] = (
         ("csls(10, 0.5)", "csls(10)"),
         "one more dimension in the index",
     ),
-    Contender("best_chunk", ("best_chunk(126)",), f"{_READS_ON}, and a vector for every chunk in the index"),
     Contender(
         "temperature + centering(role) + whitening",
         ("temperature(0.9) + centering(role) + whitening(0.25)",),
