@@ -74,7 +74,8 @@ def test_only_weights_config_and_card_differ_from_the_source(tiny: Path, tmp_pat
     assert config == json.loads(before["config.json"])
     card = after["README.md"].decode()
     assert card.startswith("---\nlicence: mit\n---\n# Mine\n")
-    assert "`temperature(0.8)` folded into its weights" in card
+    assert "with `temperature(0.8)`." in card
+    assert "In the weights, with no code and at no cost: " in card
 
 
 def test_only_queries_change_in_the_weights(tiny: Path, tmp_path: Path) -> None:
