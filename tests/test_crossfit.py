@@ -5,8 +5,8 @@ import pytest
 
 from uncollapse.evaluation.statistics.significance import randomisation_test
 from uncollapse.tuning.crossfit import crossfit, pick_best, pick_mildest, split_groups
-from uncollapse.tuning.crossfit import judge_gains as worth_of
 from uncollapse.tuning.halving import halve, surely_below
+from uncollapse.tuning.relabelling import judge_gains as worth_of
 
 DIALS, QUERIES = 20, 100
 
@@ -56,6 +56,34 @@ def test_the_test_sees_a_dial_that_helps() -> None:
     names, every = singly(QUERIES), [np.ones(QUERIES, bool)]
     (found,) = worth_of(draws(0, planted=0.2), names, every, splits=(5, 4), resamples=199, seed=0)
     assert found.p == 1 / 200
+
+
+def test_a_dial_that_is_surely_bad_does_not_widen_the_error_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    good, awful = rng.normal(0.05, 0.1, QUERIES), rng.normal(-0.5, 1.0, QUERIES)
+    names, every = singly(QUERIES), [np.ones(QUERIES, bool)]
+    (alone,) = worth_of({"good": good}, names, every, splits=(5, 3), resamples=1000, seed=0)
+    (beside,) = worth_of({"good": good, "awful": awful}, names, every, splits=(5, 3), resamples=1000, seed=0)
+    assert beside.error == pytest.approx(alone.error, rel=0.05)
+
+
+def test_relabelling_agrees_with_cross_fitting_one_by_one() -> None:
+    """Groups of several queries, two strata: the observed gain and its p, from `crossfit` itself."""
+    rng = np.random.default_rng(1)
+    gains = {name: rng.normal(0.03, 0.2, 60) for name in "abc"}
+    groups, half = [f"g{i // 3:02}" for i in range(60)], np.arange(60) < 25
+    found = worth_of(gains, groups, [np.ones(60, bool), half], splits=(4, 2), resamples=300, seed=5)
+    signs = 1 - 2 * np.random.default_rng(5).integers(0, 2, (300, 20))
+    observed, moved = (
+        [crossfit(flipped, groups, folds=4, repeats=2, seed=5).scores for flipped in some]
+        for some in (
+            [gains],
+            [{name: one * sign[np.arange(60) // 3] for name, one in gains.items()} for sign in signs],
+        )
+    )
+    for worth, stratum in zip(found, (slice(None), half), strict=True):
+        reached = sum(abs(one[stratum].mean()) >= abs(observed[0][stratum].mean()) - 1e-12 for one in moved)
+        assert worth.p == pytest.approx((1 + reached) / 301)
 
 
 def test_with_one_dial_it_is_the_plain_test() -> None:

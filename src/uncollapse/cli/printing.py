@@ -180,19 +180,19 @@ def _race(result: "Result") -> Table:
         "families; tokens and storage are times those of the model as it is[/]"
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
-    for heading in ("data, family", "dial", "gain", "interval", "n", "p", "tokens", "storage"):
+    for heading in ("fix", "gain", "interval", "n", "p", "tokens", "storage"):
         table.add_column(heading, overflow="fold")
     for race in result.about["races"]:
         keys = {"dataset": race["dataset"]}
         for row in result.select(measure=race["main"], view="race", fix="none", **keys):
-            table.add_row(escape(race["dataset"]), race["main"], *_cells(row, "{:.3f}".format))
+            table.add_row(escape(f"{race['main']} of {race['dataset']}"), *_cells(row, "{:.3f}".format))
         for family in race["families"]:
             cost = {
                 row.measure: f"{row.value:.2f}" for row in result.select(view="race_costs", fix=family["name"], **keys)
             }
             for row in result.select(measure=f"{race['main']}_gain", view="race", fix=family["name"], **keys):
                 numbers = (*_cells(row, signed), cost.get("encode_cost", ""), cost.get("storage_cost", ""))
-                table.add_row(escape(f"  {family['name']}"), escape(family["chosen"]), *numbers)
+                table.add_row(escape(f"  {family['chosen']}"), *numbers)
     return table
 
 

@@ -15,9 +15,6 @@ Floats = npt.NDArray[np.float64]
 _APART = 1_000_003
 """Between the seeds of two splits."""
 
-HELD = 1 << 21
-"""Signs held at once: 16 MB."""
-
 ROUNDING = 1e-12
 
 
@@ -59,7 +56,7 @@ def crossfit(scores: Mapping[str, Floats], groups: Sequence[str], *, folds: int,
     names, table = list(scores), np.stack(list(scores.values()))
     total, counts = np.zeros(table.shape[1]), np.zeros(len(names))
     for repeat in range(repeats):
-        parts = split_groups(groups, folds, seed=seed + _APART * (repeat + 1))
+        parts = split_groups(groups, folds, seed=seed_of(seed, repeat))
         picked = _best_elsewhere(table, parts)
         total += table[picked[parts], np.arange(table.shape[1])]
         counts += np.bincount(picked, minlength=len(names))
@@ -67,91 +64,9 @@ def crossfit(scores: Mapping[str, Floats], groups: Sequence[str], *, folds: int,
     return Crossfit(total / repeats, dict(zip(names, shares.tolist(), strict=True)))
 
 
-@dataclass(frozen=True)
-class Worth:
-    """What chance makes of a cross-fitted gain.
-
-    Args:
-        p: of a randomisation test of the whole procedure, the choice of dials included; two-sided.
-        error: standard error of the mean gain where no dial differs from any other, the choice included.
-    """
-
-    p: float
-    error: float
-
-
-def judge_gains(
-    gains: Mapping[str, Floats],
-    groups: Sequence[str],
-    strata: Sequence[npt.NDArray[np.bool_]],
-    *,
-    splits: tuple[int, int],
-    resamples: int,
-    seed: int,
-) -> tuple[Worth, ...]:
-    """Whether chance alone, the sign of each group's gains being a coin's, gives so large a cross-fitted gain.
-
-    A cross-fitted gain is unbiased, but its queries are not independent: each had a say in the dials of the others.
-    Where the same lucky dial wins in all parts, its luck is scored after all. So every relabelling, which flips the
-    gains of a group under all dials at once, is cross-fitted anew, and p = (1 + #{|T*| >= |T|}) / (1 + resamples).
-
-    Args:
-        gains: by member, against the model as it is, float64 [queries].
-        groups: name of each query's group.
-        strata: bool [queries] each; the gain of each is tested, with dials chosen over all queries.
-        splits: folds and repeats, as in `crossfit`.
-        resamples: relabellings.
-        seed: of splits and relabellings.
-
-    >>> noise = np.random.default_rng(0).normal(size=50)
-    >>> names, every = [str(i) for i in range(50)], [np.ones(50, bool)]
-    >>> (found,) = judge_gains({"a": noise + 3}, names, every, splits=(5, 2), resamples=199, seed=0)
-    >>> found.p
-    0.005
-
-    Reference:
-        Nichols & Holmes (2002), Human Brain Mapping 15, for relabelling through a choice; Bengio & Grandvalet (2004),
-        JMLR 5, for why cross-validated differences are not independent.
-    """
-    table = np.stack(list(gains.values()))
-    names, group = numbered_groups(groups)
-    folds, repeats = splits
-    parts = [split_groups(groups, folds, seed=seed + _APART * (repeat + 1)) for repeat in range(repeats)]
-    generator = np.random.default_rng(seed & 0xFFFFFFFFFFFFFFFF)
-    observed = _means(table, np.ones((1, len(group))), parts, strata)[:, 0]
-    centred: Floats = table - table.mean(axis=1, keepdims=True)
-    counts, spread = np.zeros(len(strata)), []
-    step = max(1, HELD // max(1, table.shape[1]))
-    for first in range(0, resamples, step):
-        flips = generator.integers(0, 2, (min(step, resamples - first), len(names)))
-        signs = (1 - 2 * flips).astype(np.float64)[:, group]
-        moved = _means(table, signs, parts, strata)
-        counts += (abs(moved) >= abs(observed)[:, None] - ROUNDING).sum(axis=1)
-        spread.append(_means(centred, signs, parts, strata))
-    errors = np.concatenate(spread, axis=1).std(axis=1)
-    return tuple(
-        Worth(float((1 + n) / (1 + resamples)), float(error)) for n, error in zip(counts, errors, strict=True)
-    )
-
-
-def _means(
-    table: Floats, signs: Floats, parts: Sequence[npt.NDArray[np.intp]], strata: Sequence[npt.NDArray[np.bool_]]
-) -> Floats:
-    """The cross-fitted mean of each stratum under each relabelling: float64 [strata, relabellings]."""
-    made = np.zeros((len(strata), len(signs)))
-    for part in parts:
-        places = [part == number for number in range(part.max() + 1)]
-        sums = np.stack([signs[:, here] @ table[:, here].T for here in places])
-        sizes = np.array([len(part) - here.sum() for here in places])
-        picked = first_best((sums.sum(axis=0)[None] - sums) / np.maximum(sizes, 1)[:, None, None])
-        for row, stratum in enumerate(strata):
-            for number, here in enumerate(places):
-                both = here & stratum
-                scored = signs[:, both] @ table[:, both].T
-                made[row] += np.take_along_axis(scored, picked[number][:, None], axis=1)[:, 0]
-    sizes_of = np.array([max(1, int(stratum.sum())) for stratum in strata])
-    means: Floats = made / (len(parts) * sizes_of)[:, None]
-    return means
+def seed_of(seed: int, repeat: int) -> int:
+    """The seed of one split."""
+    return seed + _APART * (repeat + 1)
 
 
 def _best_elsewhere(table: Floats, parts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

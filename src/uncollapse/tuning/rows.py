@@ -14,8 +14,8 @@ from uncollapse.evaluation.strata import Stratum, cut_by_length
 from uncollapse.records import Row
 from uncollapse.resampling import Estimate
 from uncollapse.tuning.bench import Measured
-from uncollapse.tuning.crossfit import Worth, judge_gains
 from uncollapse.tuning.halving import error_of
+from uncollapse.tuning.relabelling import Worth, judge_gains
 from uncollapse.tuning.rules import Rules
 from uncollapse.tuning.trials import Blind, Heat
 

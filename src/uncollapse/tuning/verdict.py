@@ -241,10 +241,12 @@ def _whole(rows: Sequence[Row], facts: Mapping[str, Any]) -> Iterator[Finding]:
     row = next((row for row in rows if _is(row, facts, RACE, WHOLE) and row.measure == f"{facts['main']}_gain"), None)
     if row is None or row.low is None:
         return
+    doubt = "" if row.low > 0 else " That is not surely above 0."
     yield Finding(
         f"Following this race is worth {signed(row.value)} on queries it has not seen",
         "Fix and dial were chosen together on most of the queries and scored on the rest, over and over: "
-        f"{change(row)}. The gain of the best family is a little flattered, as it was picked for it; this one is not.",
+        f"{change(row)}.{doubt} The gain of the best family is a little flattered, as it was picked for it; this one "
+        "is not.",
     )
 
 
