@@ -114,7 +114,7 @@ def _notes(race: Race) -> tuple[str, ...]:
 
 
 def _table(race: Race) -> Chart:
-    columns = ("family", "gain", "where", "without labels", "tokens", "storage", "learned from")
+    columns = ("family", "gain", "where", "without labels", "tokens, storage")
     lines = tuple(_line(race, family) for family in race.families)
     reading = (
         f"A gain is what is added to {glossary.title(race.main)} of the {words.STOCK}, {_stock(race)}: better or "
@@ -136,16 +136,21 @@ def _stock(race: Race) -> str:
 def _line(race: Race, family: Mapping[str, Any]) -> tuple[Cell, ...]:
     name, gain = family["name"], race.one(f"{race.main}_gain", RACE, family["name"])
     share = family["shares"].get(family["chosen"], 0)
-    dial = f"{family['chosen']}, chosen in {share:.0%} of splits; " if len(family["grid"]) > 1 else ""
+    dial = f"{family['chosen']}, chosen in {share:.0%} of splits" if len(family["grid"]) > 1 else ""
     return (
-        Cell(name, f"{dial}costs {family['cost']}" if family["cost"] else dial.removesuffix("; ")),
+        Cell(name, dial),
         _gain(gain),
         _where(race, name),
         _blind(race, family),
-        Cell(words.number(race.cost("encode_cost", name, 1.0), "encode_cost")),
-        Cell(words.number(race.cost("storage_cost", name, 1.0), "storage_cost")),
-        Cell(_learned(race, name)),
+        _price(race, family),
     )
+
+
+def _price(race: Race, family: Mapping[str, Any]) -> Cell:
+    """What a family costs, as counted, then in words."""
+    numbers = (words.number(race.cost(what, family["name"], 1.0), what) for what in ("encode_cost", "storage_cost"))
+    cost = f"costs {family['cost']}; " if family["cost"] else ""
+    return Cell(", ".join(numbers), f"{cost}learned from {_learned(race, family['name'])}")
 
 
 def _gain(gain: Row | None) -> Cell:
@@ -170,8 +175,11 @@ def _where(race: Race, name: str) -> Cell:
 def _blind(race: Race, family: Mapping[str, Any]) -> Cell:
     row = race.one(f"{race.main}_regret", RACE, family["name"])
     if not family["blind"] or row is None:
-        return Cell(family["blind"] or words.UNKNOWN)
-    return Cell(family["blind"], words.unbroken(f"behind by {words.number(row.value)}", words.interval(row)))
+        return Cell(words.UNKNOWN, family["blind"] or "")
+    behind = f"behind by {words.number(row.value)}" if row.value else "the best dial"
+    return Cell(
+        behind, "; ".join(part for part in (family["blind"], words.interval(row) if row.value else "") if part)
+    )
 
 
 def _learned(race: Race, name: str) -> str:
@@ -191,7 +199,7 @@ def _ladder(race: Race) -> Chart:
     reading = (
         f"A dot right of the upright line is a better score than that of the {words.STOCK}; a filled dot is proven, a "
         "hollow one can be chance or too small to matter, and the line through it is the 95 % interval. What stands "
-        "under one heading costs the same; dearer families come further down"
+        "under one heading costs the same, times what the model as it is costs; dearer families come further down"
     )
     names = {one.name: one.name for one in priced}
     figure = ladders.gains(groups, title="gain", names=names)
@@ -213,7 +221,7 @@ def _priced(race: Race) -> list[Priced]:
 
 def _class(encode: float, storage: float) -> str:
     encoding, storing = words.number(encode, "encode_cost"), words.number(storage, "storage_cost")
-    return f"{encoding} times the tokens, {storing} the storage"
+    return f"tokens {encoding}, storage {storing}"
 
 
 def _times(ratio: float, measure: str) -> str:
