@@ -190,8 +190,8 @@ class Bench:
         directed = (lambda vectors: vectors) if encoder.inner_product else unit
         scores = main_scores(task, directed(queries.vectors), directed(documents.vectors), owners)
         sizes = {Group.DOCUMENTS: min(len(texts.documents), LEARNED_FROM), Group.QUERIES: len(texts.queries)}
-        needed = needed_by(one.fix)
-        fitted = {str(group): size for group, size in sizes.items() if group in needed and size}
+        seen = encoder.fitted.learned_from  # vectors, of which a text may have several
+        fitted = {str(group): sizes.get(group) or seen.get(str(group), 0) for group in sorted(needed_by(one.fix))}
         return Measured(scores, tokens, len(documents) / len(task.documents), documents.vectors.shape[1], fitted)
 
 

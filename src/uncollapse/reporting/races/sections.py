@@ -183,7 +183,7 @@ def _blind(race: Race, family: Mapping[str, Any]) -> Cell:
 
 
 def _learned(race: Race, name: str) -> str:
-    groups = {what: race.one(f"fitted_{what}", COSTS, name) for what in ("documents", "queries")}
+    groups = {what: race.one(f"fitted_{what}", COSTS, name) for what in ("documents", "queries", "windows")}
     return ", ".join(f"{words.count(row.value)} {what}" for what, row in groups.items() if row) or "nothing"
 
 

@@ -57,6 +57,14 @@ RACED: Mapping[str, Entry] = MappingProxyType(
                 "higher",
                 "How many queries a fix learned from; none of their answers.",
             ),
+            Entry(
+                "fitted_windows",
+                "Windows that a fix was fitted to",
+                "count, without labels",
+                "0 or more",
+                "higher",
+                "How many stretches of documents, cut to several lengths, a fix learned from.",
+            ),
         )
     }
 )
