@@ -67,7 +67,6 @@ class MadeCorpus:
         scale = np.linspace(0.5, 2, DIM)
         self.vectors: dict[Group, npt.NDArray[np.float64]] = {}
         self.n_tokens: dict[Group, npt.NDArray[np.int64]] = {}
-        self.places = {group: rng.permutation(size).astype(np.uint64) for group in Group}
         for group, (low, high) in {"documents": (30, 500), "queries": (5, 30), "windows": (8, 512)}.items():
             n_tokens = np.exp(rng.uniform(np.log(low), np.log(high), size)).astype(np.int64)
             if group == "windows":
@@ -81,7 +80,7 @@ class MadeCorpus:
         """Of some rows of every group, or of all."""
         seen = Statistics(DIM)
         for group in Group:
-            seen.of(group).update(self.vectors[group][rows], self.n_tokens[group][rows], self.places[group][rows])
+            seen.of(group).update(self.vectors[group][rows], self.n_tokens[group][rows])
         return seen
 
 
@@ -93,9 +92,6 @@ def everything(seen: Statistics) -> Iterator[tuple[str, npt.NDArray[np.float64]]
         for number in sorted(sums.bins):
             one = sums.bins[number]
             yield f"{group} bin {number}", np.append(one.total, [one.count, one.log_tokens])
-        yield f"{group} vectors", sums.kept.vectors
-        yield f"{group} places", np.array(sums.kept.places, np.float64)
-        yield f"{group} tokens", np.array(sums.kept.n_tokens, np.float64)
 
 
 def rotation(seed: int = 0) -> npt.NDArray[np.float64]:

@@ -176,6 +176,13 @@ def test_nothing_is_said_of_a_similarity_that_is_used(encoder, monkeypatch, name
     assert not [note for note in score_task(retrieval(), CachedEncoder(encoder)).notes if "similarity" in note]
 
 
+def test_documents_that_cannot_be_told_apart_are_said(encoder, monkeypatch):
+    said = "document vectors are the same, so documents are ranked by their ids"
+    assert not [note for note in score_task(retrieval(), CachedEncoder(encoder)).notes if said in note]
+    monkeypatch.setattr(type(encoder), "vectors", lambda _, texts, *__: np.ones((len(texts), encoder.dim), np.float32))
+    assert [note for note in score_task(retrieval(), CachedEncoder(encoder)).notes if said in note]
+
+
 def test_length_bias_is_given_for_rankings_with_its_change(result):
     names = {row.measure for row in result.select(dataset="docs/test")}
     assert {"length_ratio@10", "length_ratio@10_change"} <= names

@@ -70,7 +70,7 @@ def test_mapped_statistics_are_those_of_mapped_vectors(text: str) -> None:
     for group in Group:
         role = "query" if group is Group.QUERIES else "document"
         mapped = fitted.apply(MADE.vectors[group], MADE.n_tokens[group], role)
-        direct.of(group).update(mapped, MADE.n_tokens[group], MADE.places[group])
+        direct.of(group).update(mapped, MADE.n_tokens[group])
     assert_same(WHOLE.mapped(fitted), direct)
 
 
@@ -82,21 +82,6 @@ def test_a_mean_that_moves_is_mapped_by_the_length_of_each_bin() -> None:
         assert_close(made.bins[number].mean, one.mean - curve.at(np.array([one.tokens]))[0])
     direct = fitted.apply(MADE.vectors[Group.WINDOWS], MADE.n_tokens[Group.WINDOWS], "document")
     assert_close(made.covariance, np.cov(direct.T, bias=True))
-
-
-def test_what_is_kept_stands_first_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uncollapse.fixes.statistics.KEPT", 10)
-    one, other = MADE.statistics(slice(300)), MADE.statistics(slice(300, 400))
-    kept = one.merge(other).documents.kept
-    first = np.argsort(MADE.places[Group.DOCUMENTS])[:10]
-    np.testing.assert_array_equal(kept.vectors, MADE.vectors[Group.DOCUMENTS][first])
-    np.testing.assert_array_equal(kept.n_tokens, MADE.n_tokens[Group.DOCUMENTS][first])
-
-
-def test_without_places_nothing_is_kept() -> None:
-    sums = Sums(2)
-    sums.update(np.eye(2), np.array([3, 4]))
-    assert len(sums.kept) == 0
 
 
 @pytest.mark.parametrize(

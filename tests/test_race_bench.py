@@ -10,6 +10,7 @@ from tiny import save_tiny
 from uncollapse import load, parse
 from uncollapse.corpora.texts import Text
 from uncollapse.encoders import CachedEncoder, SentenceEncoder
+from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ModelError
 from uncollapse.evaluation.scoring import learned_note, score_task, unlabelled
 from uncollapse.evaluation.tasks import Retrieval, Texts
@@ -46,6 +47,22 @@ def task() -> Retrieval:
 
 def configurations() -> list[Configuration]:
     return [STOCK, *(Configuration(name, compose(parse(name))) for name in NOTATIONS)]
+
+
+def test_a_model_whose_folder_asks_for_a_fix_on_texts_races_with_it(tmp_path: Path, task: Retrieval) -> None:
+    write_record(save_tiny(tmp_path / "asking", max_tokens=12), {"fix": "cover(4)", "text_fix": "cover(4)"})
+    asking = load(str(tmp_path / "asking"))
+    assert isinstance(asking, SentenceEncoder)
+    some = [Configuration(name, compose(parse(name))) for name in ("whitening(0.5)", "chunks(4)")]
+    bench = Bench(asking, Rules())
+    found = bench.measure(task, [STOCK, *some])
+    for name, said in (("none", "cover(4)"), ("whitening(0.5)", "cover(4) + whitening(0.5)")):
+        fix = compose(parse(said))
+        sheet = score_task(task, fit_pipeline(CachedEncoder(asking), fix, unlabelled(task))).sheets[0]
+        assert found[name].scores == pytest.approx(sheet.columns["ndcg@10"], abs=1e-12), name
+    assert "Expected at most one fix on texts, got cover(4) + chunks(4)" in bench.refusals(task)["chunks(4)"]
+    assert bench.work(task, [STOCK, *some]) == bench.work(task, [STOCK])  # what cannot run costs nothing
+    assert any("asks for `cover(4)`" in note for note in asking.notes)
 
 
 def test_the_bench_gives_the_scores_of_evaluate(encoder: SentenceEncoder, task: Retrieval) -> None:

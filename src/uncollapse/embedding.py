@@ -17,8 +17,7 @@ from uncollapse.encoders.batches import padded_tokens
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
-from uncollapse.fixes import compose, parse
-from uncollapse.pipelines.encoder import FixedEncoder
+from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
 from uncollapse.writing import is_leftover, made_folder, only_writer, whole_file
@@ -311,7 +310,7 @@ def _encode(
 ) -> tuple[Embeddings, int | None]:
     """Vectors of some texts in their order, and the tokens that were computed for them, where that is known."""
     if isinstance(encoder, SentenceEncoder) and encoder.text_fix:
-        pipeline = FixedEncoder(CachedEncoder(encoder), compose(parse(encoder.text_fix)))
+        pipeline = FixedEncoder(CachedEncoder(encoder), of_folder(encoder))
         names = tuple(text.id for text in batch)
         return pipeline.encode([text.text for text in batch], names, role=encoder.role, advance=advance), None
     prepared = encoder.prepare([text.text for text in batch])

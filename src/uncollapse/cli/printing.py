@@ -131,7 +131,7 @@ def print_fixed(report: Any) -> None:
     if report.text_fix:
         console.print(
             f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that "
-            "for this folder (evaluate, compare); sentence-transformers alone does not.",
+            "for this folder (evaluate, compare, embed); sentence-transformers alone does not.",
             soft_wrap=True,
         )
     if report.max_tokens:

@@ -149,6 +149,11 @@ def load_model(
         encoder.notes += (
             f"The weights of {name!r} are kept in {kept}; here they are taken to float32 and run in it.",
         )
+    if encoder.text_fix:
+        encoder.notes += (
+            f"The folder of {name!r} asks for `{encoder.text_fix}`: evaluate, compare, tune and embed apply it; what "
+            "looks at the model itself (diagnose, explain, mteb) does not.",
+        )
     return encoder
 
 

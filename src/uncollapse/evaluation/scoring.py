@@ -188,7 +188,18 @@ def _score_retrieval(
         seed=seed,
     )
     cut = {"documents": _cut(documents), "queries": _cut(queries)}
-    return Scored(ranking_sheets(ranking), ranking, cut, (*ranking.notes, *_another_similarity(encoder)))
+    notes = (*ranking.notes, *_another_similarity(encoder), *_all_alike(documents.flat.vectors))
+    return Scored(ranking_sheets(ranking), ranking, cut, notes)
+
+
+def _all_alike(vectors: npt.NDArray[np.float32]) -> tuple[str, ...]:
+    """A word where documents cannot be told apart, so that a score is that of the order of ties."""
+    if len(vectors) < 2 or np.ptp(vectors, axis=0).max() > 1e-6 * np.abs(vectors).max():
+        return ()
+    return (
+        f"all {len(vectors):,} document vectors are the same, so documents are ranked by their ids and the score says "
+        "nothing about the model: look at its weights",
+    )
 
 
 def _another_similarity(encoder: TaskEncoder) -> tuple[str, ...]:

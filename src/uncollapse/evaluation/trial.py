@@ -16,8 +16,8 @@ from uncollapse.evaluation.reading.trec import Run
 from uncollapse.evaluation.scoring import Scored, counted_like, learned_note, score_task, texts_of, unlabelled
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
-from uncollapse.fixes import Composition, Fix, compose, parse
-from uncollapse.pipelines.encoder import FixedEncoder, encoding_work
+from uncollapse.fixes import Composition, Fix, compose
+from uncollapse.pipelines.encoder import FixedEncoder, encoding_work, of_folder
 from uncollapse.pipelines.fitting import fit_pipeline
 from uncollapse.pipelines.pieces import check_text_fix
 from uncollapse.progress import Reporter, Silent
@@ -267,23 +267,18 @@ def _describe_plan(plan: Plan) -> dict[str, Any]:
 
 def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[SentenceEncoder]) -> Settings:
     """The stock model, every fix by its notation and every other model; a fix that it cannot take is refused here."""
-    settings: Settings = {STOCK: (encoder, _of_folder(encoder))}
+    settings: Settings = {STOCK: (encoder, of_folder(encoder))}
     given = [*((str(fix), encoder, fix) for fix in fixes), *((other.name, other, None) for other in against)]
     for name, model, fix in given:
         if name in (*settings, encoder.name):
             raise UncollapseError(f"Each fix and model is compared once, but {name!r} was given twice. Give it once.")
-        settings[name] = (model, Composition((*_of_folder(model).parts, *compose(fix).parts)))
+        settings[name] = (model, Composition((*of_folder(model).parts, *compose(fix).parts)))
         for one in settings[name][1].model:
             with patch(model.model, one):
                 pass
         if text := settings[name][1].text:
             check_text_fix(text, model)
     return settings
-
-
-def _of_folder(model: SentenceEncoder) -> Composition:
-    """The fix on texts that the folder of a model asks for."""
-    return compose(parse(model.text_fix) if model.text_fix else None)
 
 
 def _bases(settings: Settings, cache: Path | None) -> dict[tuple[int, str], CachedEncoder]:

@@ -11,13 +11,9 @@ from uncollapse.errors import FixError
 from uncollapse.fixes.maps import Curve, VectorMap
 
 Floats = npt.NDArray[np.float64]
-Keys = npt.NDArray[np.uint64]
 
 FEWEST = 20
 """Vectors that a mean needs at least."""
-
-KEPT = 2000
-"""Vectors of a group that are kept as they are, for what sums cannot tell."""
 
 
 class Group(StrEnum):
@@ -60,34 +56,9 @@ class Bin:
         return float(np.exp(self.log_tokens / self.count))
 
 
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """A random sample of vectors, as they are.
-
-    Args:
-        vectors: float64 [texts, dim].
-        n_tokens: int64 [texts].
-        places: uint64 [texts], rising: where each stands in line.
-    """
-
-    vectors: Floats
-    n_tokens: npt.NDArray[np.int64]
-    places: Keys
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def first(self, other: "Kept", most: int) -> "Kept":
-        """Of both samples together those that stand first in line."""
-        vectors, n_tokens = np.concatenate([self.vectors, other.vectors]), np.append(self.n_tokens, other.n_tokens)
-        places = np.append(self.places, other.places)
-        order = np.argsort(places, kind="stable")[:most]
-        return Kept(vectors[order], n_tokens[order], places[order])
-
-
 @dataclass(eq=False)
 class Sums:
-    """Sums over one group of vectors: second moments, and means by length; and a random sample of the vectors.
+    """Sums over one group of vectors: second moments, and means by length.
 
     Bins are half octaves of the token count, so that sums of any split of a stream add up to those of the whole.
 
@@ -103,11 +74,9 @@ class Sums:
     dim: int
     outer: Floats = field(init=False)
     bins: dict[int, Bin] = field(default_factory=dict, init=False)
-    kept: Kept = field(init=False)
 
     def __post_init__(self) -> None:
         self.outer = np.zeros((self.dim, self.dim))
-        self.kept = Kept(np.empty((0, self.dim)), np.empty(0, np.int64), np.empty(0, np.uint64))
 
     @property
     def count(self) -> int:
@@ -140,18 +109,12 @@ class Sums:
         around: Floats = self.outer - drift.T @ drift
         return around / max(1, self.count - len(self.bins))
 
-    def update(
-        self,
-        vectors: npt.NDArray[np.floating],
-        n_tokens: npt.NDArray[np.int64],
-        places: Keys | None = None,
-    ) -> None:
+    def update(self, vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64]) -> None:
         """Add vectors.
 
         Args:
             vectors: [texts, dim], finite.
             n_tokens: int64 [texts], at least 1.
-            places: uint64 [texts], the order in which vectors are kept, as from `sampling_order`; None keeps none.
 
         Raises:
             FixError: another dimension, or a value that is not finite.
@@ -165,8 +128,6 @@ class Sums:
             one.count += int(here.sum())
             one.total += exact[here].sum(axis=0)
             one.log_tokens += float(np.log(np.maximum(n_tokens[here], 1)).sum())
-        if places is not None:
-            self.kept = self.kept.first(Kept(exact, n_tokens, places), KEPT)
 
     def merge(self, other: "Sums") -> "Sums":
         """The sums of both parts together; neither is changed."""
@@ -180,7 +141,6 @@ class Sums:
                 into.count += one.count
                 into.total += one.total
                 into.log_tokens += one.log_tokens
-            merged.kept = merged.kept.first(part.kept, KEPT)
         return merged
 
     def mapped(self, matrix: Floats, curve: Curve) -> "Sums":
@@ -197,8 +157,6 @@ class Sums:
             outer += one.count * np.outer(mean, mean) - cross - cross.T
             made.bins[number] = Bin(matrix @ (one.total - one.count * mean), one.count, one.log_tokens)
         made.outer = matrix @ outer @ matrix.T
-        vectors = (self.kept.vectors - curve.at(self.kept.n_tokens)) @ matrix.T
-        made.kept = Kept(vectors, self.kept.n_tokens, self.kept.places)
         return made
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import AnyFix
@@ -55,7 +53,7 @@ def choose(encoder: SentenceEncoder, corpus: Unlabelled) -> Chosen:
 
 
 def _of_texts(encoder: SentenceEncoder, corpus: Unlabelled) -> tuple[AnyFix | None, str]:
-    counts = np.concatenate([encoder.count([text]) for text in corpus.documents])
+    counts = encoder.prepare(corpus.documents).n_tokens_full
     long, limit = int((counts > encoder.max_tokens).sum()), encoder.max_tokens
     of = f"{long:,} of {len(counts):,} documents are longer than the {limit:,} tokens that the model reads"
     if not long:

@@ -7,6 +7,7 @@ import numpy as np
 
 from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
 from uncollapse.errors import FixError
+from uncollapse.fixes import compose, parse
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import ScoreMap, TextFix
 from uncollapse.fixes.maps import VectorMap, collapse
@@ -240,6 +241,11 @@ class FixedEncoder:
                 made[rows] = at_once.apply(vectors[rows], found.n_tokens_full[rows])
             vectors = direct(made, found.ids, self.fix, least=NOTHING)
         return Embeddings(vectors, found.ids, found.n_tokens, found.n_tokens_full)
+
+
+def of_folder(encoder: SentenceEncoder) -> Composition:
+    """The fix on texts that the folder of a model asks for; none for most."""
+    return compose(parse(encoder.text_fix) if encoder.text_fix else None)
 
 
 def encoding_work(base: CachedEncoder, fix: Composition, texts: Sequence[str], role: Role = "document") -> int:

@@ -66,15 +66,18 @@ def fit_pipeline(
     if not fix.is_fitted_to_corpus:
         return FixedEncoder(base, fix)
     bare = FixedEncoder(base, Composition((*fix.model, *([fix.text] if fix.text else []))))
-    seen = gather(bare, corpus, needed_by(fix), seed=seed, advance=advance)
+    seen = gather(bare, corpus, _of_vectors(fix), seed=seed, advance=advance)
     learned_from = {str(group): count for group in Group if (count := seen.of(group).count)}
     maps = []
     for one in fix.vectors:
         maps.append(one.fit(seen))
         seen = seen.mapped(maps[-1])
+    if fix.score is None:
+        return FixedEncoder(base, fix, Fitted(tuple(maps), None, learned_from, seed))
     mapped = FixedEncoder(base, Composition((*bare.fix.parts, *fix.vectors)), Fitted(tuple(maps)))
-    score = None if fix.score is None else fix.score.fit(_cohort(mapped, corpus, seed, advance))
-    return FixedEncoder(base, fix, Fitted(tuple(maps), score, learned_from, seed))
+    cohort = _cohort(mapped, corpus, seed, advance)
+    learned_from |= {"documents": len(cohort.documents), "queries": len(cohort.queries)}
+    return FixedEncoder(base, fix, Fitted(tuple(maps), fix.score.fit(cohort), learned_from, seed))
 
 
 def fitting_work(base: CachedEncoder, fix: Composition, corpus: Unlabelled, *, seed: int = 0) -> int:
@@ -89,9 +92,12 @@ def fitting_work(base: CachedEncoder, fix: Composition, corpus: Unlabelled, *, s
 
 
 def needed_by(fix: Composition) -> frozenset[Group]:
-    """Which vectors the fixes of a pipeline are fitted to."""
-    groups = {group for one in fix.vectors for group in one.needs}
-    return frozenset(groups)
+    """Which texts the fixes of a pipeline learn from."""
+    return _of_vectors(fix) | (frozenset({Group.DOCUMENTS, Group.QUERIES}) if fix.score else frozenset())
+
+
+def _of_vectors(fix: Composition) -> frozenset[Group]:
+    return frozenset(group for one in fix.vectors for group in one.needs)
 
 
 def gather(
@@ -116,15 +122,15 @@ def gather(
     chosen = sample(corpus, seed)
     seen = Statistics(encoder.dim)
     if Group.DOCUMENTS in groups:
-        _add(seen.documents, encoder, chosen.documents, chosen.ids, role="document", seed=seed, advance=advance)
+        _add(seen.documents, encoder, chosen.documents, chosen.ids, role="document", advance=advance)
     if Group.WINDOWS in groups:
         windows = cut_windows(encoder.encoder, chosen.ids, chosen.documents, seed=seed)
         names = [str(number) for number in range(len(windows))]
-        _add(seen.windows, encoder, windows, names, role="document", seed=seed, advance=advance)
+        _add(seen.windows, encoder, windows, names, role="document", advance=advance)
     if Group.QUERIES in groups:
         asked = _asked(chosen, seed)
         names = [str(number) for number in range(len(asked))]
-        _add(seen.queries, encoder, asked, names, role="query", seed=seed, advance=advance)
+        _add(seen.queries, encoder, asked, names, role="query", advance=advance)
     return seen
 
 
@@ -156,14 +162,12 @@ def _add(
     ids: Sequence[str],
     *,
     role: Role,
-    seed: int,
     advance: Advance,
 ) -> None:
     if not texts:
         return
     found = encoder.encode_pieces(texts, ids, role=role, advance=advance)
-    places = sampling_order(document_keys(found.ids), seed=seed)
-    sums.update(direct(found.vectors, found.ids, encoder.fix), found.n_tokens_full, places)
+    sums.update(direct(found.vectors, found.ids, encoder.fix), found.n_tokens_full)
 
 
 def _cohort(mapped: FixedEncoder, corpus: Unlabelled, seed: int, advance: Advance) -> Cohort:

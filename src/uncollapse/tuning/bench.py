@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from uncollapse.attention.patching import patch
 from uncollapse.encoders import CachedEncoder, SentenceEncoder
-from uncollapse.errors import FixError, ModelError
+from uncollapse.errors import FixError, ModelError, NotationError
 from uncollapse.evaluation.rankings.retrieval import main_scores
-from uncollapse.evaluation.scoring import score_task, unlabelled
+from uncollapse.evaluation.scoring import score_task, texts_of, unlabelled
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.statistics import Group
 from uncollapse.measures import unit
-from uncollapse.pipelines.encoder import FixedEncoder
+from uncollapse.pipelines.encoder import FixedEncoder, encoding_work, of_folder
 from uncollapse.pipelines.fitting import LEARNED_FROM, fit_pipeline, needed_by
 from uncollapse.tuning.contenders import Configuration
 from uncollapse.tuning.rules import Rules
@@ -120,17 +120,26 @@ class Bench:
             self.bases[configuration.inside] = made
         return self.bases[configuration.inside]
 
+    def _whole(self, one: Configuration) -> Composition:
+        """A configuration, with the fix on texts that the folder of the model asks for."""
+        return Composition((*of_folder(self.encoder).parts, *one.fix.parts))
+
+    def _before_vectors(self, one: Configuration) -> Composition:
+        """What decides the vectors of texts before anything is fitted."""
+        whole = self._whole(one)
+        return Composition((*whole.model, *([whole.text] if whole.text else [])))
+
     def sheet(self, task: Retrieval) -> Sheet:
         """See `Scorer`."""
-        encoder = FixedEncoder(self.base(STOCK), STOCK.fix)
+        encoder = FixedEncoder(self.base(STOCK), self._whole(STOCK))
         return score_task(task, encoder, seed=self.rules.seed).sheets[0]
 
     def work(self, task: Retrieval, some: Sequence[Configuration]) -> float:
         """See `Scorer`."""
-        ways = {one.encoding: one for one in some}
-        parts = (task.documents.texts, task.queries.texts)
-        plain = CachedEncoder(self.encoder)
-        return sum(FixedEncoder(plain, _before_vectors(one)).work(part) for one in ways.values() for part in parts)
+        taken = of_folder(self.encoder).text is not None
+        ways = {one.encoding: self._before_vectors(one) for one in some if not (taken and one.fix.text)}
+        plain, parts = CachedEncoder(self.encoder), texts_of(task)
+        return sum(encoding_work(plain, way, part, role) for way in ways.values() for role, part in parts)
 
     def measure(
         self,
@@ -167,14 +176,14 @@ class Bench:
     def _tried(self, task: Retrieval, members: Sequence[Configuration], act: Callable[[], T]) -> T | None:
         try:
             return act()
-        except (FixError, ModelError) as error:
+        except (FixError, ModelError, NotationError) as error:
             self._refused.update({(task.name, task.split, str(one)): str(error) for one in members})
             return None
 
     def _encode(self, task: Retrieval, one: Configuration, advance: Advance) -> int:
         """Have all texts go through the model; returns the tokens of the documents."""
         base = self.base(one)
-        encoder = FixedEncoder(base, _before_vectors(one))
+        encoder = FixedEncoder(base, self._before_vectors(one))
         before = base.tokens
         encoder.encode_pieces(task.documents.texts, task.documents.ids, role="document", advance=advance)
         tokens = base.tokens - before
@@ -183,7 +192,7 @@ class Bench:
 
     def _score(self, task: Retrieval, one: Configuration, tokens: int) -> Measured:
         texts = unlabelled(task, self.rules.learn_from)
-        encoder = fit_pipeline(self.base(one), one.fix, texts, seed=self.rules.seed)
+        encoder = fit_pipeline(self.base(one), self._whole(one), texts, seed=self.rules.seed)
         several = encoder.encode_several(task.documents.texts, task.documents.ids, role="document")
         documents, owners = several.flat, None if several.is_single else several.owners
         queries = encoder.encode(task.queries.texts, task.queries.ids, role="query")
@@ -200,8 +209,3 @@ def _in_order(some: Sequence[Configuration]) -> list[Configuration]:
     insides = list(dict.fromkeys(one.inside for one in some))
     ways = list(dict.fromkeys(one.encoding for one in some))
     return sorted(some, key=lambda one: (insides.index(one.inside), ways.index(one.encoding)))
-
-
-def _before_vectors(one: Configuration) -> Composition:
-    """What decides the vectors of texts before anything is fitted."""
-    return Composition((*one.fix.model, *([one.fix.text] if one.fix.text else [])))

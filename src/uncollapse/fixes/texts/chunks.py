@@ -47,6 +47,8 @@ class Chunks:
 
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
+    is_identity: ClassVar[bool] = False
+    keeps_all: ClassVar[bool] = False
     size: int = SIZE
     overlap: int = 0
     mean: Mean = "plain"
@@ -65,11 +67,6 @@ class Chunks:
         return write("chunks", self.size, *given)
 
     @property
-    def is_identity(self) -> bool:
-        """Never: texts beyond the size change."""
-        return False
-
-    @property
     def largest(self) -> int:
         """See `TextFix`."""
         return self.size
@@ -78,11 +75,6 @@ class Chunks:
     def reading(self) -> Reading:
         """See `TextFix`."""
         return "raw" if self.mean == "norm" else "directed"
-
-    @property
-    def keeps_all(self) -> bool:
-        """No: one vector a text."""
-        return False
 
     def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
         """See `TextFix`."""
@@ -116,6 +108,8 @@ class WholeAndChunks:
 
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
+    reading: ClassVar[Reading] = "directed"
+    keeps_all: ClassVar[bool] = False
     size: int = SIZE
     weight: float = 1.0
 
@@ -135,16 +129,6 @@ class WholeAndChunks:
     def largest(self) -> int:
         """See `TextFix`; what the model cuts off the whole, the chunks hold."""
         return self.size
-
-    @property
-    def reading(self) -> Reading:
-        """See `TextFix`."""
-        return "directed"
-
-    @property
-    def keeps_all(self) -> bool:
-        """No: one vector a text."""
-        return False
 
     def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
         """See `TextFix`."""
@@ -182,6 +166,9 @@ class BestChunk:
 
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
+    is_identity: ClassVar[bool] = False
+    reading: ClassVar[Reading] = "directed"
+    keeps_all: ClassVar[bool] = True
     size: int = SIZE
     overlap: int = 0
 
@@ -194,24 +181,9 @@ class BestChunk:
         return write("best_chunk", self.size, *([self.overlap] if self.overlap else []))
 
     @property
-    def is_identity(self) -> bool:
-        """Never: texts beyond the size change."""
-        return False
-
-    @property
     def largest(self) -> int:
         """See `TextFix`."""
         return self.size
-
-    @property
-    def reading(self) -> Reading:
-        """See `TextFix`."""
-        return "directed"
-
-    @property
-    def keeps_all(self) -> bool:
-        """Yes: a vector a chunk."""
-        return True
 
     def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
         """See `TextFix`."""

@@ -39,6 +39,7 @@ class Cover:
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
     reading: ClassVar[Reading] = "directed"
+    is_identity: ClassVar[bool] = False
     keeps_all: ClassVar[bool] = False
     size: int = SIZE
 
@@ -47,11 +48,6 @@ class Cover:
 
     def __str__(self) -> str:
         return write("cover", self.size)
-
-    @property
-    def is_identity(self) -> bool:
-        """Never: texts beyond the model's limit change."""
-        return False
 
     @property
     def largest(self) -> int:

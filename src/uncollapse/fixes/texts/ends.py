@@ -36,6 +36,9 @@ class HeadTail:
 
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
+    is_identity: ClassVar[bool] = False
+    reading: ClassVar[Reading] = "directed"
+    keeps_all: ClassVar[bool] = False
     head: int = 128
     tail: int = 64
 
@@ -47,24 +50,9 @@ class HeadTail:
         return write("head_tail", self.head, self.tail)
 
     @property
-    def is_identity(self) -> bool:
-        """Never: longer texts change."""
-        return False
-
-    @property
     def largest(self) -> int:
         """See `TextFix`."""
         return self.head + self.tail
-
-    @property
-    def reading(self) -> Reading:
-        """See `TextFix`."""
-        return "directed"
-
-    @property
-    def keeps_all(self) -> bool:
-        """No: one vector a text."""
-        return False
 
     def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:  # noqa: ARG002 - part of the protocol
         """See `TextFix`: a single piece."""

@@ -45,6 +45,8 @@ class LateChunking:
 
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
+    is_identity: ClassVar[bool] = False
+    reading: ClassVar[Reading] = "states"
     size: int = SIZE
     keep: Keep = "mean"
 
@@ -56,19 +58,9 @@ class LateChunking:
         return write("late_chunking", self.size, *([self.keep] if self.keep != "mean" else []))
 
     @property
-    def is_identity(self) -> bool:
-        """Never: texts beyond the size change."""
-        return False
-
-    @property
     def largest(self) -> int:
         """See `TextFix`."""
         return self.size
-
-    @property
-    def reading(self) -> Reading:
-        """See `TextFix`."""
-        return "states"
 
     @property
     def keeps_all(self) -> bool:

@@ -39,6 +39,9 @@ class SentenceMean:
 
     kind: ClassVar[Kind] = Kind.TEXT
     roles: ClassVar[tuple[Role, ...]] = LONG
+    is_identity: ClassVar[bool] = False
+    reading: ClassVar[Reading] = "directed"
+    keeps_all: ClassVar[bool] = False
     shortest: int = 8
 
     def __post_init__(self) -> None:
@@ -48,24 +51,9 @@ class SentenceMean:
         return write("sentence_mean", self.shortest)
 
     @property
-    def is_identity(self) -> bool:
-        """Never: texts of several sentences change."""
-        return False
-
-    @property
     def largest(self) -> int:
         """See `TextFix`; longer sentences are cut to what the model reads."""
         return 1
-
-    @property
-    def reading(self) -> Reading:
-        """See `TextFix`."""
-        return "directed"
-
-    @property
-    def keeps_all(self) -> bool:
-        """No: one vector a text."""
-        return False
 
     def split(self, text: str, spans: Spans, room: int) -> Sequence[Piece]:
         """See `TextFix`."""
