@@ -123,9 +123,18 @@ def test_roles_have_means_of_their_own() -> None:
     made = fitted("centering(role)")
     assert_close(made.apply(DOCUMENTS, DOCUMENT_TOKENS, "document").mean(axis=0), np.zeros(DIM))
     assert_close(made.apply(QUERIES, QUERY_TOKENS, "query").mean(axis=0), np.zeros(DIM))
-    assert_close(made.apply(QUERIES, QUERY_TOKENS, "text"), made.apply(QUERIES, QUERY_TOKENS, "document"))
+    np.testing.assert_array_equal(made.apply(QUERIES, QUERY_TOKENS, "text"), QUERIES)
     common = fitted("centering(all)")
-    assert_close(common.apply(QUERIES, QUERY_TOKENS, "query"), QUERIES - DOCUMENTS.mean(axis=0))
+    for role in ("query", "text"):
+        assert_close(common.apply(QUERIES, QUERY_TOKENS, role), QUERIES - DOCUMENTS.mean(axis=0))
+
+
+def test_whitening_by_role_is_for_searches_alone() -> None:
+    made, other = fitted("whitening(0.3, role)"), fitted("whitening(0.3)")
+    np.testing.assert_array_equal(made.apply(QUERIES, QUERY_TOKENS, "text"), QUERIES)
+    np.testing.assert_array_equal(made.as_affine("text").matrix, np.eye(DIM))
+    assert np.abs(made.apply(QUERIES, QUERY_TOKENS, "query") - QUERIES).max() > 1e-3
+    assert np.abs(other.apply(QUERIES, QUERY_TOKENS, "text") - QUERIES).max() > 1e-3
 
 
 def test_a_planted_drift_is_gone_at_every_length() -> None:

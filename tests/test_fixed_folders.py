@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from text_fix_examples import PLAN, retrieval, sentences
+from text_fix_examples import PLAN, retrieval, sentences, unit
 from tiny import save_tiny
 from uncollapse.checkpoints import fix
 from uncollapse.encoders import CachedEncoder, load_model
 from uncollapse.encoders.sources import read_record
 from uncollapse.errors import FixError, ModelError
+from uncollapse.evaluation.tasks import Similarity
 from uncollapse.evaluation.trial import evaluate
 from uncollapse.fixes import compose, parse
 from uncollapse.fixes.maps import Affine
@@ -49,6 +50,19 @@ def test_stock_sentence_transformers_gives_the_vectors_of_the_pipeline(source, s
     assert report.reload_difference < 2e-6
     assert report.vector_effect > 1e-3
     assert any(path.endswith("Router") for path in report.modules) == (written in TWO_MAPS)
+
+
+@pytest.mark.parametrize("written", ["centering(role)", "centering(role) + whitening(0.3, role)"])
+def test_texts_that_are_compared_as_equals_keep_their_vectors(source, stock, written, tmp_path):
+    fix(str(source), parse(written), tmp_path / "out", corpus=CORPUS)
+    model = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    np.testing.assert_allclose(model.encode(TEXTS), unit(stock.as_role("text").vectors(TEXTS)), atol=1e-6)
+    first, second = model.encode_document(TEXTS), model.encode(TEXTS)
+    assert np.abs(first - second).max() > 1e-3
+    task = Similarity("pairs", "test", sentences(15, 8), sentences(15, 9), np.arange(15.0))
+    result = evaluate(stock, [task], [parse(written)], plan=PLAN)
+    assert {row.value for row in result.select(measure="spearman_gain")} == {0.0}
+    assert any("compared as equals as they are" in note for note in result.about["notes"])
 
 
 def test_modules_are_named_so_that_old_releases_find_them(source, tmp_path):
@@ -129,7 +143,7 @@ def test_a_module_that_disagrees_is_not_kept(source, tmp_path, monkeypatch):
 
 
 def _turned(linear: Linear) -> Linear:
-    return Linear(linear.document, Affine(-linear.query.matrix, linear.query.offset))
+    return Linear(linear.document, Affine(-linear.query.matrix, linear.query.offset), linear.text)
 
 
 def test_a_record_of_another_layout_is_refused(tmp_path: Path):

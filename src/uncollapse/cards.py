@@ -60,7 +60,7 @@ def write_card(folder: Path, base: str, report: FixReport) -> None:
 
 This is `{base}` with `{report.fix}`.
 
-{"".join(parts)}On padded probe texts, as documents and as queries:
+{"".join(parts)}On padded probe texts, as documents, as queries and as neither:
 
 | quantity | largest absolute value |
 |---|---|
@@ -88,8 +88,8 @@ def _of_modules(report: FixReport) -> str:
         return ""
     routed = any(path.endswith("Router") for path in report.modules)
     how = (
-        "Queries and documents go through maps of their own: call `encode_query` and `encode_document`; plain "
-        "`encode` takes texts for documents. "
+        "Queries and documents go through maps of their own: call `encode_query` for the one and `encode_document` "
+        "for the other, and never mix them with plain `encode`, which is for texts that are compared as equals. "
         if routed
         else ""
     )

@@ -19,7 +19,7 @@ from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.verification import verify
 from uncollapse.cards import FixReport, write_card
-from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, SentenceEncoder, load_model
+from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, Role, SentenceEncoder, load_model
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError, OutputError
 from uncollapse.fixes import Composition, Fix, compose
@@ -33,6 +33,8 @@ from uncollapse.writing import whole_folder
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
 """Folders that hold copies of the unfixed weights, or none of the model."""
+
+ROLES: tuple[Role, ...] = ("document", "query", "text")
 
 PROBE_TEXTS = (
     "short",
@@ -60,7 +62,7 @@ def fix(
     """Write a model with its fixes as a folder that stock sentence-transformers loads.
 
     What acts inside the model is multiplied into its weights; what acts on vectors becomes stock modules after it, a
-    Dense, or a Router of two where queries have a map of their own. A fix on texts is named in `uncollapse.json`,
+    Dense, or a Router where queries have a map of their own. A fix on texts is named in `uncollapse.json`,
     which this package heeds and others do not. The folder appears under its name only when it is complete, reloaded
     and checked. Files, tensors and config entries that the fixes do not concern are those of the source, byte for
     byte.
@@ -191,8 +193,8 @@ def _fixed_vectors(stock: SentenceEncoder, fixed: FixedEncoder) -> tuple[npt.NDA
     """Vectors of the probe texts as documents and queries, with every fix but that on texts, and how far it moved."""
     parts = Composition((*fixed.fix.model, *fixed.fix.vectors))
     bare = FixedEncoder(fixed.base, parts, fixed.fitted)
-    after = np.concatenate([bare.encode(PROBE_TEXTS, role=role).vectors for role in ("document", "query")])
-    before = np.concatenate([stock.as_role(role).vectors(PROBE_TEXTS) for role in ("document", "query")])
+    after = np.concatenate([bare.encode(PROBE_TEXTS, role=role).vectors for role in ROLES])
+    before = np.concatenate([stock.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
     return after, float(np.abs(after - before).max()) if after.shape == before.shape else float("inf")
 
 
@@ -292,7 +294,7 @@ def _reload_difference(
     rounding costs must stay far below what the fix does, or unfixed weights would pass.
     """
     model = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code)
-    got = np.concatenate([model.as_role(role).vectors(PROBE_TEXTS) for role in ("document", "query")])
+    got = np.concatenate([model.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
     difference = float(np.abs(got - wanted).max())
     rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
     allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * effect)

@@ -1,4 +1,4 @@
-"""Fixes on vectors as stock modules of a model folder: a Dense, or a Router of two where queries have their own."""
+"""Fixes on vectors as stock modules of a model folder: a Dense, or a Router where queries have their own."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,15 @@ _TYPES = {name: f"sentence_transformers.models.{name}" for name in ("Dense", "No
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """All maps of a pipeline as one, for documents and for queries.
+    """All maps of a pipeline as one, for documents, for queries, and for texts that are compared as equals.
 
     Args:
-        document, query: x -> matrix x + offset.
+        document, query, text: x -> matrix x + offset.
     """
 
     document: Affine
     query: Affine
+    text: Affine
 
     @classmethod
     def of(cls, maps: Sequence[VectorMap]) -> "Linear":
@@ -35,12 +36,17 @@ class Linear:
         Raises:
             FixError: a map that depends on the length of the text.
         """
-        return cls(_chain(maps, "document"), _chain(maps, "query"))
+        return cls(_chain(maps, "document"), _chain(maps, "query"), _chain(maps, "text"))
 
     @property
     def is_same(self) -> bool:
-        """Whether documents and queries go through the same map."""
-        return np.array_equal(self.document.offset, self.query.offset)
+        """Whether all texts go through the same map."""
+        parts = ((self.document.matrix, self.document.offset), (self.query.matrix, self.query.offset))
+        return all(
+            np.array_equal(one, other)
+            for part in parts
+            for one, other in zip(part, (self.text.matrix, self.text.offset), strict=True)
+        )
 
 
 def _chain(maps: Sequence[VectorMap], role: Role) -> Affine:
@@ -93,13 +99,13 @@ def _write_linear(folder: Path, place: int, linear: Linear) -> dict[str, str]:
         _write_dense(folder / path, linear.document)
         return {"path": path, "type": _TYPES["Dense"]}
     path = f"{place}_Router"
-    routes = {"query": linear.query, "document": linear.document}
+    routes = {"query": linear.query, "document": linear.document, "text": linear.text}
     for role, affine in routes.items():
         _write_dense(folder / path / f"{role}_0_Dense", affine)
     config = {
         "types": {f"{role}_0_Dense": _TYPES["Dense"] for role in routes},
         "structure": {role: [f"{role}_0_Dense"] for role in routes},
-        "parameters": {"default_route": "document", "allow_empty_key": True},
+        "parameters": {"default_route": "text", "allow_empty_key": True},
     }
     (folder / path / "router_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return {"path": path, "type": _TYPES["Router"]}

@@ -127,7 +127,8 @@ def print_fixed(report: Any) -> None:
         soft_wrap=True,
     )
     if any(path.endswith("Router") for path in report.modules):
-        console.print("        and call encode_query for queries, encode_document for documents.")
+        said = "and call encode_query for queries, encode_document for documents; plain encode is for neither."
+        console.print(f"        {said}")
     if report.text_fix:
         console.print(
             f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that "

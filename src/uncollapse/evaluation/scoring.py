@@ -97,17 +97,22 @@ def unlabelled(task: Task, queries: LearnFrom = "task") -> Unlabelled:
 def learned_note(fix: Composition, tasks: Sequence[Task], queries: LearnFrom) -> list[str]:
     """What a reader must know of the queries that a pipeline learned from; nothing where it needs none."""
     searches = [task for task in tasks if isinstance(task, Retrieval)]
-    if Group.QUERIES not in needed_by(fix) or not searches:
+    if Group.QUERIES not in needed_by(fix):
         return []
+    equals = [f"`{fix}`: what tells queries from documents leaves texts that are compared as equals as they are"]
+    equals = equals if len(searches) < len(tasks) else []
+    if not searches:
+        return equals
     if queries == "sentences":
-        return ["what fixes learn of queries, they learned from sentences of the documents"]
+        return [*equals, "what fixes learn of queries, they learned from sentences of the documents"]
     few = [f"{task.name}/{task.split}" for task in searches if len(task.queries) < FEWEST]
     instead = (
         f"; on {', '.join(few)}, with fewer than {FEWEST} queries, from sentences of the documents" if few else ""
     )
     return [
+        *equals,
         "what fixes learn of queries, they learned from the queries of the task, all of them and without their "
-        f"answers, as from a log of searches{instead}"
+        f"answers, as from a log of searches{instead}",
     ]
 
 

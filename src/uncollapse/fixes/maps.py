@@ -85,12 +85,14 @@ class VectorMap:
         fix: notation of what was fitted.
         matrix: float64 [dim out, dim in].
         documents, queries: what is subtracted from them, [.., dim in].
+        searches_only: whether texts that are neither, but compared as equals, stay as they are.
     """
 
     fix: str
     matrix: Floats
     documents: Curve
     queries: Curve
+    searches_only: bool = False
 
     def apply(self, vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], role: Role) -> Floats:
         """Mapped vectors, not scaled to norm 1: float64 [texts, dim out].
@@ -105,6 +107,10 @@ class VectorMap:
         """
         return collapse([self], role).apply(vectors, n_tokens)
 
+    def spares(self, role: Role) -> bool:
+        """Whether texts of a role stay as they are."""
+        return self.searches_only and role == "text"
+
     def curve(self, role: Role) -> Curve:
         """What is subtracted from texts of a role."""
         return self.queries if role == "query" else self.documents
@@ -115,6 +121,8 @@ class VectorMap:
         Raises:
             FixError: where what is subtracted depends on the length.
         """
+        if self.spares(role):
+            return Affine(np.eye(self.matrix.shape[1]), np.zeros(self.matrix.shape[1]))
         curve = self.curve(role)
         if not curve.is_constant:
             raise FixError(
@@ -132,6 +140,7 @@ class VectorMap:
             "document_means": self.documents.values,
             "query_log_tokens": self.queries.log_tokens,
             "query_means": self.queries.values,
+            "searches_only": np.array([float(self.searches_only)]),
         }
 
     @classmethod
@@ -139,7 +148,7 @@ class VectorMap:
         """What `arrays` gave."""
         documents = Curve(arrays["document_log_tokens"], arrays["document_means"])
         queries = Curve(arrays["query_log_tokens"], arrays["query_means"])
-        return cls(fix, arrays["matrix"], documents, queries)
+        return cls(fix, arrays["matrix"], documents, queries, bool(arrays["searches_only"][0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +195,7 @@ def collapse(maps: Sequence[VectorMap], role: Role) -> Collapsed:
     """
     matrix = np.eye(maps[0].matrix.shape[1])
     curves: list[Curve] = []
-    for one in maps:
+    for one in (one for one in maps if not one.spares(role)):
         matrix = one.matrix @ matrix
         curves = [curve.through(one.matrix) for curve in (*curves, one.curve(role))]
     return Collapsed(maps[0].fix, matrix, tuple(curves))

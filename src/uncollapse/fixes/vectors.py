@@ -1,6 +1,6 @@
 """Fixes that act on vectors: fitted in closed form to an unlabelled corpus, linear in the vector."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -28,8 +28,8 @@ class Centering:
 
     Args:
         by: "all": the mean of the documents, from every text; "role": of documents from documents, of queries from
-            queries; "length": mu(n) of windows of n tokens, smooth in log n, at each text's own length, which needs no
-            queries.
+            queries, and nothing from texts that are neither but compared as equals; "length": mu(n) of windows of n
+            tokens, smooth in log n, at each text's own length, which needs no queries.
 
     Raises:
         NotationError: another `by`.
@@ -66,7 +66,7 @@ class Centering:
                 documents = queries = Curve.constant(seen.documents.mean)
             case "role":
                 documents, queries = Curve.constant(seen.documents.mean), Curve.constant(seen.queries.mean)
-        return VectorMap(str(self), np.eye(seen.dim), documents, queries)
+        return VectorMap(str(self), np.eye(seen.dim), documents, queries, searches_only=self.by == "role")
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,8 @@ class Whitening:
         g: strength, from 0 to 1.
         around: what the covariance is taken around: "mean" of the documents; "length": the mean of each length, so
             that a drift with length is no part of it; "role": documents and queries each around their own mean, the
-            two covariances averaged, so that what queries differ in counts too; "zero": raw second moments.
+            two covariances averaged, so that what queries differ in counts too, and texts that are neither stay as
+            they are; "zero": raw second moments.
         shrinkage: weight of the identity, from 0 to 1; "oas" for the one that is best for Gaussian vectors.
 
     Raises:
@@ -253,7 +254,8 @@ class Whitening:
         if not _count_varying(spread, documents):
             raise FixError(f"`{self}` needs documents that differ, got {documents.count} with the same vector.")
         kept = np.maximum(spread / spread.mean(), FLOOR)
-        return _linear(str(self), (directions * kept ** (-self.g / 2)) @ directions.T)
+        matrix = (directions * kept ** (-self.g / 2)) @ directions.T
+        return replace(_linear(str(self), matrix), searches_only=self.around == "role")
 
 
 FLOOR = 1e-3
