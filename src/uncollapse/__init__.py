@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from uncollapse.exporting.folder import export as export
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES
+    from uncollapse.pipelines.automatic import choose as choose
+    from uncollapse.pipelines.reading import read_unlabelled as read_unlabelled
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
     from uncollapse.tuning.race import compare as compare
@@ -34,6 +36,7 @@ _HOMES = {
     "Settings": "diagnosis.settings",
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
+    "choose": "pipelines.automatic",
     "compare": "tuning.race",
     "diagnose": "diagnosis.study",
     "embed": "embedding",
@@ -47,6 +50,7 @@ _HOMES = {
     "open_tasks": "evaluation.reading",
     "parse": "fixes",
     "patch": "attention.patching",
+    "read_unlabelled": "pipelines.reading",
     "tune": "tuning.tune",
     "verify": "attention.verification",
     "write_report": "reporting",
