@@ -229,9 +229,10 @@ def _views() -> str:
 def python_page() -> str:
     """Every public name, with the first paragraph of its documentation."""
     head = (
-        "# From Python\n\nGenerated from `uncollapse.__all__` by `python docs/tables.py`. `help(uncollapse.diagnose)` has "
-        "the arguments, their units and the errors.\nEvery error that a user can cause is an `UncollapseError` whose "
-        "message says what was expected, what came, where, and what to do.\n\n| name | what it does or is |\n|---|---|\n"
+        "# From Python\n\nGenerated from `uncollapse.__all__` by `python docs/tables.py`. `help(uncollapse.diagnose)` "
+        "has the arguments, their units and the errors.\nEvery error that a user can cause is an `UncollapseError` "
+        "whose message says what was expected, what came, where, and what to do.\n\n"
+        "| name | what it does or is |\n|---|---|\n"
     )
     names = [name for name in uncollapse.__all__ if not name.startswith("_")]
     return head + "".join(f"| `{_call(name)}` | {_said(name)} |\n" for name in names)
