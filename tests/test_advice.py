@@ -14,7 +14,7 @@ def test_chunks_are_as_long_as_the_folder_reads_and_not_as_this_diagnosis_did() 
 
 
 def test_without_a_limit_of_the_folder_the_one_in_use_counts() -> None:
-    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, "words")
+    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, unit="words")
     assert "chunks of at most 128 words; 50% of all words lie beyond the 128" in step
 
 

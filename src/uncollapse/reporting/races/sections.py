@@ -88,7 +88,7 @@ def make_race_tiles(result: Result) -> list[Tile]:
     wanted += [(race.one(f"{race.main}_gain", RACE, winner), f"gain by {winner}", "after")] if winner else []
     wanted.append((race.one(f"{race.main}_gain", RACE, WHOLE), "gain by whatever the race chooses", "after"))
     return [
-        Tile(words.number(row.value, row.measure), label, words.interval(row), role)
+        Tile(words.number(row.value, row.measure), label, words.interval(row), role, row.n)
         for row, label, role in wanted
         if row is not None
     ]
