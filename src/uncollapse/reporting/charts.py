@@ -145,7 +145,7 @@ def remarks(rows: Sequence[Row], *, most: int = 3) -> tuple[str, ...]:
 
 
 def _merged(notes: Sequence[str]) -> list[str]:
-    """Notes that differ in a number of documents alone as one.
+    """Notes that differ in how few there are alone as one.
 
     >>> _merged(["only 9 documents, fewer than 30", "odd", "only 2 documents, fewer than 30"])
     ['only 2 to 9 documents, fewer than 30', 'odd']
@@ -153,14 +153,17 @@ def _merged(notes: Sequence[str]) -> list[str]:
     counts: dict[str, list[int]] = {}
     for note in notes:
         found = _COUNTED.fullmatch(note)
-        counts.setdefault(f"only {{}}{found[2]}" if found else note, []).extend([int(found[1])] if found else [])
+        form = f"{found[1]}{{}}{found[3]}" if found else note
+        counts.setdefault(form, []).extend([int(found[2])] if found else [])
     return [
         form.format(" to ".join(map(str, sorted({min(few), max(few)})))) if few else form
         for form, few in counts.items()
     ]
 
 
-_COUNTED = re.compile(r"only (\d+)( documents, fewer than \d+)")
+_COUNTED = re.compile(
+    r"(only |)(\d+)( documents, fewer than \d+| independent items are too few to tell, \d+ are needed)"
+)
 
 
 def _parts(note: str) -> list[str]:
