@@ -272,6 +272,14 @@ def test_short_documents_that_crowd_the_results_are_told():
     assert "10 is their due (n = " in part.verdict[-1].sentence
 
 
+def test_how_often_documents_are_found_is_told_apart_from_whether_length_decides_it():
+    encoder = BagEncoder()
+    crowded, by_length = measure(encoder, make_documents(encoder, 60)).verdict[-2:]
+    assert "stand in none. The skewness of these counts, 0 where" in crowded.sentence
+    assert "crowd out" not in crowded.sentence
+    assert by_length.title.startswith(("Whether", "Short", "Long"))
+
+
 def test_documents_without_sentences_are_left_out_and_counted():
     encoder = BagEncoder()
     texts = [text(i, 6) for i in range(40)] + [text(i, 2) for i in range(40, 50)]

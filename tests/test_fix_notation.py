@@ -76,7 +76,9 @@ def test_dials_that_mean_nothing_are_refused(text: str, message: str) -> None:
         ({"fix": "fix.json"}, r"Expected the notation of a fix, got 'fix.json', another file"),
     ],
 )
-def test_a_file_says_everything_of_a_fix_in_its_notation(held: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_a_file_says_everything_of_a_fix_in_its_notation(
+    held: dict[str, object], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "fix.json").write_text(json.dumps(held))
     with pytest.raises(NotationError, match=message):
         parse(str(tmp_path / "fix.json"))
