@@ -14,13 +14,27 @@ def test_chunks_are_as_long_as_the_folder_reads_and_not_as_this_diagnosis_did() 
 
 
 def test_without_a_limit_of_the_folder_the_one_in_use_counts() -> None:
-    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, "words")
+    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, unit="words")
     assert "chunks of at most 128 words; 50% of all words lie beyond the 128" in step
 
 
 def test_what_only_the_folder_cuts_is_said_too() -> None:
     (step,) = advise([lost(512, 0.0), lost(256, 0.15)], "minilm", {"in_use": 512, "folder": 256})
     assert "lets the model read 256 tokens, and 15% of all tokens lie beyond; this diagnosis let it read 512" in step
+
+
+CAUSE = [
+    Row("rise", 0.2, 0.1, 0.3, 60, view="causes"),
+    Row("cause", 0.15, 0.1, 0.2, 60, view="causes", bin="content_averaging"),
+]
+
+
+def test_chunks_are_tried_where_the_model_runs_here_and_by_hand_where_it_does_not() -> None:
+    (open_step,) = advise(CAUSE, "my model", {})
+    assert "`uncollapse compare YOUR-DATA --model 'my model'` races them" in open_step
+    (closed_step,) = advise(CAUSE, "box", {}, is_open=False)
+    assert "`uncollapse evaluate --run WHOLE --run CUT --qrels QRELS --lengths LENGTHS`" in closed_step
+    assert "box" not in closed_step
 
 
 def test_where_nothing_harms_nothing_is_advised() -> None:

@@ -53,7 +53,12 @@ def test_what_follows_from_the_bin_is_exact_and_has_no_spread():
     part = measure_audit(make_audit([20] * 40 + [300] * 40 + [600] * 40), "m")
     below, astride, above = (rows_of(part, "audit_by_length", label) for label in ("16-31", "256-511", "512-1023"))
     for row in (below["share_truncated@256"], below["tokens_lost@256"]):
-        assert (row.value, row.low, row.high, row.note) == (0, 0, 0, "exact: follows from the lengths of the bin")
+        assert (row.value, row.low, row.high, row.note) == (
+            0,
+            0,
+            0,
+            "exact, since it follows from the lengths of the bin",
+        )
     assert (above["share_truncated@256"].low, above["share_truncated@256"].high) == (1, 1)
     assert astride["share_truncated@256"].low < 1  # all are longer here, and one of 256 tokens would not be
     assert above["tokens_lost@256"].note == ""

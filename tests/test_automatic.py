@@ -90,14 +90,38 @@ def docs(tmp_path):
 
 def test_the_command_writes_a_model_and_says_why(source, docs, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    asked = ["fix", str(source), "--auto", str(docs), "-o", str(tmp_path / "out")]
-    ran = CliRunner().invoke(app, asked)
+    (tmp_path / "log.txt").write_text("what is one\nwho is another\n")
+    asked = ["fix", str(source), "--auto", str(docs), "--queries", str(tmp_path / "log.txt")]
+    ran = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
     assert ran.exit_code == 0, ran.output
+    assert "--queries holds 2, fewer than the 20" in ran.output
     for said in ("cover(58)", "whitening(0.3, role)", "encode_query", "sentence-transformers alone does not"):
         assert said in ran.output
     assert load_model(str(tmp_path / "out"), device="cpu").text_fix == "cover(58)"
     vectors = load_model(str(tmp_path / "out"), device="cpu").vectors(["a man"])
     assert np.isfinite(vectors).all()
+
+
+def test_a_few_long_documents_are_covered_and_nothing_is_fitted(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "few.txt").write_text("\n".join(sentences(10, 0, 200)))
+    asked = ["fix", str(source), "--auto", str(tmp_path / "few.txt"), "-o", str(tmp_path / "out")]
+    ran = CliRunner().invoke(app, asked)
+    assert ran.exit_code == 0, ran.output
+    assert load_model(str(tmp_path / "out"), device="cpu").text_fix == "cover(58)"
+
+
+def test_a_fix_that_changes_nothing_is_said_to_be_nowhere(source, tmp_path):
+    ran = CliRunner().invoke(app, ["fix", str(source), "whole_and_chunks(8, 0)", "-o", str(tmp_path / "out")])
+    assert ran.exit_code == 0, ran.output
+    assert "changes nothing" in ran.output
+    assert "uncollapse.json" not in ran.output
+
+
+def test_a_temperature_above_one_gets_a_word_in_company_too(source, tmp_path):
+    ran = CliRunner().invoke(app, ["fix", str(source), "temperature(1.2) + cover(8)", "-o", str(tmp_path / "out")])
+    assert ran.exit_code == 0, ran.output
+    assert "a temperature above 1 softens attention" in ran.output
 
 
 @pytest.mark.parametrize(
@@ -106,7 +130,11 @@ def test_the_command_writes_a_model_and_says_why(source, docs, tmp_path, monkeyp
         ([], "got neither"),
         (["temperature(0.8)", "--auto", "docs.txt"], "got both"),
         (["--auto", "docs.txt", "--corpus", "docs.txt"], "--corpus would do nothing"),
-        (["temperature(0.8)", "--queries", "log.txt"], "--queries belong to a corpus"),
+        (["temperature(0.8)", "--queries", "log.txt"], "--queries goes with a corpus"),
+        (["temperature(0.8)", "--text-field", "body"], "--text-field goes with a corpus"),
+        (["temperature(0.8)", "--corpus", "docs.txt"], "learns nothing from texts, so a corpus would do nothing"),
+        (["temperatur(0.8)", "--corpus", "nowhere.txt"], "Did you mean 'temperature'?"),
+        (["whitening(0.3)", "--corpus", "d.txt", "--queries", "q"], "learns nothing from queries, so --queries would"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(source, options, message, tmp_path):

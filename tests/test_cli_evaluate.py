@@ -91,6 +91,7 @@ def test_a_damaged_cache_is_built_anew_and_told(model: str, folder: Path) -> Non
         (["data", "--qrels", "y"], "so --qrels would do nothing"),
         (["data", "--query-lengths", "y", "--lengths", "z"], "so --lengths, --query-lengths would do nothing"),
         (["data", "--cache", "kept", "--no-cache"], "no vectors are kept, so --cache would do nothing"),
+        (["data", "--learn-from", "sentences"], "none was given, so --learn-from would do nothing"),
         (["mteb:SciFact", "--lenient", "--kind", "x"], "so --kind, --lenient would do nothing"),
         (["data", "mteb:SciFact", "--queries", "x"], "so --queries would do nothing"),
         (["mteb:SciFact", "--score-field", "x"], "so --score-field would do nothing"),

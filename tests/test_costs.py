@@ -268,7 +268,16 @@ def test_short_documents_that_crowd_the_results_are_told():
     part = measure(encoder, keep(encoder, texts))
     bins = list(select(part, "occurrence", "hubness").values())
     assert bins[0].low > 10 > bins[-1].high
-    assert "Short documents crowd out long ones" in part.verdict[-1].sentence
+    assert part.verdict[-1].title == "Short documents crowd out long ones"
+    assert "10 is their due (n = " in part.verdict[-1].sentence
+
+
+def test_how_often_documents_are_found_is_told_apart_from_whether_length_decides_it():
+    encoder = BagEncoder()
+    crowded, by_length = measure(encoder, make_documents(encoder, 60)).verdict[-2:]
+    assert "stand in none. The skewness of these counts, 0 where" in crowded.sentence
+    assert "crowd out" not in crowded.sentence
+    assert by_length.title.startswith(("Whether", "Short", "Long"))
 
 
 def test_documents_without_sentences_are_left_out_and_counted():

@@ -86,6 +86,8 @@ def test_a_rise_that_a_fall_of_the_shortest_texts_would_hide_is_told_from_where_
     assert (first.title, first.kind) == ("planted pulls long texts together from 32 tokens on, strongly", "bad")
     assert "But in between it is lower: " in first.sentence
     assert f"from there to the longest it rises by {rise.value:+.2f} [" in first.sentence
+    (rank,) = (one for one in judge(found, "planted") if one.title == "Directions in use")
+    assert " at 32 tokens and " in rank.sentence
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Every fix reads back what it prints, dials refuse what means nothing, compositions keep the order of kinds."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,27 @@ def test_numbers_from_numpy_print_as_numbers() -> None:
 def test_dials_that_mean_nothing_are_refused(text: str, message: str) -> None:
     with pytest.raises(NotationError, match=message):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"fix": "whitening", "g": 0.5}, r"Expected the dials of 'whitening' in its notation, got 'g' beside it"),
+        ({"fix": "whitening(0.5)", "tau": 1}, r"got 'tau' beside it, which would do nothing. Write \{"),
+        ({"fix": "fix.json"}, r"Expected the notation of a fix, got 'fix.json', another file"),
+    ],
+)
+def test_a_file_says_everything_of_a_fix_in_its_notation(
+    held: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "fix.json").write_text(json.dumps(held))
+    with pytest.raises(NotationError, match=message):
+        parse(str(tmp_path / "fix.json"))
+
+
+def test_a_file_may_hold_any_notation(tmp_path: Path) -> None:
+    (tmp_path / "fix.json").write_text('{"fix": "cover(64) + whitening(0.5)"}')
+    assert str(parse(str(tmp_path / "fix.json"))) == "cover(64) + whitening(0.5)"
 
 
 def test_fixes_act_in_the_order_of_their_kinds_and_of_one_kind_in_the_order_given() -> None:

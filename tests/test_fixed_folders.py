@@ -96,6 +96,28 @@ def test_the_folder_says_what_it_is(source, tmp_path):
     assert (model.folded_fix, model.text_fix) == (written, "cover(8)")
 
 
+def test_the_card_says_what_was_learned_from_and_nothing_else(source, tmp_path):
+    fix(str(source), parse("whitening(0.3)"), tmp_path / "out", corpus=CORPUS)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "fitted, without labels, to 60 documents;" in card
+    assert "queries" not in card.partition("fitted, without labels")[2].partition("they may hurt")[0]
+
+
+def test_what_was_in_the_weights_before_is_still_said(source, tmp_path):
+    fix(str(source), parse("temperature(0.8)"), tmp_path / "sharp")
+    fix(str(tmp_path / "sharp"), parse("centering(all)"), tmp_path / "out", corpus=CORPUS)
+    model = load_model(str(tmp_path / "out"), device="cpu")
+    assert model.folded_fix == "temperature(0.8) + centering(all)"
+
+
+def test_a_corpus_that_nothing_is_fitted_to_is_refused(source, tmp_path):
+    with pytest.raises(
+        FixError, match=r"`temperature\(0.8\) \+ cover\(8\)` learns nothing from texts, so a corpus wo"
+    ):
+        fix(str(source), parse("temperature(0.8) + cover(8)"), tmp_path / "out", corpus=CORPUS)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_evaluation_of_the_folder_equals_one_of_the_pipeline(source, stock, tmp_path):
     task, written = retrieval(), "cover(8) + centering(role) + whitening(0.3, role)"
     corpus = Unlabelled(task.documents.ids, task.documents.texts, task.queries.texts)

@@ -49,6 +49,20 @@ def test_lengths_are_a_map_with_a_number_in_every_field() -> None:
     assert any("\N{MINUS SIGN}0.0" in text for text in bold), "the loss of the temperature is proven"
 
 
+def test_a_number_fits_its_field_on_a_narrow_page() -> None:
+    tiny = [replace(row, value=-0.0003) if row.view == rows.BY_LENGTH else row for row in race_result().rows]
+    texts = charts(replace(race_result(), rows=tuple(tiny)))["lengths"].figure["data"][1]["text"]
+    assert {text.replace("<b>", "").replace("</b>", "") for text in texts} == {"0.000"}
+
+
+def test_what_n_counts_is_said_where_it_is_not_queries() -> None:
+    (plain,) = make_race_sections(race_result())
+    assert "judged queries. Every gain" in plain.lead
+    entry = {**race_result().about["races"][0], "n_groups": 40}
+    (grouped,) = make_race_sections(replace(race_result(), about={"races": [entry]}))
+    assert "judged queries in 40 independent groups, which n counts" in grouped.lead
+
+
 def test_too_few_queries_for_bins_are_said() -> None:
     few, _ = judged(run(Planted({}), n=30))
     assert charts(few)["lengths"].missing == "There are too few queries to look at single lengths."

@@ -46,13 +46,22 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_left(tmp_path: Path
     assert sorted(os.listdir(tmp_path)) == [living.name, "a.txt"]
 
 
-def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path: Path) -> None:
-    moved = tmp_path / f".model.replaced-{DEAD}"
+@pytest.mark.parametrize("name", ["model", "model[1]", "model*"])
+def test_a_folder_moved_aside_by_a_killed_run_comes_back(name: str, tmp_path: Path) -> None:
+    moved = tmp_path / f".{name}.replaced-{DEAD}"
     moved.mkdir()
     (moved / "weights").write_text("precious")
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "model"):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / name):
         raise RuntimeError
-    assert (tmp_path / "model" / "weights").read_text() == "precious"
+    assert (tmp_path / name / "weights").read_text() == "precious"
+
+
+def test_what_another_name_left_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    other = tmp_path / f".model1.partial-{DEAD}"
+    other.write_text("of another")
+    with whole_file(tmp_path / "model[1]") as part:
+        part.write_text("new")
+    assert other.exists()
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

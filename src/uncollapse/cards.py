@@ -93,12 +93,18 @@ def _of_modules(report: FixReport) -> str:
         if routed
         else ""
     )
-    learned, paths = report.fitted, ", ".join(f"`{path}`" for path in report.modules)
+    paths = ", ".join(f"`{path}`" for path in report.modules)
     return f"""In stock modules after the transformer: {paths}. {how}They were \
-fitted, without labels, to {learned["documents"]:,} documents and {learned["queries"] or "no"} queries \
-({learned["queries_are"]}); on texts of another kind they may hurt.
+fitted, without labels, to {_learned(report.fitted)}; on texts of another kind they may hurt.
 
 """
+
+
+def _learned(fitted: Mapping[str, Any]) -> str:
+    documents = f"{fitted['documents']:,} documents"
+    if not fitted["queries"]:
+        return documents
+    return f"{documents} and {fitted['queries']:,} queries ({fitted['queries_are']})"
 
 
 def _of_texts(report: FixReport) -> str:

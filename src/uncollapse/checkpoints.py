@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from uncollapse.cards import FixReport, write_card
 from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, Role, SentenceEncoder, load_model
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError, OutputError
-from uncollapse.fixes import Composition, Fix, compose
+from uncollapse.fixes import Composition, Fix, compose, parse
 from uncollapse.fixes.statistics import FEWEST
 from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
@@ -82,7 +83,8 @@ def fix(
     Raises:
         OutputError: a folder that is in the way, or a disk that is full.
         ArchitectureError: a model that cannot carry the fix, or was fixed before.
-        FixError: a fix that no folder can hold, or one that needs a corpus, or a larger one.
+        FixError: a fix that no folder can hold, one that needs a corpus, or a larger one, or a corpus that nothing is
+            fitted to.
         ModelError: a reloaded folder that disagrees with the patched model.
 
     Source of the temperature: Zhou et al., ACL 2025 (arXiv 2410.24200); that it folds exactly is this package's own.
@@ -96,35 +98,89 @@ def fix(
     _check_unfitted(stock)
     base = CachedEncoder(stock, chosen.model, folder=cache if chosen.vectors else None)
     fixed = _fit(base, chosen, corpus or Unlabelled((), ()), seed, progress or Silent())
-    linear = Linear.of(fixed.fitted.maps) if fixed.fitted.maps else None
     step("checking against the fix, taken literally")
-    folded, changed, found = _fold_all(stock, chosen.model)
-    wanted, effect = _fixed_vectors(stock, fixed)
+    order = _order(name, stock, fixed, _learned(fixed, corpus, seed), trust_remote_code)
     step("writing")
     with whole_folder(target) as part:
-        left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
-        dtype = _replace(part, stock, folded) if chosen.model else torch.float32
-        added = append_modules(part, linear) if linear else ()
-        learned = _learned(fixed, corpus, seed)
-        if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
-            _write_record(part, chosen, name, learned)
-        step("reloading with stock sentence-transformers")
-        report = FixReport(
-            folder=target,
-            fix=str(chosen),
-            changed=changed,
-            effect=found[0],
-            fold_difference=found[1],
-            vector_effect=effect,
-            reload_difference=_reload_difference(part, wanted, effect, dtype, trust_remote_code),
-            left_out=left_out,
-            dtype=str(dtype).removeprefix("torch."),
-            max_tokens=stock.folder_max_tokens,
-            modules=added,
-            text_fix=str(chosen.text or ""),
-            fitted=learned,
-        )
-        write_card(part, name, report)
+        return _write(part, target, order, step)
+
+
+@dataclass(frozen=True, eq=False)
+class _Folded:
+    """The transformer with every fix in its weights.
+
+    Args:
+        model: it.
+        changed: tensors and config entries.
+        effect: of the fixes on hidden states.
+        error: of the folding, of hidden states.
+    """
+
+    model: PreTrainedModel
+    changed: tuple[str, ...]
+    effect: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """What is to be written, and what its vectors must be.
+
+    Args:
+        name: of the model, as it was asked for.
+        stock, fixed: the model as it came, and with its fixes.
+        folded: its transformer.
+        linear: what its vectors go through; None for nothing.
+        learned: what that was fitted to.
+        wanted: vectors of the probe texts.
+        effect: how far the fixes move them.
+        trust_remote_code: as for `load_model`.
+    """
+
+    name: str
+    stock: SentenceEncoder
+    fixed: FixedEncoder
+    folded: _Folded
+    linear: Linear | None
+    learned: Mapping[str, Any]
+    wanted: npt.NDArray[np.float32]
+    effect: float
+    trust_remote_code: bool
+
+
+def _order(
+    name: str, stock: SentenceEncoder, fixed: FixedEncoder, learned: Mapping[str, Any], trust_remote_code: bool
+) -> _Order:
+    linear = Linear.of(fixed.fitted.maps) if fixed.fitted.maps else None
+    folded = _fold_all(stock, fixed.fix.model)
+    return _Order(name, stock, fixed, folded, linear, learned, *_fixed_vectors(stock, fixed), trust_remote_code)
+
+
+def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None]) -> FixReport:
+    """Fill an empty folder that will be called `target`, reload it, and say in its card what was found."""
+    chosen, stock, folded = order.fixed.fix, order.stock, order.folded
+    left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
+    dtype = _replace(part, stock, folded.model) if chosen.model else torch.float32
+    added = append_modules(part, order.linear) if order.linear else ()
+    if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
+        _write_record(part, order)
+    step("reloading with stock sentence-transformers")
+    report = FixReport(
+        folder=target,
+        fix=str(chosen),
+        changed=folded.changed,
+        effect=folded.effect,
+        fold_difference=folded.error,
+        vector_effect=order.effect,
+        reload_difference=_reload_difference(part, order, dtype),
+        left_out=left_out,
+        dtype=str(dtype).removeprefix("torch."),
+        max_tokens=stock.folder_max_tokens,
+        modules=added,
+        text_fix=str(chosen.text or ""),
+        fitted=order.learned,
+    )
+    write_card(part, order.name, report)
     return report
 
 
@@ -144,13 +200,29 @@ def _check_shippable(chosen: Composition, corpus: Unlabelled | None) -> None:
             f"`{chosen.score}` corrects scores by one more dimension of the vectors in an index, which no model "
             "folder can hold. Leave it out here, and apply it where vectors are written."
         )
-    if chosen.vectors and corpus is None:
+    check_corpus(chosen, is_given=corpus is not None)
+
+
+def check_corpus(chosen: Composition, *, is_given: bool) -> None:
+    """Raise FixError where texts to fit to are missing, or would do nothing.
+
+    Args:
+        chosen: what is to be written.
+        is_given: whether there are texts.
+    """
+    if chosen.vectors and not is_given:
         parts = " + ".join(str(one) for one in chosen.vectors)
         raise FixError(f"`{parts}` is fitted to texts. Name the corpus that will be searched: --corpus docs.jsonl.")
+    if is_given and not chosen.vectors:
+        raise FixError(f"`{chosen}` learns nothing from texts, so a corpus would do nothing. Leave it out.")
 
 
-def _write_record(part: Path, chosen: Composition, base: str, learned: Mapping[str, Any]) -> None:
-    write_record(part, {"fix": str(chosen), "text_fix": str(chosen.text or ""), "base": base, "fitted": learned})
+def _write_record(part: Path, order: _Order) -> None:
+    """What the folder is, with what was in the weights of its source before."""
+    before, chosen = order.stock.folded_fix, order.fixed.fix
+    whole = chosen if before == str(Composition(())) else Composition((parse(before), *chosen.parts))
+    facts = {"fix": str(whole), "text_fix": str(chosen.text or ""), "base": order.name, "fitted": order.learned}
+    write_record(part, facts)
 
 
 def _check_unfitted(stock: SentenceEncoder) -> None:
@@ -176,17 +248,14 @@ def _learned(fixed: FixedEncoder, corpus: Unlabelled | None, seed: int) -> dict[
     }
 
 
-def _fold_all(
-    stock: SentenceEncoder, fixes: Sequence[ModelFix]
-) -> tuple[PreTrainedModel, tuple[str, ...], tuple[float, float]]:
-    """The transformer with every fix in its weights, what changed, and the effect and the error of the folding."""
+def _fold_all(stock: SentenceEncoder, fixes: Sequence[ModelFix]) -> _Folded:
     model, changed, effect, error = backbone(stock.model), list[str](), 0.0, 0.0
     for one in fixes:
         before, model = model, copy.deepcopy(model)
         changed += fold(model, one)
         found = verify(before, one, model)
         effect, error = max(effect, found.effect), max(error, found.folded or 0.0)
-    return model, tuple(dict.fromkeys(changed)), (effect, error)
+    return _Folded(model, tuple(dict.fromkeys(changed)), effect, error)
 
 
 def _fixed_vectors(stock: SentenceEncoder, fixed: FixedEncoder) -> tuple[npt.NDArray[np.float32], float]:
@@ -285,19 +354,17 @@ def _apply_changes(config: dict[str, Any], before: dict[str, Any], after: dict[s
             config[key] = value
 
 
-def _reload_difference(
-    folder: Path, wanted: npt.NDArray[np.float32], effect: float, dtype: torch.dtype, trust_remote_code: bool
-) -> float:
+def _reload_difference(folder: Path, order: _Order, dtype: torch.dtype) -> float:
     """Largest difference of vectors between the written folder and the patched model, computed in float32.
 
     A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what
     rounding costs must stay far below what the fix does, or unfixed weights would pass.
     """
-    model = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code)
+    model, wanted = load_model(str(folder), device="cpu", trust_remote_code=order.trust_remote_code), order.wanted
     got = np.concatenate([model.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
     difference = float(np.abs(got - wanted).max())
     rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
-    allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * effect)
+    allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * order.effect)
     if not difference <= allowed:
         raise ModelError(
             f"The written model must give the patched model's vectors, but differs by {difference:.2g} (allowed "

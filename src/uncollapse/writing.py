@@ -1,6 +1,7 @@
 """Files and folders that appear whole under their name, or not at all."""
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -154,11 +155,12 @@ def _told(target: Path) -> Iterator[None]:
 
 def clean_leftovers(target: Path) -> None:
     """Remove what killed processes left beside a target; give back what one of them had moved aside."""
-    for moved in target.parent.glob(f".{target.name}.replaced-*"):
+    name = glob.escape(target.name)
+    for moved in target.parent.glob(f".{name}.replaced-*"):
         if _is_dead(moved) and not target.exists():
             moved.rename(target)
     for pattern in ("partial", "replaced"):
-        for leftover in target.parent.glob(f".{target.name}.{pattern}-*"):
+        for leftover in target.parent.glob(f".{name}.{pattern}-*"):
             if _is_dead(leftover):
                 _remove(leftover)
 

@@ -66,25 +66,31 @@ def fix(
     What acts inside the model goes into its weights, what acts on vectors becomes Dense modules after it. The folder
     is checked against the fix taken literally, reloaded and compared before it takes its name.
     """
+    from uncollapse.checkpoints import check_corpus
     from uncollapse.checkpoints import fix as write_fixed
     from uncollapse.encoders.cache import default_folder
-    from uncollapse.fixes import parse
+    from uncollapse.fixes import compose, parse
     from uncollapse.pipelines.reading import read_unlabelled
     from uncollapse.writing import made_folder, only_writer
 
-    _check_asked(fix, auto, corpus, queries)
+    _check_asked(fix, auto, corpus, queries=queries, text_field=text_field)
     steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
-    source, reading = auto or corpus, {"text_field": text_field}
-    seen = None
-    if source:
-        seen = read_unlabelled(source, queries=queries, seed=seed, progress=progress(quiet), **reading)
-    chosen = parse(fix) if fix else _choose(model, seen, quiet, trust_remote_code)
+    given, seen = parse(fix) if fix else None, None
+    if corpus:
+        check_corpus(compose(given), is_given=True)
+    if queries and given:
+        _check_queries(compose(given))
+    if source := auto or corpus:
+        seen = read_unlabelled(source, queries=queries, seed=seed, progress=progress(quiet), text_field=text_field)
+    chosen = compose(given or _choose(model, seen, quiet, trust_remote_code))
+    if queries and seen:
+        _say_few(len(seen.queries), quiet)
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
         report = write_fixed(
             model,
             chosen,
             out,
-            corpus=seen,
+            corpus=seen if chosen.vectors else None,
             cache=default_folder(),
             seed=seed,
             force=force,
@@ -92,7 +98,7 @@ def fix(
             step=steps,
             progress=progress(quiet),
         )
-    if getattr(chosen, "softens", False):
+    if any(getattr(part, "softens", False) for part in chosen.parts):
         say_notes(("a temperature above 1 softens attention; what length collapse asks for is below 1",), quiet)
     if json:
         typer.echo(as_json({**vars(report), "folder": str(report.folder)}))
@@ -100,7 +106,7 @@ def fix(
         print_fixed(report)
 
 
-def _check_asked(fix: str | None, auto: str | None, corpus: str | None, queries: str | None) -> None:
+def _check_asked(fix: str | None, auto: str | None, corpus: str | None, **of_corpus: str | None) -> None:
     """Exactly one way to choose the fix, and no option that would do nothing."""
     from uncollapse.errors import UncollapseError
 
@@ -111,8 +117,28 @@ def _check_asked(fix: str | None, auto: str | None, corpus: str | None, queries:
         )
     if auto and corpus:
         raise UncollapseError("--auto fits to the corpus it names, so --corpus would do nothing. Leave it out.")
-    if queries and not (auto or corpus):
-        raise UncollapseError("--queries belong to a corpus: name it with --auto or --corpus.")
+    for name, value in of_corpus.items():
+        if value and not (auto or corpus):
+            option = f"--{name.replace('_', '-')}"
+            raise UncollapseError(f"{option} goes with a corpus: name it with --auto or --corpus.")
+
+
+def _check_queries(chosen: "Composition") -> None:
+    from uncollapse.errors import UncollapseError
+    from uncollapse.fixes.statistics import Group
+    from uncollapse.pipelines.fitting import needed_by
+
+    if Group.QUERIES not in needed_by(chosen):
+        raise UncollapseError(f"`{chosen}` learns nothing from queries, so --queries would do nothing. Leave it out.")
+
+
+def _say_few(n_queries: int, quiet: bool) -> None:
+    """So few queries are passed over, which nobody would see."""
+    from uncollapse.fixes.statistics import FEWEST
+
+    if n_queries < FEWEST:
+        said = f"--queries holds {n_queries}, fewer than the {FEWEST} that a mean needs: sentences of the documents"
+        say_notes((f"{said} stand for them",), quiet)
 
 
 def _choose(model: str, seen: "Unlabelled | None", quiet: bool, trust_remote_code: bool) -> "Composition":

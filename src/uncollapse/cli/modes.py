@@ -52,6 +52,8 @@ def check_options(context: typer.Context) -> None:
     )
     if any(path.startswith("mteb:") for path in paths):
         _refuse(context, HOW_TO_READ, "mteb itself says how its tasks are read", "score files of your own")
+    if not context.params["fix"]:
+        _refuse(context, ("learn_from",), "Only fixes learn from texts, and none was given", "name one with --fix")
     if context.params["no_cache"]:
         _refuse(context, ("cache",), "With --no-cache no vectors are kept", "leave --no-cache out")
 

@@ -99,7 +99,7 @@ def read_bins(bins: str) -> int:
     kind, _, count = bins.partition(":")
     if kind == Bins.POWERS and not count:
         return 0
-    if kind == Bins.EQUAL and count.isdigit() and 2 <= int(count) <= 64:
+    if kind == Bins.EQUAL and count.isdecimal() and 2 <= int(count) <= 64:
         return int(count)
     raise UncollapseError(f"--bins must be `powers`, or `equal:N` with N from 2 to 64, got {bins!r}.")
 
@@ -107,7 +107,7 @@ def read_bins(bins: str) -> int:
 def read_limit(max_tokens: str) -> int | str:
     if max_tokens in {"model", "table"}:
         return max_tokens
-    if not max_tokens.isdigit():
+    if not max_tokens.isdecimal():
         raise UncollapseError(f"--max-tokens must be `model`, `table` or a number, got {max_tokens!r}.")
     return int(max_tokens)
 
@@ -122,6 +122,6 @@ def read_learn_from(queries: str) -> Literal["task", "sentences"]:
 
 def read_limits(limits: str | None) -> tuple[int, ...]:
     parts = [part.strip() for part in (limits or "").split(",") if part.strip()]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise UncollapseError(f"--limits must be numbers of tokens with commas between, got {limits!r}.")
     return tuple(int(part) for part in parts)

@@ -120,8 +120,10 @@ def print_fixed(report: Any) -> None:
     folder = escape(str(report.folder))
     where = [f"the weights, {report.dtype}"] if report.changed else []
     where += [f"{', '.join(report.modules)}"] if report.modules else []
+    where += ["uncollapse.json"] if report.text_fix else []
+    place = f"in {' and '.join(where)}" if where else "which changes nothing"
     console.print(
-        f"Model:  [b]{folder}[/b] = {escape(report.fix)} in {escape(' and '.join(where) or 'uncollapse.json')}. "
+        f"Model:  [b]{folder}[/b] = {escape(report.fix)} {escape(place)}. "
         f"Vectors of the reloaded folder equal the patched model's to {report.reload_difference:.1g}.\n"
         f'Load:   SentenceTransformer("{folder}")',
         soft_wrap=True,

@@ -160,11 +160,10 @@ def tune(
     rules = Rules(documents=documents, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)
     _say_data(data, quiet)
-    kept = _kept(cache, no_cache)
+    one, kept = _only(data), _kept(cache, no_cache)
     with output_folder(out, _name(data), force=force, kept=kept) as folder:
         encoder = _load(model, max_tokens, device, batch_size, trust_remote_code)
         say_notes(encoder.notes, quiet)
-        one = _only(data)
         result = uncollapse.tune(encoder, one, contenders, rules=rules, cache=kept, progress=progress(quiet))
         finish(result, folder, quiet=quiet, json=json)
 
@@ -179,6 +178,7 @@ def _open(
     if path.startswith("mteb:"):
         from uncollapse.evaluation.mteb import from_mteb
 
+        _refuse("mteb itself says how its tasks are read", queries=queries, text_field=text_field, no_labels=no_labels)
         name = path.removeprefix("mteb:")
         return [task for one in split for task in from_mteb(name, one)] if split else list(from_mteb(name))
     if is_beir(Path(path)) and not no_labels:

@@ -20,7 +20,12 @@ Verdict = dict[str, tuple[Finding, ...]]
 
 
 def conclude(
-    lengths: Sequence[Finding], parts: Sequence[tuple[str, Part]], *, model: str, unit: str = TOKENS
+    lengths: Sequence[Finding],
+    parts: Sequence[tuple[str, Part]],
+    *,
+    model: str,
+    unit: str = TOKENS,
+    is_open: bool = True,
 ) -> Verdict:
     """The whole verdict: whether there is a collapse, what is cut off, why, what it costs, and what to try next.
 
@@ -29,20 +34,23 @@ def conclude(
         parts: of the diagnosis by heading, in order.
         model: what the user calls the model, for commands.
         unit: what lengths are counted in.
+        is_open: whether the model runs here, so that fixes can be tried on it.
     """
     verdict: Verdict = {"The verdict": tuple(lengths)}
     for heading, part in parts:
         verdict[heading] = (*verdict.get(heading, ()), *part.verdict)
     rows = [row for _, part in parts for row in part.rows]
     limits: Mapping[str, Any] = next((part.about["audit"]["limits"] for _, part in parts if "audit" in part.about), {})
-    steps = list(advise(rows, model, limits, unit))
+    steps = list(advise(rows, model, limits, unit=unit, is_open=is_open))
     numbered = " ".join(f"({number}) {step}" for number, step in enumerate(steps, start=1))
     if steps:
         verdict[NEXT] = (Finding(NEXT, numbered, "neutral"),)
     return {heading: findings for heading, findings in verdict.items() if findings}
 
 
-def advise(rows: Sequence[Row], model: str, limits: Mapping[str, Any], unit: str = TOKENS) -> Iterator[str]:
+def advise(
+    rows: Sequence[Row], model: str, limits: Mapping[str, Any], *, unit: str = TOKENS, is_open: bool = True
+) -> Iterator[str]:
     """One step for each thing that surely harms, most certain gain first.
 
     Args:
@@ -50,14 +58,21 @@ def advise(rows: Sequence[Row], model: str, limits: Mapping[str, Any], unit: str
         model: what the user calls the model.
         limits: in tokens: "in_use" in this diagnosis, and "folder", the one the model comes with; None for none.
         unit: what lengths are counted in.
+        is_open: whether the model runs here, so that fixes can be tried on it.
     """
     yield from _against_truncation(rows, limits, unit)
     cause = leading_cause(rows)
     named = shlex.quote(model)
-    if cause in CHUNKS:
+    if cause in CHUNKS and is_open:
         yield (
-            "Embed smaller chunks and compare: cut your texts, write them as a BEIR folder, and run "
-            f"`uncollapse evaluate FOLDER --model {named}` on both."
+            f"Try smaller chunks: `uncollapse compare YOUR-DATA --model {named}` races them against every other fix "
+            "of this package, on queries whose answers you know or, without any, on sentences of your texts."
+        )
+    elif cause in CHUNKS:
+        yield (
+            "Try smaller chunks: embed your texts once whole and once cut, search both with queries whose answers you "
+            "know, and compare the two rankings with `uncollapse evaluate --run WHOLE --run CUT --qrels QRELS "
+            "--lengths LENGTHS`."
         )
     elif cause == "attention":
         yield (

@@ -61,7 +61,10 @@ def diagnose(
         found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
         parts = tuple(measure_parts(encoder, found, settings, progress=progress))
     rows = [replace(row, fix=name) for _, part in parts for row in part.rows]
-    verdict = conclude(judge(found, _shown_name(encoder, fix)), parts, model=encoder.name, unit=unit_of(encoder))
+    verdict = conclude(
+        judge(found, _shown_name(encoder, fix)), parts, model=encoder.name, unit=unit_of(encoder),
+        is_open=isinstance(encoder, SentenceEncoder),
+    )  # fmt: skip
     about = describe(encoder, corpus, surveyed, settings, fix=name)
     return Result(
         rows=labelled([*profile_rows(found, name), *rows], encoder.name, corpus.name),

@@ -144,9 +144,9 @@ def _collapse(view: View, model: str, uncut: str) -> Finding:
     rise = trends(view)["mean_cosine_rise"]
     (short, low), *_, (long, high) = curve.items()
     figures = (
-        f"The mean cosine of pairs of different texts goes from {_spell(low)} at {_tokens(short, view)} to "
-        f"{_spell(high)} at {_tokens(long, view)}: {_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % "
-        "intervals)."
+        f"The mean cosine of pairs of different texts (how alike they look to the model: 1 is the same) goes from "
+        f"{_spell(low)} at {_tokens(short, view)} to {_spell(high)} at {_tokens(long, view)}: "
+        f"{_spell(rise, signed=True)} ({_documents(view, rise.n)}; 95 % intervals)."
     )
     if view.name == "as_is":
         return _name_trend(rise, model, figures, uncut)
@@ -196,6 +196,7 @@ def _name_trend(rise: Estimate, model: str, figures: str, uncut: str) -> Finding
 
 def _name_rise(rise: Estimate, model: str, figures: str) -> tuple[str, str, str]:
     low, high = _interval(rise)
+    none = f"{figures} A length collapse would be a sure rise."
     if low > 0 and rise.value >= LARGE_RISE:
         return f"{model} pulls long texts together, strongly", figures, "bad"
     if low > 0 and rise.value >= SMALL_RISE:
@@ -203,9 +204,9 @@ def _name_rise(rise: Estimate, model: str, figures: str) -> tuple[str, str, str]
     if low > 0:
         return f"{model} pulls long texts together, but hardly", figures, "neutral"
     if high < 0:
-        return f"{model} spreads long texts out: no length collapse", figures, "good"
+        return f"{model} spreads long texts out: no length collapse", none, "good"
     if high < SMALL_RISE:
-        return f"{model} shows no length collapse on these texts", figures, "good"
+        return f"{model} shows no length collapse on these texts", none, "good"
     return "These texts cannot tell", f"{figures} The interval holds zero and more: use more texts.", "unknown"
 
 
@@ -224,15 +225,18 @@ def _as_is(profile: Profile) -> Iterator[Finding]:
 
 
 def _rank(view: View) -> Iterator[Finding]:
-    ranks = [(label, row["effective_rank"]) for label, row in view.estimates.items() if "effective_rank" in row]
+    ranks = {label: row["effective_rank"] for label, row in view.estimates.items() if "effective_rank" in row}
     if len(ranks) < 2:
         return
-    (short, first), (long, last) = ranks[0], ranks[-1]
+    (long, last), lowest = list(ranks.items())[-1], lowest_between(view)
+    short = lowest if lowest in ranks else next(iter(ranks))  # where the rise is read from, if it is read from there
+    first = ranks[short]
     change = difference(last, first)
     low, high = _interval(change)
     figures = (
-        f"effective rank {_spell(first, digits=0)} at {_tokens(short, view)}, {_spell(last, digits=0)} at "
-        f"{_tokens(long, view)} (both at n = {first.n})."
+        f"their effective rank, about the number of directions that their vectors spread over, is "
+        f"{_spell(first, digits=0)} at {_tokens(short, view)} and {_spell(last, digits=0)} at {_tokens(long, view)} "
+        f"(n = {first.n} texts each; 95 % intervals)."
     )
     if high < 0 or low > 0:
         few = high < 0
@@ -294,10 +298,13 @@ def _interval(estimate: Estimate) -> tuple[float, float]:
 
 def _spell(estimate: Estimate, *, signed: bool = False, digits: int = 2) -> str:
     sign = "+" if signed else ""
-    value = f"{estimate.value:{sign}.{digits}f}"
+
+    def shown(number: float) -> str:
+        return f"{number:{sign}.{digits}f}" if round(number, digits) else f"{0:.{digits}f}"  # no -0.00
+
     if estimate.low is None or estimate.high is None:
-        return f"{value} (no interval)"
-    return f"{value} [{estimate.low:{sign}.{digits}f}, {estimate.high:{sign}.{digits}f}]"
+        return f"{shown(estimate.value)} (no interval)"
+    return f"{shown(estimate.value)} [{shown(estimate.low)}, {shown(estimate.high)}]"
 
 
 def _tokens(label: str, view: View) -> str:

@@ -45,3 +45,21 @@ def padded_tokens(n_tokens: npt.NDArray[np.int64], passes: Iterable[npt.NDArray[
     113
     """
     return sum(len(rows) * int(n_tokens[rows].max()) for rows in passes)
+
+
+def by_characters(texts: Iterable[str], most: int) -> Iterator[list[str]]:
+    """Consecutive lists of texts of about `most` characters together, at least one text each.
+
+    >>> list(by_characters(["one", "two", "three", "four"], 6))
+    [['one', 'two'], ['three'], ['four']]
+    """
+    few: list[str] = []
+    characters = 0
+    for text in texts:
+        if few and characters + len(text) > most:
+            yield few
+            few, characters = [], 0
+        few.append(text)
+        characters += len(text)
+    if few:
+        yield few

@@ -16,7 +16,7 @@ from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.util import batch_to_device
 
 from uncollapse.attention.stamps import folded_fixes
-from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches
+from uncollapse.encoders.batches import TOKENS_ELSEWHERE, TOKENS_ON_CPU, batches, by_characters
 from uncollapse.encoders.sources import fingerprint, read_record
 from uncollapse.errors import ModelError
 from uncollapse.records import Embeddings
@@ -187,7 +187,7 @@ class SentenceEncoder:
     def prepare(self, texts: Sequence[str]) -> Prepared:
         """Count the tokens of texts, and cut off what the model will never see."""
         cut, full = [], []
-        for few in _by_characters(texts, _CHARACTERS_AT_ONCE):
+        for few in by_characters(texts, _CHARACTERS_AT_ONCE):
             encoded = self._tokenize(few, offsets=True)
             offsets = encoded.get("offset_mapping")
             for row, text in enumerate(few):
@@ -212,7 +212,7 @@ class SentenceEncoder:
 
     def mark(self, texts: Iterable[str]) -> Iterator[Marked]:
         """The tokens of each text, each tokenized once, many at a time."""
-        for few in _by_characters(texts, _CHARACTERS_AT_ONCE):
+        for few in by_characters(texts, _CHARACTERS_AT_ONCE):
             encoded = self._tokenize(few, offsets=True)
             offsets = encoded.get("offset_mapping")
             for row, text in enumerate(few):
@@ -344,17 +344,3 @@ def word_spans(text: str) -> npt.NDArray[np.int64]:
     [[0, 3], [5, 10]]
     """
     return np.array([word.span() for word in re.finditer(r"\S+", text)], np.int64).reshape(-1, 2)
-
-
-def _by_characters(texts: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Consecutive lists of texts of about `most` characters together, at least one text each."""
-    few: list[str] = []
-    characters = 0
-    for text in texts:
-        if few and characters + len(text) > most:
-            yield few
-            few, characters = [], 0
-        few.append(text)
-        characters += len(text)
-    if few:
-        yield few

@@ -32,7 +32,10 @@ __all__ = ["FIXES", "Composition", "Fix", "Kind", "compose", "parse"]
 
 _DECIMAL_COMMA = re.compile(r"(temperature|whitening)\(\s*(\d+),\s*(\d+)\s*\)")
 _LIST = "Several numbers, one a layer, are a list: temperature([0.9, 0.8, ...])."
-_FILE = 'Such a file holds {"fix": "temperature", "tau": 0.9}, or one number a layer: "tau": [0.9, 0.8, ...]'
+_FILE = (
+    'Such a file holds {"fix": "temperature", "tau": 0.9}, or one number a layer: "tau": [0.9, 0.8, ...], or a '
+    'notation: {"fix": "whitening(0.3)"}'
+)
 
 
 def parse(text: str) -> Fix:
@@ -86,6 +89,19 @@ def _read_json(path: Path) -> Fix:
         raise NotationError(f"Expected a fix in {str(path)!r}, got {excerpt(json.dumps(data))}. {_FILE}.")
     try:
         inside = data["fix"] in MODEL_FIXES
-        return class_of(data["fix"], data).from_json(data) if inside else parse(data["fix"])
+        return class_of(data["fix"], data).from_json(data) if inside else _notation_alone(data)
     except NotationError as error:
         raise NotationError(f"{str(path)!r}: {error}") from error
+
+
+def _notation_alone(data: dict[str, Any]) -> Fix:
+    """The fix of a file that holds nothing but its notation."""
+    written = data["fix"]
+    if others := [key for key in data if key != "fix"]:
+        raise NotationError(
+            f"Expected the dials of {written!r} in its notation, got {', '.join(map(repr, others))} beside it, which "
+            'would do nothing. Write {"fix": "whitening(0.3)"}.'
+        )
+    if written.strip().lower().endswith(".json"):
+        raise NotationError(f"Expected the notation of a fix, got {written!r}, another file. {_FILE}.")
+    return parse(written)

@@ -196,8 +196,3 @@ class ScoreFix(AnyFix, Protocol):
     def from_arrays(self, arrays: Mapping[str, Floats]) -> ScoreMap:
         """What `arrays` gave."""
         ...
-
-
-Placement = Literal["weights", "modules", "code", "index"]
-"""Where a fix lives once it is shipped: in the weights of the transformer, in stock modules after it, in code around
-the model, or in further dimensions of an index."""

@@ -167,7 +167,7 @@ def _add(
     if not texts:
         return
     found = encoder.encode_pieces(texts, ids, role=role, advance=advance)
-    sums.update(direct(found.vectors, found.ids, encoder.fix), found.n_tokens_full)
+    sums.update(found.vectors, found.n_tokens_full)
 
 
 def _cohort(mapped: FixedEncoder, corpus: Unlabelled, seed: int, advance: Advance) -> Cohort:

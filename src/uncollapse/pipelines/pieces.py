@@ -1,6 +1,6 @@
 """Texts encoded in pieces: cut, embedded piece by piece, and one vector or several a text."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder, require_states
+from uncollapse.encoders.batches import by_characters
 from uncollapse.errors import FixError
 from uncollapse.fixes.kinds import Piece, TextFix
 from uncollapse.pipelines.several import Several, Vectors, direct
@@ -104,7 +105,7 @@ def encode_pieces(
     """
     done, start, tokens = [], 0, 0
     work = _Work(base, fix, role, advance, then or (lambda found: found), keep_all or fix.keeps_all)
-    for few in _portions(texts):
+    for few in by_characters(texts, CHARACTERS):
         names = tuple(ids[start : start + len(few)])
         several, read = _encode_portion(work, few, names)
         done.append(several)
@@ -240,19 +241,6 @@ def _unread(cut: _Cut, lost: Ints) -> int:
 
 def _by_direction(base: CachedEncoder) -> bool:
     return base.encoder.normalises or not base.inner_product
-
-
-def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
-    few: list[str] = []
-    characters = 0
-    for text in texts:
-        if few and characters + len(text) > CHARACTERS:
-            yield few
-            few, characters = [], 0
-        few.append(text)
-        characters += len(text)
-    if few:
-        yield few
 
 
 def _nothing(dim: int) -> Embeddings:

@@ -1,5 +1,6 @@
 """What sections hand to the page: charts with the words around them, tables and tiles."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,12 +106,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """One number that sums up the verdict."""
+    """One number that sums up the verdict; `n` is what it rests on, 0 where nobody counted."""
 
     value: str
     label: str
     interval: str
     role: str
+    n: int = 0
 
 
 def closed(sentence: str, rows: Sequence[Row], *, mark: str) -> str:
@@ -126,7 +128,7 @@ def gaps(rows: Sequence[Row]) -> tuple[str, ...]:
         return ()
     share = "These numbers have" if len(bare) == len(rows) else "Some of these numbers have"
     said = (part.replace(NO_INTERVAL, "") for row in bare for part in _parts(row.note))
-    notes = [part for part in dict.fromkeys(said) if part != NO_INTERVAL.removesuffix(": ")]
+    notes = _merged([part for part in dict.fromkeys(said) if part != NO_INTERVAL.removesuffix(": ")])
     return (f"{share} no interval{': ' + '; '.join(notes) if notes else '.'}",)
 
 
@@ -140,6 +142,28 @@ def remarks(rows: Sequence[Row], *, most: int = 3) -> tuple[str, ...]:
     notes = list(dict.fromkeys(part for row in sure for part in _parts(row.note)))[:most]
     which = "These numbers" if all(row.note for row in rows) else "Some of these numbers"
     return (*([f"{which}: {'; '.join(notes)}."] if notes else []), *gaps(rows))
+
+
+def _merged(notes: Sequence[str]) -> list[str]:
+    """Notes that differ in how few there are alone as one.
+
+    >>> _merged(["only 9 documents, fewer than 30", "odd", "only 2 documents, fewer than 30"])
+    ['only 2 to 9 documents, fewer than 30', 'odd']
+    """
+    counts: dict[str, list[int]] = {}
+    for note in notes:
+        found = _COUNTED.fullmatch(note)
+        form = f"{found[1]}{{}}{found[3]}" if found else note
+        counts.setdefault(form, []).extend([int(found[2])] if found else [])
+    return [
+        form.format(" to ".join(map(str, sorted({min(few), max(few)})))) if few else form
+        for form, few in counts.items()
+    ]
+
+
+_COUNTED = re.compile(
+    r"(only |)(\d+)( documents, fewer than \d+| independent items are too few to tell, \d+ are needed)"
+)
 
 
 def _parts(note: str) -> list[str]:

@@ -41,7 +41,7 @@ def make_tiles(result: Result) -> list[Tile]:
         )
     found = [(result.select(measure=measure, fix=fix), label, role) for measure, fix, label, role in wanted]
     return [
-        Tile(words.number(row.value, row.measure), label, words.interval(row), role)
+        Tile(words.number(row.value, row.measure), label, words.interval(row), role, row.n)
         for row, label, role in ((_preferred(rows), label, role) for rows, label, role in found)
         if row is not None and math.isfinite(row.value)
     ] + [*make_race_tiles(result), *make_task_tiles(_scored(result)), *make_explanation_tiles(result)]

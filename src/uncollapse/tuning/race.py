@@ -164,7 +164,7 @@ def _notes(heats: Sequence[Heat], data: Corpus | Sequence[Task], rules: Rules) -
     learned = [note for fix in dict.fromkeys(fixes) for note in learned_note(fix, tasks, rules.learn_from)]
     if isinstance(data, Corpus) and any(Group.QUERIES in needed_by(fix) for fix in fixes):
         learned.append("what fixes learn of queries, they learned from the sentences that are searched with")
-    out = [f"{heat.dataset}: {name}: {why}" for heat in heats for name, why in heat.left_out.items()]
+    out = [f"{heat.dataset}: {name} is left out: {why}" for heat in heats for name, why in heat.left_out.items()]
     return [*learned, *out]
 
 

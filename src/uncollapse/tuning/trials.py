@@ -208,7 +208,7 @@ def _within_budget(
             spent += prices[way]
             paid.add(way)
     why = (
-        f"left out: the race may encode the corpus {rules.encodes:g} times at most, and others do better on the probe "
+        f"the race may encode the corpus {rules.encodes:g} times at most, and others do better on the probe "
         "without labels"
     )
     beyond = {str(one): why for one in members if one.encoding not in paid}

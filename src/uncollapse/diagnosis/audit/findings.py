@@ -95,8 +95,9 @@ def _homes(audit: Audit, column: int) -> Iterator[tuple[str, Estimate]]:
 
 def _remedy(audit: Audit, column: int, model: str) -> Finding:
     held, main, in_use = limit_to_hold(audit), audit.limits.every[column], audit.limits.in_use
-    unit, special = audit.limits.unit, ", special tokens in" if audit.limits.unit == TOKENS else ""
-    ends = held.note or f"[{held.low:,.0f}, {held.high:,.0f}]"
+    unit = audit.limits.unit
+    special = " (those that the model adds count too)" if unit == TOKENS else ""
+    ends = held.note or f"95 % interval {held.low:,.0f} to {held.high:,.0f}"
     tries = [f"cut the texts into pieces of at most {main:,} {unit}{special}, and index every piece"]
     raised = None if in_use is None else tokens_lost(audit.total, audit.limits.every.index(in_use), in_use)
     if raised and raised.value <= (1 - WORTH) * tokens_lost(audit.total, column, main).value:

@@ -63,7 +63,7 @@ def tokens_lost(sums: Sums, column: int, limit: int, ends: tuple[int, int] | Non
 
 
 def _certain(value: float, n: int) -> Estimate:
-    return Estimate(value, np.empty(0), value, value, n, "exact: follows from the lengths of the bin")
+    return Estimate(value, np.empty(0), value, value, n, "exact, since it follows from the lengths of the bin")
 
 
 def resampled_ratio(part: int, whole: int, parts: FloatArray, wholes: FloatArray, *, n: int) -> Estimate:

@@ -66,7 +66,7 @@ def report_hubs(found: Hubs) -> Part:
         sentence = f"This needs at least {MINIMUM} documents, and there are {n}."
         unknown = Finding("Whether a few documents crowd the results cannot be told", sentence, "unknown")
         return Part(tuple(_rows(found)), (unknown,))
-    return Part(tuple(_rows(found)), (_judge(found),))
+    return Part(tuple(_rows(found)), (_judge(found), _judge_lengths(found)))
 
 
 def _rows(found: Hubs) -> Iterator[Row]:
@@ -84,8 +84,9 @@ def _judge(found: Hubs) -> Finding:
     sentence = (
         f"For each of {len(counts):,} documents the {near.k} nearest others were listed. {hubs.sum()} documents stand "
         f"in {HUB * near.k} lists or more, twice their due, and fill {counts[hubs].sum() / counts.sum():.0%} of all "
-        f"places (the most frequent stands in {counts.max()}); {percent(found.antihubs)} stand in none. Skewness "
-        f"{decimal(found.skewness)}, 0 where all stand in equally many (95 % intervals). {_lengths(found)}"
+        f"places (the most frequent stands in {counts.max()}); {percent(found.antihubs)} stand in none. The skewness "
+        f"of these counts, 0 where all documents stand in equally many lists, is {decimal(found.skewness)} (n = "
+        f"{len(counts):,}; 95 % intervals); from {LOPSIDED:g} on, a few documents are called too frequent."
     )
     if surely_above(found.skewness, LOPSIDED):
         return Finding("A few documents crowd the results", sentence, "bad")
@@ -94,26 +95,29 @@ def _judge(found: Hubs) -> Finding:
     return Finding("Whether a few documents crowd the results cannot be told", sentence, "unknown")
 
 
-def _lengths(found: Hubs) -> str:
+def _judge_lengths(found: Hubs) -> Finding:
     """Whether short or long documents stand in more lists than their due."""
     full = [part for part in found.occurrence if part.estimate.low is not None]
     if len(full) < 2:
-        return "Too few documents differ in length to compare short and long ones."
+        sentence = "Too few documents differ in length to compare short and long ones."
+        return Finding("Whether length decides who is found too often cannot be told", sentence, "unknown")
     short, long = full[0], full[-1]
     change = difference(long.estimate, short.estimate)
     ends = (
-        f"documents of {short.label} {found.unit} stand in {decimal(short.estimate, digits=1)} lists each, those of "
-        f"{long.label} in {decimal(long.estimate, digits=1)}"
+        f"Documents of {short.label} {found.unit} stand in {decimal(short.estimate, digits=1)} lists each, those of "
+        f"{long.label} in {decimal(long.estimate, digits=1)}; {found.near.k} is their due (n = "
+        f"{short.estimate.n + long.estimate.n:,}, 95 % intervals){_ratio(found.ratio)}."
     )
-    ratio = _ratio(found.ratio)
     if surely_below(change):
-        return f"Short documents crowd out long ones: {ends}{ratio}."
+        return Finding("Short documents crowd out long ones", ends, "neutral")
     if surely_above(change):
-        return f"Long documents crowd out short ones: {ends}{ratio}."
-    return f"Whether short or long ones stand in more cannot be told: {ends}{ratio}."
+        return Finding("Long documents crowd out short ones", ends, "neutral")
+    sentence = f"{ends} The difference may be chance."
+    return Finding("Whether short or long documents are found more often cannot be told", sentence, "unknown")
 
 
 def _ratio(ratio: Estimate | None) -> str:
     if ratio is None or ratio.low is None:
         return ""
-    return f", and the median hub is {decimal(ratio, digits=1)} times as long as the median document"
+    most = f"of those that stand in {HUB} times their due or more"
+    return f". The median length {most} is {decimal(ratio, digits=1)} times that of all documents"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from uncollapse.errors import NotationError
 from uncollapse.fixes.kinds import Kind, Piece, Reading, Vectors
 from uncollapse.fixes.maps import Role
-from uncollapse.fixes.notations import check_choice, check_number, write
+from uncollapse.fixes.notations import check_choice, check_number, given, write
 from uncollapse.fixes.texts.cutting import Spans, cut_ranges, piece_text
 
 SIZE = 128
@@ -60,11 +60,7 @@ class Chunks:
         check_overlap(str(self), self.size, self.overlap)
 
     def __str__(self) -> str:
-        defaults = (0, "plain")
-        given: list[object] = [self.overlap, self.mean]
-        while given and given[-1] == defaults[len(given) - 1]:
-            given.pop()
-        return write("chunks", self.size, *given)
+        return write("chunks", self.size, *given((self.overlap, self.mean), (0, "plain")))
 
     @property
     def largest(self) -> int:
@@ -178,7 +174,7 @@ class BestChunk:
         check_overlap(str(self), self.size, self.overlap)
 
     def __str__(self) -> str:
-        return write("best_chunk", self.size, *([self.overlap] if self.overlap else []))
+        return write("best_chunk", self.size, *given((self.overlap,), (0,)))
 
     @property
     def largest(self) -> int:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from uncollapse.fixes.kinds import Kind, Part, Piece, Reading, Vectors
 from uncollapse.fixes.maps import Role
-from uncollapse.fixes.notations import check_choice, check_number, write
+from uncollapse.fixes.notations import check_choice, check_number, given, write
 from uncollapse.fixes.texts.chunks import LONG, SIZE, mean_of
 from uncollapse.fixes.texts.cutting import Range, Spans, characters, cut_ranges, first_place, piece_text
 
@@ -55,7 +55,7 @@ class LateChunking:
         check_choice(self, "keep", get_args(Keep))
 
     def __str__(self) -> str:
-        return write("late_chunking", self.size, *([self.keep] if self.keep != "mean" else []))
+        return write("late_chunking", self.size, *given((self.keep,), ("mean",)))
 
     @property
     def largest(self) -> int:

@@ -46,5 +46,6 @@ def _tile(rows: list[Row], label: str) -> list[Tile]:
             label.format(words.count(row.n_tokens)),
             words.interval(row),
             "before",
+            row.n,
         )
     ]

@@ -26,6 +26,9 @@ from uncollapse.reporting.words import count, number, scale, sized, span
 LINE, AROUND = 46, 92
 """Height in pixels of a family in the map, and of what stands around all of them."""
 
+FIELD = 3
+"""Decimals in a field of the map, which is narrow."""
+
 APART = 0.035
 """Between two families of the same cost, as a share of it, so that none hides another."""
 
@@ -123,7 +126,7 @@ def length_map(
 
 
 def _words(row: Row) -> str:
-    value = number(row.value, row.measure)
+    value = number(round(row.value, FIELD), row.measure)
     return bold(value) if outcome(row) in PROVEN else plain(value)
 
 

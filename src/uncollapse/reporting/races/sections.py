@@ -88,7 +88,7 @@ def make_race_tiles(result: Result) -> list[Tile]:
     wanted += [(race.one(f"{race.main}_gain", RACE, winner), f"gain by {winner}", "after")] if winner else []
     wanted.append((race.one(f"{race.main}_gain", RACE, WHOLE), "gain by whatever the race chooses", "after"))
     return [
-        Tile(words.number(row.value, row.measure), label, words.interval(row), role)
+        Tile(words.number(row.value, row.measure), label, words.interval(row), role, row.n)
         for row, label, role in wanted
         if row is not None
     ]
@@ -98,13 +98,22 @@ def _section(race: Race) -> Section:
     entry = race.entry
     asked = "judged queries" if entry["labelled"] else "sentences taken out of the documents (no labels)"
     lead = (
-        f"{words.count(entry['n_documents'])} documents, {words.count(entry['n_queries'])} {asked}. Every gain is on "
-        "queries that had no say in the dial: it was chosen on some, and scored on the others, over and over."
+        f"{words.count(entry['n_documents'])} documents, {words.count(entry['n_queries'])} {asked}{_groups(entry)}. "
+        "Every gain is on queries that had no say in the dial: it was chosen on some, and scored on the others, over "
+        "and over."
     )
     charts = [_table(race), _ladder(race), *_costs(race), *_lengths(race), _dials(race)]
     return Section(
         race.key, f"Which fix pays on {race.name}?", tuple(charts), (), lead, look="task", notes=_notes(race)
     )
+
+
+def _groups(entry: Mapping[str, Any]) -> str:
+    """What n counts, where that is not the queries."""
+    groups = entry.get("n_groups") or entry["n_queries"]
+    if groups == entry["n_queries"]:
+        return ""
+    return f" in {words.count(groups)} independent groups, which n counts (queries that share an answer are one)"
 
 
 def _notes(race: Race) -> tuple[str, ...]:
@@ -169,7 +178,7 @@ def _where(race: Race, name: str) -> Cell:
         return Cell(words.UNKNOWN, "too few queries to look at single lengths")
     proven = [(outcome(row), row) for row in rows if outcome(row) in PROVEN]
     marks = tuple((TONES[word], f"{word}: {words.sized(words.span(row.bin), 'tokens')}") for word, row in proven)
-    return Cell("" if marks else "at no length surely", marks=marks)
+    return Cell("" if marks else "sure at no length", marks=marks)
 
 
 def _blind(race: Race, family: Mapping[str, Any]) -> Cell:

@@ -33,7 +33,7 @@ def make_task_tiles(result: Result) -> list[Tile]:
         sure = ", ".join(part for part in (outcome(gain), words.chance(gain.p_holm if gain else None)) if part)
         wanted.append((gain, f"gain: {sure}", "after"))
     return [
-        Tile(words.number(row.value, row.measure), label, words.interval(row), role)
+        Tile(words.number(row.value, row.measure), label, words.interval(row), role, row.n)
         for row, label, role in wanted
         if row is not None
     ]
