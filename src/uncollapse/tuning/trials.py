@@ -33,8 +33,9 @@ class Blind:
         overall: the best of all families by the probe; None where it could not ask.
         tried: documents that each was tried on.
         n_documents: of the whole sample.
-        tokens: of the documents that each was tried on.
-        spent: tokens that went through the model for it.
+        prices: how often the corpus would go through the model for each, beyond what is read for the model as it is
+            and for what stands before it in the race; 1 for a temperature, 0 for a fix after the model.
+        spent: tokens that went through the model for the probe.
     """
 
     scores: Mapping[str, Floats]
@@ -42,15 +43,8 @@ class Blind:
     overall: str | None
     tried: Mapping[str, int]
     n_documents: int
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
     spent: int = 0
-
-    def price(self, notation: str) -> float:
-        """How often the corpus would go through the model for a configuration, against once for the model as it is."""
-        stock = str(STOCK)
-        if notation not in self.tokens or not self.tokens[stock]:
-            return 1.0
-        return self.tokens[notation] / self.tried[notation] / (self.tokens[stock] / self.tried[stock])
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +149,11 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     if not sizes:
         return Blind({}, {}, None, {}, len(probe.asked))
     known = {str(STOCK): STOCK, **{str(one): one for contender in contenders for one in contender.configurations}}
-    spent: dict[tuple[str, str], int] = {}
-    tokens: dict[str, int] = {}
+    ledger = Ledger(known)
 
     def score(some: Sequence[str], size: int) -> dict[str, Floats]:
         found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)
-        spent.update({known[name].encoding: one.tokens for name, one in found.items()})
-        tokens.update({name: one.tokens for name, one in found.items()})
+        ledger.enter(found)
         return {name: one.scores for name, one in found.items()}
 
     total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
@@ -175,7 +167,44 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     chosen = {name: pick_mildest(scores) for name, scores in left.items() if scores}
     finals = {one: halved.scores[one] for one in chosen.values()}
     overall = pick_best(finals) if finals else None
-    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), tokens, sum(spent.values()))
+    prices = ledger.prices(halved.tried)
+    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.spent)
+
+
+@dataclass(eq=False)
+class Ledger:
+    """Tokens that went through the model, by what decides which texts go through which model.
+
+    Args:
+        known: configurations by notation.
+    """
+
+    known: Mapping[str, Configuration]
+    fresh: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> int:
+        """Of all."""
+        return sum(self.fresh.values())
+
+    def enter(self, found: Mapping[str, Measured]) -> None:
+        """Add what was measured at once; those that are encoded alike share their tokens."""
+        for way, tokens in {self.known[name].encoding: one.fresh for name, one in found.items()}.items():
+            self.fresh[way] = self.fresh.get(way, 0) + tokens
+
+    def prices(self, tried: Mapping[str, int]) -> dict[str, float]:
+        """By notation, tokens a document against those of the model as it is.
+
+        Args:
+            tried: documents that each was tried on at last.
+        """
+        reached: dict[tuple[str, str], int] = {}
+        for name, size in tried.items():
+            way = self.known[name].encoding
+            reached[way] = max(size, reached.get(way, 0))
+        each = {way: self.fresh[way] / size for way, size in reached.items()}
+        stock = max(each[STOCK.encoding], 1.0)
+        return {name: each[self.known[name].encoding] / stock for name in tried}
 
 
 def _families(
@@ -225,5 +254,5 @@ def _prices(
         scores = blind.scores.get(str(one))
         mean = -np.inf if scores is None else float(scores.mean())
         means[one.encoding] = max(mean, means.get(one.encoding, -np.inf))
-        prices[one.encoding] = max(blind.price(str(one)), prices.get(one.encoding, 0.0))
+        prices[one.encoding] = max(blind.prices.get(str(one), 1.0), prices.get(one.encoding, 0.0))
     return prices, means
