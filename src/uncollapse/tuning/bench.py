@@ -183,7 +183,7 @@ class Bench:
             return None
 
     def _encode(self, task: Retrieval, one: Configuration, advance: Advance) -> tuple[int, int]:
-        """Have all texts go through the model; returns tokens of the documents, and how many it had not been asked for."""
+        """Have all texts go through the model; returns tokens of the documents, and how many were new to it."""
         base = self.base(one)
         encoder = FixedEncoder(base, self._before_vectors(one))
         before = base.tokens, base.fresh

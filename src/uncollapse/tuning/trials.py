@@ -1,6 +1,6 @@
 """One data set of a race: every configuration scored, dials chosen with and without labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +11,8 @@ from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.progress import Reporter
 from uncollapse.tuning.bench import STOCK, Measured, Scorer
-from uncollapse.tuning.contenders import Configuration, Contender
-from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest
+from uncollapse.tuning.contenders import START, Configuration, Contender
+from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest, pick_proven
 from uncollapse.tuning.halving import halve
 from uncollapse.tuning.probe import Probe
 from uncollapse.tuning.rules import Rules
@@ -30,7 +30,8 @@ class Blind:
     Args:
         scores: by notation, the model as it came among them, float64 [queries] on the largest sample it reached.
         chosen: the dial it takes, by family; families that could not be probed are not there.
-        overall: the best of all families by the probe; None where it could not ask.
+        overall: the frozen pipeline unless another is proven to be better, or the best of all families where that is
+            not among them; None where the probe could not ask.
         tried: documents that each was tried on.
         n_documents: of the whole sample.
         prices: how often the corpus would go through the model for each, beyond what is read for the model as it is
@@ -159,16 +160,21 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
     families = {contender.name: [str(one) for one in contender.configurations] for contender in contenders}
     with progress.track("choosing without labels", total, UNITS) as advance:
-        halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score)
+        halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score, kept=START)
         advance(total)
     left = {
         name: {one: halved.scores[one] for one in some if one in halved.survivors} for name, some in families.items()
     }
-    chosen = {name: pick_mildest(scores) for name, scores in left.items() if scores}
+    chosen = {name: _pick(scores, pick_mildest) for name, scores in left.items() if scores}
     finals = {one: halved.scores[one] for one in chosen.values()}
-    overall = pick_best(finals) if finals else None
+    overall = _pick(finals, pick_best) if finals else None
     prices = ledger.prices(halved.tried)
     return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.spent)
+
+
+def _pick(scores: Mapping[str, Floats], otherwise: Callable[[Mapping[str, Floats]], str]) -> str:
+    """What stands in for judged queries: the frozen pipeline unless another is proven, where that is among them."""
+    return pick_proven(scores, START) if START in scores else otherwise(scores)
 
 
 @dataclass(eq=False)
@@ -228,7 +234,7 @@ def _within_budget(
     members: Sequence[Configuration], stock: Measured, blind: Blind | None, rules: Rules
 ) -> tuple[list[Configuration], dict[str, str]]:
     """The configurations whose encodings are paid for, best of the probe first, and why the others are not."""
-    if blind is None or blind.overall is None:
+    if blind is None or not blind.scores:
         return list(members), {}
     prices, means = _prices(members, blind)
     spent, paid = 1 + blind.spent / max(stock.tokens, 1), {STOCK.encoding}
