@@ -69,7 +69,9 @@ class Planted:
         self.asked += [(str(one), len(task.documents)) for one in some]
         tokens = 100 * len(task.documents)
         return {
-            str(one): Measured(self.scores(task, str(one)), tokens, 1.0, 384, {"documents": len(task.documents)})
+            str(one): Measured(
+                self.scores(task, str(one)), tokens, 1.0, 384, {"documents": len(task.documents)}, tokens
+            )
             for one in some
             if str(one) not in self.bad
         }
@@ -104,8 +106,8 @@ def chosen_blindly(**chosen: str) -> Blind:
     """A probe that chose these dials, by family."""
     scores = {name: np.full(50, 0.4) for name in ("none", *chosen.values())}
     scores = {name: score + np.linspace(-0.1, 0.1, 50) for name, score in scores.items()}
-    tried, tokens = dict.fromkeys(scores, 100), dict.fromkeys(scores, 1000)
-    return Blind(scores, chosen, next(iter(chosen.values())), tried, 100, tokens, 2000)
+    tried = dict.fromkeys(scores, 100)
+    return Blind(scores, chosen, next(iter(chosen.values())), tried, 100, spent=2000)
 
 
 def judged(*heats: Heat, rules: Rules = RULES) -> tuple[Result, tuple[Finding, ...]]:

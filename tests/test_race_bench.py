@@ -88,6 +88,23 @@ def test_fixes_after_the_model_cost_no_encoding(encoder: SentenceEncoder, task: 
     assert bench.counts["encoded"] <= texts + 1
 
 
+def test_a_fix_that_reads_on_is_charged_for_the_rest_alone_whatever_is_on_disk(
+    encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    texts = tuple(" ".join(rng.choice(WORDS, 40)) for _ in range(10))  # of which the model reads 32 tokens
+    documents = Texts(tuple(f"d{i}" for i in range(10)), texts)
+    task = Retrieval("long", "test", documents, Texts(("q0",), ("red dog",)), {"q0": {"d0": 1}})
+    cover = Configuration("cover", compose(parse("cover(8)")))
+    found = [Bench(encoder, Rules(), cache=tmp_path).measure(task, [STOCK, cover]) for _ in range(2)]
+    for one in found:
+        assert one["none"].fresh == one["none"].tokens
+        assert (
+            0 < one["cover(8)"].fresh <= one["cover(8)"].tokens - one["none"].tokens
+        )  # pieces that are alike are read once
+    assert found[0]["cover(8)"].fresh == found[1]["cover(8)"].fresh
+
+
 def test_what_is_forgotten_is_encoded_again_to_the_same_vectors(encoder: SentenceEncoder) -> None:
     base, plain = CachedEncoder(encoder, remember=True), CachedEncoder(encoder)
     texts = ["red dog", "blue cat", "red dog"]

@@ -17,11 +17,20 @@ from race_examples import (
 )
 from uncollapse.errors import CorpusError, NotationError, UncollapseError
 from uncollapse.evaluation.tasks import Similarity
-from uncollapse.fixes import FIXES
-from uncollapse.tuning.contenders import CONTENDERS, read_contenders
-from uncollapse.tuning.race import heat_facts, only_searches
+from uncollapse.fixes import FIXES, parse
+from uncollapse.fixes.composition import compose
+from uncollapse.fixes.texts.cover import Cover
+from uncollapse.fixes.vectors import Centering, Whitening
+from uncollapse.pipelines.automatic import STRENGTH
+from uncollapse.pipelines.fitting import Unlabelled
+from uncollapse.progress import Silent
+from uncollapse.tuning.bench import STOCK, Measured
+from uncollapse.tuning.contenders import CONTENDERS, NOT_RACED, START, Configuration, Contender, read_contenders
+from uncollapse.tuning.probe import make_probe
+from uncollapse.tuning.race import beside_labels, heat_facts, only_searches
 from uncollapse.tuning.rows import BY_LENGTH, COSTS, RACE, WHOLE, heat_rows
 from uncollapse.tuning.rules import Rules
+from uncollapse.tuning.trials import Ledger, probe_blindly
 from uncollapse.tuning.tune import merged
 
 HARMFUL = {name: lambda n: np.where(n > 800, -0.06, 0.06) for name in TEMPERATURE.grid}
@@ -108,6 +117,52 @@ def test_the_budget_of_twenty_settings_is_six_encodes() -> None:
     grid = [one for contender in CONTENDERS for one in contender.configurations]
     assert len(grid) >= 20
     assert len({one.encoding for one in grid} | {("none", "")}) <= Rules().encodes - 1  # one is left for the probe
+
+
+def test_every_known_fix_races_or_has_a_reason_why_not() -> None:
+    raced = {str(part).partition("(")[0] for row in CONTENDERS for one in row.configurations for part in one.fix.parts}
+    assert raced | set(NOT_RACED) == set(FIXES)
+    assert not raced & set(NOT_RACED)
+    assert all(NOT_RACED.values())
+
+
+def test_a_probe_beside_labels_costs_about_one_encoding() -> None:
+    ways = len({one.encoding for row in CONTENDERS for one in row.configurations} | {STOCK.encoding})
+    for n in (500, 700, 900):
+        assert beside_labels(n, CONTENDERS, Rules()) == max(100, n // ways)
+    assert beside_labels(100_000, CONTENDERS, Rules()) == 200
+    assert beside_labels(10, CONTENDERS, Rules(beside_labels=60)) == 60
+
+
+def test_what_is_taken_without_labels_is_what_fix_auto_writes() -> None:
+    assert START in {name for row in CONTENDERS for name in row.grid}
+    assert f"{Cover(126)} + {Centering('role')} + {Whitening(STRENGTH, 'role')}" == START
+
+
+@pytest.mark.parametrize(("better", "taken"), [(0.0, START), (0.2, "whitening(0.25)")])
+def test_without_labels_the_frozen_pipeline_is_taken_unless_another_is_proven(better: float, taken: str) -> None:
+    names = tuple(f"d{i:04}" for i in range(200))
+    texts = tuple(f"Text {i} is here for all. " * 3 + f"It says the number {i} to those who ask." for i in range(200))
+    probe = make_probe(Unlabelled(names, texts), "planted", most=200, seed=0)
+    families = [WHITENING, Contender("auto", (START,), "two Dense layers")]
+    blind = probe_blindly(probe, families, Planted({"whitening(0.25)": better}), Silent())
+    assert blind.overall == taken
+    together = Contender("all", (*WHITENING.grid, START), "")
+    assert probe_blindly(probe, [together], Planted({"whitening(0.25)": better}), Silent()).overall == taken
+    without = probe_blindly(probe, [WHITENING], Planted({"whitening(0.25)": better}), Silent())
+    assert without.overall == "whitening(0.25)"
+
+
+def test_what_is_encoded_alike_is_paid_once_and_only_beyond_what_came_before() -> None:
+    names = ("none", "whitening(0.25)", "cover(126)", "cover(126) + whitening(0.25)", "temperature(0.9)")
+    known = {name: Configuration(name, compose(parse(name) if name != "none" else None)) for name in names}
+    ledger = Ledger(known)
+    fresh = {"none": 800, "whitening(0.25)": 800, "temperature(0.9)": 800, names[2]: 2400, names[3]: 2400}
+    ledger.enter({name: Measured(np.ones(1), 1, 1.0, 1, {}, tokens) for name, tokens in fresh.items()})
+    ledger.enter({name: Measured(np.ones(1), 1, 1.0, 1, {}, 800) for name in names[:2]})
+    assert ledger.spent == 800 + 2400 + 800 + 800
+    prices = ledger.prices({"none": 20, names[1]: 20, names[2]: 10, names[3]: 10, names[4]: 10})
+    assert prices == {"none": 1, names[1]: 1, names[2]: 3, names[3]: 3, names[4]: 1}
 
 
 def test_a_race_depends_on_its_seed_alone() -> None:

@@ -133,6 +133,13 @@ def tune(
     queries: QueriesOption = None,
     no_labels: NoLabelsOption = False,
     documents: DocumentsOption = 1000,
+    criterion: Annotated[
+        str,
+        typer.Option(
+            help="What chooses without labels: `probe` (sentences look for their documents), or which number of the "
+            "model is matched between long and shorter texts: `mean_cosine`, `filter_rate` or `entropy`."
+        ),
+    ] = "probe",
     learn_from: LearnOption = "task",
     text_field: FieldOption = None,
     max_tokens: TokensOption = "model",
@@ -153,10 +160,12 @@ def tune(
     had no say in it.
     """
     from uncollapse.tuning.contenders import read_contenders
+    from uncollapse.tuning.criteria import check_seen_by
     from uncollapse.tuning.rules import Rules
 
     _check_cache(cache, no_cache)
     contenders = read_contenders(fix)
+    check_seen_by(criterion, contenders)
     rules = Rules(documents=documents, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)
     _say_data(data, quiet)
@@ -164,7 +173,9 @@ def tune(
     with output_folder(out, _name(data), force=force, kept=kept) as folder:
         encoder = _load(model, max_tokens, device, batch_size, trust_remote_code)
         say_notes(encoder.notes, quiet)
-        result = uncollapse.tune(encoder, one, contenders, rules=rules, cache=kept, progress=progress(quiet))
+        result = uncollapse.tune(
+            encoder, one, contenders, criterion=criterion, rules=rules, cache=kept, progress=progress(quiet)
+        )
         finish(result, folder, quiet=quiet, json=json)
 
 

@@ -69,6 +69,7 @@ class CachedEncoder:
     Attributes:
         encoded, reused: texts that went through the model, and texts that were known.
         tokens: of all texts that were asked for, which is what they would cost without any cache.
+        fresh: of those that were not in memory, which is what they would cost without files of an earlier run.
 
     Raises:
         ModelError: a model that is patched already, or that a hook changes.
@@ -84,7 +85,7 @@ class CachedEncoder:
     ) -> None:
         self.encoder, self.fixes, self.folder = encoder, tuple(fixes), folder
         self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, encoder.max_tokens
-        self.encoded, self.reused, self.tokens = 0, 0, 0
+        self.encoded, self.reused, self.tokens, self.fresh = 0, 0, 0, 0
         self._memory = Memory() if remember else None
         self.notes: tuple[str, ...] = ()
         refuse_hooks(encoder.model, kept=folder is not None)
@@ -188,6 +189,7 @@ class CachedEncoder:
         self.encoded += len(missing)
         if remembered:
             remembered.put(unknown, block)
+        self.fresh += int(block.n_tokens[list(unknown.values())].sum())
         block.repeat([places[key] for key in keys])
         self.tokens += int(block.n_tokens.sum())
         names = tuple(ids) if ids is not None else tuple(str(number) for number in range(len(keys)))

@@ -43,6 +43,7 @@ class Measured:
         vectors: kept of each document, on average.
         dim: of them.
         fitted: texts that it learned from, by group; nothing where it needs none.
+        fresh: tokens that this race had not asked the model for before, shared by all that are encoded alike.
     """
 
     scores: Floats
@@ -50,6 +51,7 @@ class Measured:
     vectors: float
     dim: int
     fitted: dict[str, int]
+    fresh: int
 
 
 class Scorer(Protocol):
@@ -180,17 +182,17 @@ class Bench:
             self._refused.update({(task.name, task.split, str(one)): str(error) for one in members})
             return None
 
-    def _encode(self, task: Retrieval, one: Configuration, advance: Advance) -> int:
-        """Have all texts go through the model; returns the tokens of the documents."""
+    def _encode(self, task: Retrieval, one: Configuration, advance: Advance) -> tuple[int, int]:
+        """Have all texts go through the model; returns tokens of the documents, and how many were new to it."""
         base = self.base(one)
         encoder = FixedEncoder(base, self._before_vectors(one))
-        before = base.tokens
+        before = base.tokens, base.fresh
         encoder.encode_pieces(task.documents.texts, task.documents.ids, role="document", advance=advance)
-        tokens = base.tokens - before
+        tokens = base.tokens - before[0], base.fresh - before[1]
         encoder.encode_pieces(task.queries.texts, task.queries.ids, role="query", advance=advance)
         return tokens
 
-    def _score(self, task: Retrieval, one: Configuration, tokens: int) -> Measured:
+    def _score(self, task: Retrieval, one: Configuration, read: tuple[int, int]) -> Measured:
         texts = unlabelled(task, self.rules.learn_from)
         encoder = fit_pipeline(self.base(one), self._whole(one), texts, seed=self.rules.seed)
         several = encoder.encode_several(task.documents.texts, task.documents.ids, role="document")
@@ -201,7 +203,9 @@ class Bench:
         sizes = {Group.DOCUMENTS: min(len(texts.documents), LEARNED_FROM), Group.QUERIES: len(texts.queries)}
         seen = encoder.fitted.learned_from  # vectors, of which a text may have several
         fitted = {str(group): sizes.get(group) or seen.get(str(group), 0) for group in sorted(needed_by(one.fix))}
-        return Measured(scores, tokens, len(documents) / len(task.documents), documents.vectors.shape[1], fitted)
+        tokens, fresh = read
+        kept, dim = len(documents) / len(task.documents), documents.vectors.shape[1]
+        return Measured(scores, tokens, kept, dim, fitted, fresh)
 
 
 def _in_order(some: Sequence[Configuration]) -> list[Configuration]:

@@ -36,6 +36,8 @@ def halve(
     families: Mapping[str, Sequence[str]],
     sizes: Sequence[int],
     score: Callable[[Sequence[str], int], Mapping[str, Floats]],
+    *,
+    kept: str = "",
 ) -> Halved:
     """Try members on growing samples, and drop those that are surely worse than the best of their family.
 
@@ -46,6 +48,7 @@ def halve(
         families: members by family; a member of several is kept as long as one of them keeps it.
         sizes: of the samples, rising; each holds the ones before it.
         score: the scores of some members on a sample, float64 [queries] each, the same queries for all.
+        kept: a member that is never dropped; none if empty.
 
     >>> draws = np.random.default_rng(0).random(100)
     >>> found = halve({"f": ["good", "bad"]}, [50, 100], lambda some, n: {m: draws[:n] + (m == "good") for m in some})
@@ -65,21 +68,21 @@ def halve(
         scores.update(found)
         tried.update(dict.fromkeys(found, size))
         survivors = members
-        alive = {family: _left([m for m in some if m in found], found) for family, some in alive.items()}
+        alive = {family: _left([m for m in some if m in found], found, kept) for family, some in alive.items()}
     return Halved(scores, tuple(member for member in survivors if member in scores), tried)
 
 
-def _left(members: Sequence[str], scores: Mapping[str, Floats]) -> list[str]:
+def _left(members: Sequence[str], scores: Mapping[str, Floats], kept: str) -> list[str]:
     if len(members) < 2:
         return list(members)
     best = max(members, key=lambda member: float(scores[member].mean()))
-    return [member for member in members if not surely_below(scores[member], scores[best])]
+    return [member for member in members if member == kept or not surely_below(scores[member], scores[best])]
 
 
-def surely_below(scores: Floats, best: Floats) -> bool:
-    """Whether scores fall short of others, query by query, by more than chance explains."""
+def surely_below(scores: Floats, best: Floats, *, errors: float = SURELY) -> bool:
+    """Whether scores fall short of others, query by query, by more than some standard errors."""
     short = best - scores
-    return len(short) > 1 and bool(short.mean() > SURELY * error_of(short) + 1e-12)
+    return len(short) > 1 and bool(short.mean() > errors * error_of(short) + 1e-12)
 
 
 def error_of(differences: Floats) -> float:

@@ -14,9 +14,9 @@ from uncollapse.pipelines.fitting import needed_by
 from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Result
-from uncollapse.tuning.bench import Bench
+from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import CONTENDERS, Contender
-from uncollapse.tuning.probe import Probe, make_probe, sample_texts
+from uncollapse.tuning.probe import FIRST, Probe, make_probe, sample_texts
 from uncollapse.tuning.rows import heat_rows
 from uncollapse.tuning.rules import Rules
 from uncollapse.tuning.trials import Heat, probe_blindly, race_task
@@ -128,9 +128,20 @@ def _race_corpus(corpus: Corpus, families: Sequence[Contender], bench: Bench, pr
 
 
 def _race_labelled(task: Retrieval, families: Sequence[Contender], bench: Bench, progress: Reporter) -> Heat:
-    probe = read_probe(task, bench.rules, progress, most=bench.rules.beside_labels)
+    probe = read_probe(task, bench.rules, progress, most=beside_labels(len(task.documents), families, bench.rules))
     blind = probe_blindly(probe, families, bench, progress)
     return race_task(task, families, bench, bench.rules, blind=blind, progress=progress)
+
+
+def beside_labels(documents: int, families: Sequence[Contender], rules: Rules) -> int:
+    """Documents of a probe that only says what it would have chosen: it costs about one encoding of the corpus.
+
+    >>> from uncollapse.tuning.contenders import read_contenders
+    >>> [beside_labels(n, read_contenders(["temperature"]), Rules()) for n in (300, 600, 6000)]
+    [100, 150, 200]
+    """
+    ways = {STOCK.encoding, *(one.encoding for family in families for one in family.configurations)}
+    return min(rules.beside_labels, max(FIRST, documents // len(ways)))
 
 
 def _conclude(encoder: SentenceEncoder, heats: Sequence[Heat], bench: Bench, data: Corpus | Sequence[Task]) -> Result:

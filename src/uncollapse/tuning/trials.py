@@ -1,6 +1,6 @@
 """One data set of a race: every configuration scored, dials chosen with and without labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +11,8 @@ from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.progress import Reporter
 from uncollapse.tuning.bench import STOCK, Measured, Scorer
-from uncollapse.tuning.contenders import Configuration, Contender
-from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest
+from uncollapse.tuning.contenders import START, Configuration, Contender
+from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest, pick_proven
 from uncollapse.tuning.halving import halve
 from uncollapse.tuning.probe import Probe
 from uncollapse.tuning.rules import Rules
@@ -30,11 +30,13 @@ class Blind:
     Args:
         scores: by notation, the model as it came among them, float64 [queries] on the largest sample it reached.
         chosen: the dial it takes, by family; families that could not be probed are not there.
-        overall: the best of all families by the probe; None where it could not ask.
+        overall: the frozen pipeline unless another is proven to be better, or the best of all families where that is
+            not among them; None where the probe could not ask.
         tried: documents that each was tried on.
         n_documents: of the whole sample.
-        tokens: of the documents that each was tried on.
-        spent: tokens that went through the model for it.
+        prices: how often the corpus would go through the model for each, beyond what is read for the model as it is
+            and for what stands before it in the race; 1 for a temperature, 0 for a fix after the model.
+        spent: tokens that went through the model for the probe.
     """
 
     scores: Mapping[str, Floats]
@@ -42,15 +44,8 @@ class Blind:
     overall: str | None
     tried: Mapping[str, int]
     n_documents: int
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
     spent: int = 0
-
-    def price(self, notation: str) -> float:
-        """How often the corpus would go through the model for a configuration, against once for the model as it is."""
-        stock = str(STOCK)
-        if notation not in self.tokens or not self.tokens[stock]:
-            return 1.0
-        return self.tokens[notation] / self.tried[notation] / (self.tokens[stock] / self.tried[stock])
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,27 +150,67 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     if not sizes:
         return Blind({}, {}, None, {}, len(probe.asked))
     known = {str(STOCK): STOCK, **{str(one): one for contender in contenders for one in contender.configurations}}
-    spent: dict[tuple[str, str], int] = {}
-    tokens: dict[str, int] = {}
+    ledger = Ledger(known)
 
     def score(some: Sequence[str], size: int) -> dict[str, Floats]:
         found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)
-        spent.update({known[name].encoding: one.tokens for name, one in found.items()})
-        tokens.update({name: one.tokens for name, one in found.items()})
+        ledger.enter(found)
         return {name: one.scores for name, one in found.items()}
 
     total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
     families = {contender.name: [str(one) for one in contender.configurations] for contender in contenders}
     with progress.track("choosing without labels", total, UNITS) as advance:
-        halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score)
+        halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score, kept=START)
         advance(total)
     left = {
         name: {one: halved.scores[one] for one in some if one in halved.survivors} for name, some in families.items()
     }
-    chosen = {name: pick_mildest(scores) for name, scores in left.items() if scores}
+    chosen = {name: _pick(scores, pick_mildest) for name, scores in left.items() if scores}
     finals = {one: halved.scores[one] for one in chosen.values()}
-    overall = pick_best(finals) if finals else None
-    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), tokens, sum(spent.values()))
+    overall = _pick(finals, pick_best) if finals else None
+    prices = ledger.prices(halved.tried)
+    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.spent)
+
+
+def _pick(scores: Mapping[str, Floats], otherwise: Callable[[Mapping[str, Floats]], str]) -> str:
+    """What stands in for judged queries: the frozen pipeline unless another is proven, where that is among them."""
+    return pick_proven(scores, START) if START in scores else otherwise(scores)
+
+
+@dataclass(eq=False)
+class Ledger:
+    """Tokens that went through the model, by what decides which texts go through which model.
+
+    Args:
+        known: configurations by notation.
+    """
+
+    known: Mapping[str, Configuration]
+    fresh: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> int:
+        """Of all."""
+        return sum(self.fresh.values())
+
+    def enter(self, found: Mapping[str, Measured]) -> None:
+        """Add what was measured at once; those that are encoded alike share their tokens."""
+        for way, tokens in {self.known[name].encoding: one.fresh for name, one in found.items()}.items():
+            self.fresh[way] = self.fresh.get(way, 0) + tokens
+
+    def prices(self, tried: Mapping[str, int]) -> dict[str, float]:
+        """By notation, tokens a document against those of the model as it is.
+
+        Args:
+            tried: documents that each was tried on at last.
+        """
+        reached: dict[tuple[str, str], int] = {}
+        for name, size in tried.items():
+            way = self.known[name].encoding
+            reached[way] = max(size, reached.get(way, 0))
+        each = {way: self.fresh[way] / size for way, size in reached.items()}
+        stock = max(each[STOCK.encoding], 1.0)
+        return {name: each[self.known[name].encoding] / stock for name in tried}
 
 
 def _families(
@@ -199,7 +234,7 @@ def _within_budget(
     members: Sequence[Configuration], stock: Measured, blind: Blind | None, rules: Rules
 ) -> tuple[list[Configuration], dict[str, str]]:
     """The configurations whose encodings are paid for, best of the probe first, and why the others are not."""
-    if blind is None or blind.overall is None:
+    if blind is None or not blind.scores:
         return list(members), {}
     prices, means = _prices(members, blind)
     spent, paid = 1 + blind.spent / max(stock.tokens, 1), {STOCK.encoding}
@@ -225,5 +260,5 @@ def _prices(
         scores = blind.scores.get(str(one))
         mean = -np.inf if scores is None else float(scores.mean())
         means[one.encoding] = max(mean, means.get(one.encoding, -np.inf))
-        prices[one.encoding] = max(blind.price(str(one)), prices.get(one.encoding, 0.0))
+        prices[one.encoding] = max(blind.prices.get(str(one), 1.0), prices.get(one.encoding, 0.0))
     return prices, means

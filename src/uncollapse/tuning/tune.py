@@ -1,12 +1,13 @@
 """One dial out of many: chosen without labels, with labels where there are any, and checked on what had no say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from uncollapse.corpora.texts import Corpus
+from uncollapse.corpora.texts import Corpus, Text
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.errors import CorpusError, FixError
+from uncollapse.evaluation.scoring import unlabelled
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.scores import gain
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS
@@ -16,8 +17,9 @@ from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model
 from uncollapse.records import Finding, Result, Row
 from uncollapse.tuning.bench import STOCK, Bench
-from uncollapse.tuning.contenders import Configuration, Contender
-from uncollapse.tuning.probe import PROBE, Probe
+from uncollapse.tuning.contenders import START, Configuration, Contender
+from uncollapse.tuning.criteria import DEFAULT, Criterion, Matched, check_seen, cut_windows, match, read_criterion
+from uncollapse.tuning.probe import PROBE, Probe, sample_texts
 from uncollapse.tuning.race import check_inside, describe_rules, heat_facts, only_searches, read_probe
 from uncollapse.tuning.rows import RACE, blind_rows, heat_rows, tested
 from uncollapse.tuning.rules import Rules
@@ -40,6 +42,7 @@ def tune(
     contenders: Sequence[Contender],
     *,
     labels: bool | None = None,
+    criterion: str = DEFAULT,
     rules: Rules | None = None,
     cache: Path | None = None,
     progress: Reporter | None = None,
@@ -56,6 +59,8 @@ def tune(
         data: a corpus, or a retrieval task.
         contenders: whose members are tried, as from `read_contenders`.
         labels: whether to use judgements; None for where there are any.
+        criterion: what chooses without labels: "probe", or a row of CRITERIA, which matches a number of the model at
+            long texts with that at shorter ones.
         rules: sizes, splits and seed.
         cache: folder where vectors are kept; None keeps none.
         progress: shows how far the work is.
@@ -65,7 +70,8 @@ def tune(
         to choose by. The verdict says whether it surely beats the model as it is. Rows hold the numbers of every dial.
 
     Raises:
-        UncollapseError: labels asked for where there are none, no fix, or a fix that cannot be used here.
+        UncollapseError: labels asked for where there are none, no fix, a fix that cannot be used here, or one that the
+            criterion cannot see.
     """
     rules, progress = rules or Rules(), progress or Silent()
     together = merged(contenders)
@@ -77,15 +83,18 @@ def tune(
         )
     bench = Bench(encoder, rules, cache=cache)
     check_inside(bench, [together])
-    if isinstance(searched, Corpus) or labels is False:
-        probe = read_probe(searched, rules, progress, most=rules.documents)
-        return _conclude(encoder, bench, _without_labels(probe, together, bench, progress), None)
-    probe = read_probe(searched, rules, progress, most=rules.beside_labels)
-    unlabelled = _without_labels(probe, together, bench, progress)
-    heat = race_task(searched, [together], bench, rules, blind=unlabelled.blind, progress=progress)
+    matching, judged = read_criterion(criterion), not isinstance(searched, Corpus) and labels is not False
+    if matching is not None:
+        found = _by_matching(matching, searched, together, bench, progress)
+    else:
+        most = rules.beside_labels if judged else rules.documents
+        found = _without_labels(read_probe(searched, rules, progress, most=most), together, bench, progress)
+    if isinstance(searched, Corpus) or not judged:
+        return _conclude(encoder, bench, found, None)
+    heat = race_task(searched, [together], bench, rules, blind=found.blind, progress=progress)
     if not heat.families:
         raise FixError(next(iter(heat.left_out.values())))
-    return _conclude(encoder, bench, unlabelled, heat)
+    return _conclude(encoder, bench, found, heat)
 
 
 def merged(contenders: Sequence[Contender]) -> Contender:
@@ -109,12 +118,33 @@ class _Unlabelled:
         check: what it adds on sentences that had no say; None where there are none.
         rows: the scores of the dials, and of the check.
         refused: why some could not be tried, by notation.
+        matched: what was matched, where that and no sentence chose.
     """
 
     blind: Blind
     check: Row | None
     rows: tuple[Row, ...]
     refused: Mapping[str, str]
+    matched: Matched | None = None
+
+
+def _by_matching(
+    criterion: Criterion, data: Corpus | Retrieval, family: Contender, bench: Bench, progress: Reporter
+) -> _Unlabelled:
+    """A choice by a number of the model, which no sentence checks."""
+    members, rules = family.configurations, bench.rules
+    check_seen(criterion, members)
+    if isinstance(data, Corpus):
+        texts: Iterable[Text] = data
+        learned = sample_texts(data, most=rules.documents, seed=rules.seed)
+    else:
+        texts = [Text(*one) for one in zip(data.documents.ids, data.documents.texts, strict=True)]
+        learned = unlabelled(data, rules.learn_from)
+    windows = cut_windows(bench.encoder, texts, learned, progress, seed=rules.seed)
+    found = match(criterion, members, bench, windows, progress)
+    name = data.name
+    rows = tuple(replace(row, dataset=f"{name}/{criterion.name}") for row in found.rows)
+    return _Unlabelled(Blind({}, {ALL: found.chosen}, found.chosen, {}, len(windows.texts)), None, rows, {}, found)
 
 
 def _without_labels(probe: Probe, family: Contender, bench: Bench, progress: Reporter) -> _Unlabelled:
@@ -146,10 +176,10 @@ def _check(unheard: Retrieval, chosen: Configuration, bench: Bench, progress: Re
     return replace(row, p_holm=row.p, dataset=f"{unheard.name}/{PROBE}")
 
 
-def _conclude(encoder: SentenceEncoder, bench: Bench, unlabelled: _Unlabelled, heat: Heat | None) -> Result:
-    labelled, blind = heat.families[0].chosen if heat else None, unlabelled.blind.overall
-    rows = (*(heat_rows(heat, bench.rules) if heat else ()), *unlabelled.rows)
-    left_out = {**unlabelled.refused, **(heat.left_out if heat else {})}
+def _conclude(encoder: SentenceEncoder, bench: Bench, without: _Unlabelled, heat: Heat | None) -> Result:
+    labelled, blind = heat.families[0].chosen if heat else None, without.blind.overall
+    rows = (*(heat_rows(heat, bench.rules) if heat else ()), *without.rows)
+    left_out = {**without.refused, **(heat.left_out if heat else {})}
     about = {
         "title": f"{encoder.name}: which dial",
         "model": describe_model(encoder),
@@ -157,18 +187,19 @@ def _conclude(encoder: SentenceEncoder, bench: Bench, unlabelled: _Unlabelled, h
         "chosen_with_labels": labelled,
         "chosen_without_labels": blind,
         "tuned": [heat_facts(heat)] if heat else [],
+        "criterion": without.matched.criterion.name if without.matched else DEFAULT,
         **describe_rules(bench.rules),
         "vectors": bench.counts,
         "notes": [*encoder.notes, *bench.notes, *(f"{name}: {why}" for name, why in left_out.items())],
     }
-    return Result(rows=tuple(dict.fromkeys(rows)), verdict=tuple(_judge(heat, rows, unlabelled)), about=about)
+    return Result(rows=tuple(dict.fromkeys(rows)), verdict=tuple(_judge(heat, rows, without)), about=about)
 
 
-def _judge(heat: Heat | None, rows: Sequence[Row], unlabelled: _Unlabelled) -> Iterator[Finding]:
+def _judge(heat: Heat | None, rows: Sequence[Row], without: _Unlabelled) -> Iterator[Finding]:
     if heat is not None:
         yield _judge_labelled(heat, rows)
         yield from _judge_regret(heat, rows)
-    yield _judge_unlabelled(unlabelled)
+    yield _judge_without(without)
 
 
 def _judge_labelled(heat: Heat, rows: Sequence[Row]) -> Finding:
@@ -194,7 +225,21 @@ def _judge_regret(heat: Heat, rows: Sequence[Row]) -> Iterator[Finding]:
         yield Finding(f"Without labels the choice would have been {heat.blind.overall}", f"{lost}; {why}.")
 
 
-def _judge_unlabelled(found: _Unlabelled) -> Finding:
+def _judge_matched(found: Matched) -> Finding:
+    windows, criterion = found.windows, found.criterion
+    apart, before = found.apart[found.chosen], found.apart[str(STOCK)]
+    said = (
+        f"Of {len(found.apart) - 1} dials it brings the {criterion.title} of texts of {windows.long} tokens "
+        f"nearest to that of the model as it came at {windows.short}: {apart[0]:.3f} apart (standard error "
+        f"{apart[1]:.3f}, n = {len(windows.texts)} documents), where the model as it came is {before[0]:.3f} apart"
+    )
+    doubt = "That matches a number of the model; whether a search gets better it does not say."
+    return Finding(f"By its {criterion.title}: {found.chosen}", f"{said}. {doubt} Judged queries do.", "unknown")
+
+
+def _judge_without(found: _Unlabelled) -> Finding:
+    if found.matched is not None:
+        return _judge_matched(found.matched)
     blind = found.blind
     if blind.overall is None:
         asked = "sentences taken out of the documents, one a document of four sentences or more"
@@ -204,15 +249,30 @@ def _judge_unlabelled(found: _Unlabelled) -> Finding:
             "unknown",
         )
     dropped = sum(1 for tried in blind.tried.values() if tried < max(blind.tried.values()))
-    said = (
-        f"{blind.overall} is the mildest of {len(blind.scores) - 1} dials that sentences looking for their documents "
-        f"cannot tell from the best; {dropped} were dropped on smaller samples."
-    )
+    said = f"{_why(blind)}; {dropped} were dropped on smaller samples."
     title = f"Without labels: {blind.overall}"
     if found.check is None:
         return Finding(title, f"{said} No sentences were left to check it.", "unknown")
     checked = f"On sentences that had no say it adds {change(found.check)} to nDCG@10. {_advice(found.check)}"
     return Finding(title, f"{said} {checked} People's questions may like it less.", _kind(found.check))
+
+
+def _why(blind: Blind) -> str:
+    others = len(blind.scores) - 1
+    if blind.overall == START:
+        return (
+            f"It is what `fix --auto` writes, chosen on public collections, and none of {others - 1} other dials is "
+            "surely better at finding documents by sentences of theirs (three standard errors)"
+        )
+    if START in blind.scores:
+        return (
+            f"Sentences find their documents surely better with it than with what `fix --auto` writes (three standard "
+            f"errors), and better than with any other of {others} dials"
+        )
+    return (
+        f"{blind.overall} is the mildest of {others} dials that sentences looking for their documents cannot tell "
+        "from the best"
+    )
 
 
 def _advice(row: Row) -> str:

@@ -65,6 +65,30 @@ RACED: Mapping[str, Entry] = MappingProxyType(
                 "higher",
                 "How many stretches of documents, cut to several lengths, a fix learned from.",
             ),
+            Entry(
+                "mean_cosine_apart",
+                "Mean cosine away from that of shorter texts",
+                "|mean cosine of pairs of long texts, with the fix - that of the same texts cut short, without|",
+                "0 to 2",
+                "neither",
+                "What `tune --criterion mean_cosine` makes small: at 0 as alike as shorter texts. It knows no search.",
+            ),
+            Entry(
+                "filter_rate_apart",
+                "Filter rates away from those of shorter texts",
+                "mean over heads of |log(filter rate of long texts with the fix / of the same cut short, without)|",
+                "0 or more",
+                "neither",
+                "What `tune --criterion filter_rate` makes small: 0.1 is about 10 % off. It knows no search.",
+            ),
+            Entry(
+                "entropy_apart",
+                "Entropy of attention away from that of shorter texts",
+                "mean over heads of |log(share of log n of long texts with the fix / of the same cut short, without)|",
+                "0 or more",
+                "neither",
+                "What `tune --criterion entropy` makes small: 0.1 is about 10 % off. It knows no search.",
+            ),
         )
     }
 )
