@@ -19,6 +19,7 @@ from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.verification import verify
 from uncollapse.cards import FixReport, write_card
+from uncollapse.configs import edit_config, set_limit
 from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, Role, SentenceEncoder, load_model
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError, OutputError
@@ -28,7 +29,7 @@ from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
-from uncollapse.weights import replace_weights, saved_tensors
+from uncollapse.weights import grown_buffers, replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
@@ -44,6 +45,9 @@ PROBE_TEXTS = (
     "Unrelated: the ferry to the island leaves at a quarter past seven, weather permitting.",
 )
 """Texts of mixed length, so that the batch is padded."""
+
+LONGEST_PROBE = 2048
+"""Tokens of a probe text at most, where a fix lets a model read on; some seconds for a small model."""
 
 
 def fix(
@@ -65,7 +69,7 @@ def fix(
     Dense, or a Router where queries have a map of their own. A fix on texts is named in `uncollapse.json`,
     which this package heeds and others do not. The folder appears under its name only when it is complete, reloaded
     and checked. Files, tensors and config entries that the fixes do not concern are those of the source, byte for
-    byte.
+    byte. A fix that lets the model read on changes where the folder cuts texts, too.
 
     Args:
         name: model to start from, as for `load_model`.
@@ -99,11 +103,15 @@ def fix(
     linear = Linear.of(fixed.fitted.maps) if fixed.fitted.maps else None
     step("checking against the fix, taken literally")
     folded, changed, found = _fold_all(stock, chosen.model)
-    wanted, effect = _fixed_vectors(stock, fixed)
+    limit, probes = _limit(stock, base), _probes(stock, base.max_tokens)
+    wanted, effect = _fixed_vectors(stock, fixed, probes)
     step("writing")
     with whole_folder(target) as part:
         left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
         dtype = _replace(part, stock, folded) if chosen.model else torch.float32
+        if limit != stock.folder_max_tokens and limit is not None:
+            set_limit(part / _transformer_path(stock.source), limit)
+            changed = (*changed, "max_seq_length")
         added = append_modules(part, linear) if linear else ()
         learned = _learned(fixed, corpus, seed)
         if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
@@ -116,10 +124,13 @@ def fix(
             effect=found[0],
             fold_difference=found[1],
             vector_effect=effect,
-            reload_difference=_reload_difference(part, wanted, effect, dtype, trust_remote_code),
+            reload_difference=_reload_difference(
+                _reload(part, limit, trust_remote_code), probes, wanted, effect, dtype
+            ),
             left_out=left_out,
             dtype=str(dtype).removeprefix("torch."),
-            max_tokens=stock.folder_max_tokens,
+            max_tokens=limit,
+            source_max_tokens=stock.folder_max_tokens,
             modules=added,
             text_fix=str(chosen.text or ""),
             fitted=learned,
@@ -189,20 +200,37 @@ def _fold_all(
     return model, tuple(dict.fromkeys(changed)), (effect, error)
 
 
-def _fixed_vectors(stock: SentenceEncoder, fixed: FixedEncoder) -> tuple[npt.NDArray[np.float32], float]:
+def _limit(stock: SentenceEncoder, base: CachedEncoder) -> int | None:
+    """Where the new folder cuts texts: as its source does, unless a fix lets the model read on."""
+    return stock.folder_max_tokens if base.max_tokens == stock.max_tokens else base.max_tokens
+
+
+def _probes(stock: SentenceEncoder, limit: int) -> tuple[str, ...]:
+    """The probe texts; where a fix lets a model read on, one more, cut off by the old limit and the new."""
+    if limit == stock.max_tokens:
+        return PROBE_TEXTS
+    sentence = PROBE_TEXTS[1]
+    own = max(1, int(stock.count([sentence])[0]) - stock.n_special_tokens)
+    return (*PROBE_TEXTS, " ".join([sentence] * (min(limit, LONGEST_PROBE) // own + 2)))
+
+
+def _fixed_vectors(
+    stock: SentenceEncoder, fixed: FixedEncoder, probes: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], float]:
     """Vectors of the probe texts as documents and queries, with every fix but that on texts, and how far it moved."""
     parts = Composition((*fixed.fix.model, *fixed.fix.vectors))
     bare = FixedEncoder(fixed.base, parts, fixed.fitted)
-    after = np.concatenate([bare.encode(PROBE_TEXTS, role=role).vectors for role in ROLES])
-    before = np.concatenate([stock.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
+    after = np.concatenate([bare.encode(probes, role=role).vectors for role in ROLES])
+    before = np.concatenate([stock.as_role(role).vectors(probes) for role in ROLES])
     return after, float(np.abs(after - before).max()) if after.shape == before.shape else float("inf")
 
 
 def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel) -> torch.dtype:
     """Put the folded weights and config entries into the copied folder; returns the precision they have there."""
     place, model = part / _transformer_path(stock.source), backbone(stock.model)
-    dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part))
-    _edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
+    grown = grown_buffers(model, folded)
+    dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part), grown)
+    edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
     return dtype
 
 
@@ -267,34 +295,31 @@ def _transformer_path(source: Path) -> Path:
     return Path(first["path"])
 
 
-def _edit_config(path: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Put into config.json what the fold changed, and leave every other entry as it was."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    _apply_changes(config, before, after)
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _apply_changes(config: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> None:
-    for key, value in after.items():
-        if isinstance(value, dict) and isinstance(before.get(key), dict):
-            nested = config.get(key, {})
-            _apply_changes(nested, before[key], value)
-            if nested:
-                config[key] = nested
-        elif before.get(key) != value:
-            config[key] = value
+def _reload(folder: Path, limit: int | None, trust_remote_code: bool) -> SentenceEncoder:
+    """The written folder as anyone loads it, refused if it cuts texts elsewhere than it should."""
+    model = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code)
+    if model.folder_max_tokens != limit:
+        raise ModelError(
+            f"The written model must cut texts at {limit} tokens, but cuts them at {model.folder_max_tokens}: "
+            "something else in the source's folder than max_seq_length and model_max_length sets its limit. Nothing "
+            "was kept."
+        )
+    return model
 
 
 def _reload_difference(
-    folder: Path, wanted: npt.NDArray[np.float32], effect: float, dtype: torch.dtype, trust_remote_code: bool
+    model: SentenceEncoder,
+    probes: Sequence[str],
+    wanted: npt.NDArray[np.float32],
+    effect: float,
+    dtype: torch.dtype,
 ) -> float:
     """Largest difference of vectors between the written folder and the patched model, computed in float32.
 
     A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what
     rounding costs must stay far below what the fix does, or unfixed weights would pass.
     """
-    model = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code)
-    got = np.concatenate([model.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
+    got = np.concatenate([model.as_role(role).vectors(probes) for role in ROLES])
     difference = float(np.abs(got - wanted).max())
     rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
     allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * effect)
