@@ -315,11 +315,10 @@ SLOW = """
 import sys, time
 from uncollapse import checkpoints
 from uncollapse.attention.temperature import Temperature
-edit = checkpoints._edit_config
 def slow(*arguments):
     print("writing", flush=True)
     time.sleep(60)
-checkpoints._edit_config = slow
+checkpoints.edit_config = slow
 checkpoints.fix(sys.argv[1], Temperature(0.8), sys.argv[2])
 """
 

@@ -11,7 +11,7 @@ from tiny import save_tiny
 from uncollapse.attention.folding import FOLDS, fold
 from uncollapse.attention.modelfixes import FACTS, ModelFix
 from uncollapse.attention.patching import PATCHES, patch
-from uncollapse.attention.positions import Rope
+from uncollapse.attention.positions import Rope, SelfExtend
 from uncollapse.encoders import CachedEncoder, SentenceEncoder, load
 from uncollapse.encoders.identity import refuse_hooks
 from uncollapse.errors import ArchitectureError, ModelError
@@ -49,8 +49,9 @@ def test_every_fix_can_be_patched_named_and_told_why_it_does_not_fold() -> None:
 
 @pytest.mark.parametrize("kind", FACTS, ids=lambda kind: kind.__name__)
 def test_a_model_that_is_patched_by_hand_is_told_from_the_stock_one(kind: type[ModelFix]) -> None:
-    model = model_of("llama" if kind is Rope else "bert").float()
-    with patch(model, parse(FACTS[kind].example)):
+    model = model_of("llama" if kind in {Rope, SelfExtend} else "bert").float()
+    fix = SelfExtend(4, 32) if kind is SelfExtend else parse(FACTS[kind].example)
+    with patch(model, fix):
         with pytest.raises(ModelError, match="got one with a patch on its module"):
             refuse_hooks(model, kept=False)
     refuse_hooks(model, kept=True)

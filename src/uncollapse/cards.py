@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import uncollapse
+from uncollapse.attention.modelfixes import FACTS
+from uncollapse.fixes import compose, parse
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class FixReport:
         reload_difference: the folder, reloaded by sentence-transformers, against the patched model, of vectors.
         left_out: files of the source that held the unfixed weights.
         dtype: precision of the changed weights.
-        max_tokens: where the folder cuts texts, as its source does; None for nowhere.
+        max_tokens: where the folder cuts texts; None for nowhere.
+        source_max_tokens: where its source does.
         modules: that were added after the transformer.
         text_fix: notation of the fix on texts that only this package applies; "" for none.
         fitted: what fixes on vectors were fitted to.
@@ -38,6 +41,7 @@ class FixReport:
     left_out: tuple[str, ...]
     dtype: str
     max_tokens: int | None
+    source_max_tokens: int | None
     modules: tuple[str, ...] = ()
     text_fix: str = ""
     fitted: Mapping[str, Any] = field(default_factory=dict)
@@ -76,9 +80,16 @@ This is `{base}` with `{report.fix}`.
 def _of_weights(report: FixReport) -> str:
     if not report.changed:
         return ""
+    facts = [FACTS[type(one)] for one in compose(parse(report.fix)).model]
+    said = " ".join(f"{one.name}: {one.formula}; {one.source}." for one in facts)
+    longer = (
+        f"Texts are cut at {report.max_tokens:,} tokens, in the source at {report.source_max_tokens or 'no number'}; "
+        "longer texts take the time and memory that they take. "
+        if report.max_tokens and report.max_tokens != report.source_max_tokens
+        else ""
+    )
     return f"""In the weights, with no code and at no cost: {len(report.changed)} tensors or config entries changed. \
-config.json carries the entry `uncollapse`, so that nothing is folded twice. Temperature: attention is \
-softmax(scores / tau); Zhou et al., Length-Induced Embedding Collapse in PLM-based Models, ACL 2025, arXiv 2410.24200.
+{longer}config.json carries the entry `uncollapse`, so that nothing is folded twice. {said}
 
 """
 
@@ -112,7 +123,7 @@ def _of_texts(report: FixReport) -> str:
         return ""
     return f"""**Not in this folder's modules: `{report.text_fix}`**, which cuts texts before they are encoded. It \
 stands in `uncollapse.json`, and uncollapse applies it; sentence-transformers alone does not, and cuts texts off at \
-{report.max_tokens or "no"} tokens as the source does.
+{report.max_tokens or "no"} tokens.
 
 """
 

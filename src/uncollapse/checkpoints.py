@@ -20,6 +20,7 @@ from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.sites import backbone
 from uncollapse.attention.verification import verify
 from uncollapse.cards import FixReport, write_card
+from uncollapse.configs import edit_config, set_limit
 from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, Role, SentenceEncoder, load_model
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError, OutputError
@@ -29,7 +30,7 @@ from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
-from uncollapse.weights import replace_weights, saved_tensors
+from uncollapse.weights import grown_buffers, replace_weights, saved_tensors
 from uncollapse.writing import whole_folder
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
@@ -45,6 +46,9 @@ PROBE_TEXTS = (
     "Unrelated: the ferry to the island leaves at a quarter past seven, weather permitting.",
 )
 """Texts of mixed length, so that the batch is padded."""
+
+LONGEST_PROBE = 2048
+"""Tokens of a probe text at most, where a fix lets a model read on; some seconds for a small model."""
 
 
 def fix(
@@ -66,7 +70,7 @@ def fix(
     Dense, or a Router where queries have a map of their own. A fix on texts is named in `uncollapse.json`,
     which this package heeds and others do not. The folder appears under its name only when it is complete, reloaded
     and checked. Files, tensors and config entries that the fixes do not concern are those of the source, byte for
-    byte.
+    byte. A fix that lets the model read on changes where the folder cuts texts, too.
 
     Args:
         name: model to start from, as for `load_model`.
@@ -132,7 +136,9 @@ class _Order:
         folded: its transformer.
         linear: what its vectors go through; None for nothing.
         learned: what that was fitted to.
-        wanted: vectors of the probe texts.
+        limit: tokens at which the new folder cuts texts; None for nowhere.
+        probes: texts to compare on.
+        wanted: their vectors.
         effect: how far the fixes move them.
         trust_remote_code: as for `load_model`.
     """
@@ -143,6 +149,8 @@ class _Order:
     folded: _Folded
     linear: Linear | None
     learned: Mapping[str, Any]
+    limit: int | None
+    probes: tuple[str, ...]
     wanted: npt.NDArray[np.float32]
     effect: float
     trust_remote_code: bool
@@ -153,7 +161,9 @@ def _order(
 ) -> _Order:
     linear = Linear.of(fixed.fitted.maps) if fixed.fitted.maps else None
     folded = _fold_all(stock, fixed.fix.model)
-    return _Order(name, stock, fixed, folded, linear, learned, *_fixed_vectors(stock, fixed), trust_remote_code)
+    limit, probes = _limit(stock, fixed.base), _probes(stock, fixed.base.max_tokens)
+    compared = limit, probes, *_fixed_vectors(stock, fixed, probes)
+    return _Order(name, stock, fixed, folded, linear, learned, *compared, trust_remote_code)
 
 
 def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None]) -> FixReport:
@@ -161,6 +171,10 @@ def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None])
     chosen, stock, folded = order.fixed.fix, order.stock, order.folded
     left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
     dtype = _replace(part, stock, folded.model) if chosen.model else torch.float32
+    changed = folded.changed
+    if order.limit != stock.folder_max_tokens and order.limit is not None:
+        set_limit(part / _transformer_path(stock.source), order.limit)
+        changed = (*changed, "max_seq_length")
     added = append_modules(part, order.linear) if order.linear else ()
     if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
         _write_record(part, order)
@@ -168,14 +182,15 @@ def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None])
     report = FixReport(
         folder=target,
         fix=str(chosen),
-        changed=folded.changed,
+        changed=changed,
         effect=folded.effect,
         fold_difference=folded.error,
         vector_effect=order.effect,
         reload_difference=_reload_difference(part, order, dtype),
         left_out=left_out,
         dtype=str(dtype).removeprefix("torch."),
-        max_tokens=stock.folder_max_tokens,
+        max_tokens=order.limit,
+        source_max_tokens=stock.folder_max_tokens,
         modules=added,
         text_fix=str(chosen.text or ""),
         fitted=order.learned,
@@ -258,20 +273,37 @@ def _fold_all(stock: SentenceEncoder, fixes: Sequence[ModelFix]) -> _Folded:
     return _Folded(model, tuple(dict.fromkeys(changed)), effect, error)
 
 
-def _fixed_vectors(stock: SentenceEncoder, fixed: FixedEncoder) -> tuple[npt.NDArray[np.float32], float]:
+def _limit(stock: SentenceEncoder, base: CachedEncoder) -> int | None:
+    """Where the new folder cuts texts: as its source does, unless a fix lets the model read on."""
+    return stock.folder_max_tokens if base.max_tokens == stock.max_tokens else base.max_tokens
+
+
+def _probes(stock: SentenceEncoder, limit: int) -> tuple[str, ...]:
+    """The probe texts; where a fix lets a model read on, one more, cut off by the old limit and the new."""
+    if limit == stock.max_tokens:
+        return PROBE_TEXTS
+    sentence = PROBE_TEXTS[1]
+    own = max(1, int(stock.count([sentence])[0]) - stock.n_special_tokens)
+    return (*PROBE_TEXTS, " ".join([sentence] * (min(limit, LONGEST_PROBE) // own + 2)))
+
+
+def _fixed_vectors(
+    stock: SentenceEncoder, fixed: FixedEncoder, probes: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], float]:
     """Vectors of the probe texts as documents and queries, with every fix but that on texts, and how far it moved."""
     parts = Composition((*fixed.fix.model, *fixed.fix.vectors))
     bare = FixedEncoder(fixed.base, parts, fixed.fitted)
-    after = np.concatenate([bare.encode(PROBE_TEXTS, role=role).vectors for role in ROLES])
-    before = np.concatenate([stock.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
+    after = np.concatenate([bare.encode(probes, role=role).vectors for role in ROLES])
+    before = np.concatenate([stock.as_role(role).vectors(probes) for role in ROLES])
     return after, float(np.abs(after - before).max()) if after.shape == before.shape else float("inf")
 
 
 def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel) -> torch.dtype:
     """Put the folded weights and config entries into the copied folder; returns the precision they have there."""
     place, model = part / _transformer_path(stock.source), backbone(stock.model)
-    dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part))
-    _edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
+    grown = grown_buffers(model, folded)
+    dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part), grown)
+    edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
     return dtype
 
 
@@ -336,22 +368,16 @@ def _transformer_path(source: Path) -> Path:
     return Path(first["path"])
 
 
-def _edit_config(path: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Put into config.json what the fold changed, and leave every other entry as it was."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    _apply_changes(config, before, after)
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _apply_changes(config: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> None:
-    for key, value in after.items():
-        if isinstance(value, dict) and isinstance(before.get(key), dict):
-            nested = config.get(key, {})
-            _apply_changes(nested, before[key], value)
-            if nested:
-                config[key] = nested
-        elif before.get(key) != value:
-            config[key] = value
+def _reload(folder: Path, limit: int | None, trust_remote_code: bool) -> SentenceEncoder:
+    """The written folder as anyone loads it, refused if it cuts texts elsewhere than it should."""
+    model = load_model(str(folder), device="cpu", trust_remote_code=trust_remote_code)
+    if model.folder_max_tokens != limit:
+        raise ModelError(
+            f"The written model must cut texts at {limit} tokens, but cuts them at {model.folder_max_tokens}: "
+            "something else in the source's folder than max_seq_length and model_max_length sets its limit. Nothing "
+            "was kept."
+        )
+    return model
 
 
 def _reload_difference(folder: Path, order: _Order, dtype: torch.dtype) -> float:
@@ -360,8 +386,8 @@ def _reload_difference(folder: Path, order: _Order, dtype: torch.dtype) -> float
     A folder of 32-bit weights must agree to rounding. One of 16-bit weights cannot hold a product exactly, but what
     rounding costs must stay far below what the fix does, or unfixed weights would pass.
     """
-    model, wanted = load_model(str(folder), device="cpu", trust_remote_code=order.trust_remote_code), order.wanted
-    got = np.concatenate([model.as_role(role).vectors(PROBE_TEXTS) for role in ROLES])
+    model = _reload(folder, order.limit, order.trust_remote_code)
+    got, wanted = np.concatenate([model.as_role(role).vectors(order.probes) for role in ROLES]), order.wanted
     difference = float(np.abs(got - wanted).max())
     rounding = 1e-5 * max(1.0, float(np.abs(wanted).max()))
     allowed = rounding if dtype.itemsize >= 4 else max(rounding, 0.25 * order.effect)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedModel
 
 from uncollapse.encoders import quiet
@@ -28,12 +29,23 @@ def saved_tensors(model: PreTrainedModel, scratch: Path) -> Tensors:
     return tensors
 
 
-def replace_weights(folder: Path, before: Tensors, after: Tensors) -> torch.dtype:
+def grown_buffers(before: nn.Module, after: nn.Module) -> Tensors:
+    """Buffers of a model that another one has in another shape, such as the numbers of more positions.
+
+    Args:
+        before, after: the model as it was and as it shall be.
+    """
+    old = dict(before.named_buffers())
+    return {name: buffer for name, buffer in after.named_buffers() if buffer.shape != old[name].shape}
+
+
+def replace_weights(folder: Path, before: Tensors, after: Tensors, beside: Tensors | None = None) -> torch.dtype:
     """Put what differs between two sets of tensors into the files of a folder, each in the precision it has there.
 
     Args:
         folder: holds the source's own safetensors files.
         before, after: as from `saved_tensors`, of the model as it was and as it shall be.
+        beside: what is replaced where the files have it; other releases stored what this one makes anew.
 
     Returns:
         The precision of the changed tensors; of the first, if there are several.
@@ -42,22 +54,36 @@ def replace_weights(folder: Path, before: Tensors, after: Tensors) -> torch.dtyp
         ModelError: a changed tensor has no counterpart in the files.
     """
     changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    dtypes, places = [], _places(folder, set(changed))
+    dtypes, stored = [], _stored(folder)
+    places = _places(folder, stored, set(changed))
     for file in sorted({place[0] for place in places.values()}):
-        inside = {stored: changed[name] for name, (where, stored) in places.items() if where == file}
+        inside = {key: (before[name], changed[name]) for name, (where, key) in places.items() if where == file}
         dtypes.append(_rewrite(file, inside))
+    for name, tensor in (beside or {}).items():
+        for key in _matches(stored, name):
+            _exchange(stored[key], {key: tensor})
     return dtypes[0] if dtypes else torch.float32
 
 
-def _places(folder: Path, wanted: set[str]) -> dict[str, tuple[Path, str]]:
-    """File and stored name of each wanted tensor; a checkpoint with heads puts its backbone's name before it."""
+def _stored(folder: Path) -> dict[str, Path]:
+    """The file of every stored tensor."""
     stored: dict[str, Path] = {}
     for file in _files(folder):
         with safe_open(file, framework="pt") as tensors:
             stored.update(dict.fromkeys(tensors.keys(), file))
+    return stored
+
+
+def _matches(stored: dict[str, Path], name: str) -> list[str]:
+    """The stored names of a tensor; a checkpoint with heads puts its backbone's name before it."""
+    return [key for key in stored if key == name] or [key for key in stored if key.endswith(f".{name}")]
+
+
+def _places(folder: Path, stored: dict[str, Path], wanted: set[str]) -> dict[str, tuple[Path, str]]:
+    """File and stored name of each wanted tensor."""
     found = {}
     for name in wanted:
-        matches = [key for key in stored if key == name] or [key for key in stored if key.endswith(f".{name}")]
+        matches = _matches(stored, name)
         if len(matches) != 1:
             raise ModelError(
                 f"Expected one tensor {name!r} in the weights of {str(folder)!r}, found {len(matches)}. The stored "
@@ -76,17 +102,26 @@ def _files(folder: Path) -> list[Path]:
     return [folder / "model.safetensors"]
 
 
-def _rewrite(file: Path, new: Tensors) -> torch.dtype:
+def _rewrite(file: Path, new: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> torch.dtype:
+    """Replace tensors, given as they were and as they shall be; returns the precision of the first in the file."""
+    with safe_open(file, framework="pt") as stored:
+        kept = {key: stored.get_tensor(key) for key in new}
+    for key, (was, _) in new.items():
+        if kept[key].shape != was.shape or not torch.is_floating_point(kept[key]):
+            raise ModelError(
+                f"Expected {key!r} in {str(file)!r} as floating point of shape {list(was.shape)}, got "
+                f"{kept[key].dtype} of shape {list(kept[key].shape)}. Fold before quantising."
+            )
+    _exchange(file, {key: tensor for key, (_, tensor) in new.items()})
+    dtype: torch.dtype = kept[next(iter(new))].dtype
+    return dtype
+
+
+def _exchange(file: Path, new: Tensors) -> None:
+    """Put tensors of any shape in place of stored ones, in the precision that those have."""
     with safe_open(file, framework="pt") as stored:
         metadata = stored.metadata()
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    dtype: torch.dtype = tensors[next(iter(new))].dtype
     for key, tensor in new.items():
-        if tensors[key].shape != tensor.shape or not torch.is_floating_point(tensors[key]):
-            raise ModelError(
-                f"Expected {key!r} in {str(file)!r} as floating point of shape {list(tensor.shape)}, got "
-                f"{tensors[key].dtype} of shape {list(tensors[key].shape)}. Fold before quantising."
-            )
         tensors[key] = tensor.to(tensors[key].dtype).contiguous()
     save_file(tensors, file, metadata)
-    return dtype

@@ -23,8 +23,18 @@ Mix = Callable[[Call, torch.Tensor, int, torch.Tensor | None], torch.Tensor]
 are [texts, width] (None for everywhere)."""
 
 
-def mix_attention(model: PreTrainedModel, mix: Mix, undo: ExitStack) -> None:
+Before = Callable[[Call], torch.Tensor | None]
+"""Gives an output in place of attention, [texts, width, heads, value_dim], or None to let it be computed and mixed."""
+
+
+def mix_attention(model: PreTrainedModel, mix: Mix, undo: ExitStack, before: Before = lambda _: None) -> None:
     """Let every attention layer give what `mix` makes of it, until `undo` closes.
+
+    Args:
+        model: the model.
+        mix: is given every output.
+        undo: takes it off again.
+        before: is asked first.
 
     Raises:
         ArchitectureError: attention that cannot be exchanged or shares its softmax with sinks, by name.
@@ -32,7 +42,7 @@ def mix_attention(model: PreTrainedModel, mix: Mix, undo: ExitStack) -> None:
     sites = find_sites(model)
     for site in sites:
         _refuse(model, site)
-    mixing = MixingAttention(sites, mix)
+    mixing = MixingAttention(sites, mix, before)
     undo.enter_context(exchanged_attention(model, mixing))
     undo.enter_context(watch(model, mixing.around))
 
@@ -72,10 +82,10 @@ def _mix_unless_identity(model: PreTrainedModel, fix: ModelFix, mix: Mix, undo: 
 class MixingAttention:
     """An attention function of transformers: SDPA, and what a mix makes of its output."""
 
-    def __init__(self, sites: tuple[Site, ...], mix: Mix) -> None:
+    def __init__(self, sites: tuple[Site, ...], mix: Mix, before: Before = lambda _: None) -> None:
         self.sites = {id(site.module): site for site in sites}
         self.expected = Counter({site.name: len(site.layers) for site in sites})
-        self.mix = mix
+        self.mix, self.before = mix, before
         self.calls: Counter[str] = Counter()
         self.real: torch.Tensor | None = None
 
@@ -106,6 +116,8 @@ class MixingAttention:
         if query.shape[2] != key.shape[2]:
             raise ModelError("Expected whole texts, got a cache of earlier tokens, which this fix cannot see.")
         call = Call(module, query, key, value, attention_mask, kwargs)
+        if (instead := self.before(call)) is not None:
+            return instead, None
         output = attend(call)
         if site := self.sites.get(id(module)):
             layer = site.layers[self.calls[site.name] % len(site.layers)]

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.laws import TemperatureLaw
-from uncollapse.attention.positions import Positions, Rope
+from uncollapse.attention.positions import Positions, Rope, SelfExtend
 from uncollapse.attention.temperature import Temperature
 
 ModelFix = (
-    Temperature | TemperatureLaw | AttnScale | IdentityMix | LocalGlobal | FeatScale | Calibration | Positions | Rope
+    Temperature
+    | TemperatureLaw
+    | AttnScale
+    | IdentityMix
+    | LocalGlobal
+    | FeatScale
+    | Calibration
+    | Positions
+    | Rope
+    | SelfExtend
 )
 """A fix that acts on a model: `patch` puts it on."""
 
@@ -125,6 +134,16 @@ FACTS: dict[type[ModelFix], Facts] = {
         "that of the longer texts",
         "",
         "Chen et al. (arXiv 2306.15595); Peng et al., ICLR 2024 (arXiv 2309.00071)",
+    ),
+    SelfExtend: Facts(
+        "self_extend",
+        "self_extend(group=4, window=512)",
+        "logits of tokens i, j at distance i - j within the window w, else at i // G - j // G + w - w // G for an "
+        "earlier j and its mirror image for a later one",
+        "lets a model with rotary positions read past its window; texts within `window` stay as they were",
+        "three times the projections and logits, eager attention",
+        "two tokens are compared at one of two distances, and weights know one. Use rope(...), which folds",
+        "SelfExtend: Jin et al., ICML 2024 (arXiv 2401.01325)",
     ),
 }
 """Class of a fix to its facts."""

@@ -10,11 +10,12 @@ from transformers import PreTrainedModel
 from uncollapse.attention.baskets import put_calibration
 from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.features import put_featscale
+from uncollapse.attention.grouping import put_self_extend
 from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
 from uncollapse.attention.laws import TemperatureLaw
 from uncollapse.attention.mixing import put_attnscale, put_identity_mix, put_local_global
 from uncollapse.attention.modelfixes import ModelFix
-from uncollapse.attention.positions import Positions, Rope
+from uncollapse.attention.positions import Positions, Rope, SelfExtend
 from uncollapse.attention.postables import put_positions
 from uncollapse.attention.rotations import put_rope
 from uncollapse.attention.rows import scale_rows
@@ -40,6 +41,7 @@ PATCHES: dict[type[ModelFix], Put] = {
     Calibration: put_calibration,
     Positions: put_positions,
     Rope: put_rope,
+    SelfExtend: put_self_extend,
 }
 """Type of a fix to what puts it on a model until the stack closes, or refuses the model and leaves it as it was."""
 

@@ -14,7 +14,8 @@ from uncollapse.attention.changes import Change
 from uncollapse.attention.positions import Rope
 from uncollapse.errors import ArchitectureError
 
-_LOCAL = {"sliding_attention"}
+LOCAL = {"sliding_attention"}
+"""Layer types whose rotations reach no farther than a window."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def slow(model: PreTrainedModel, fix: Rope) -> Slowed:
     Raises:
         ArchitectureError: no rotary positions that are known, or such as are scaled already.
     """
-    rotary = _find(model)
+    rotary = find_rotary(model)
     config = copy.deepcopy(model.config)
     config.rope_parameters = _slowed_parameters(model.config, fix, next(iter(rotary.values())))
     config.max_position_embeddings = round(fix.factor * model.config.max_position_embeddings)
@@ -75,8 +76,12 @@ def slow(model: PreTrainedModel, fix: Rope) -> Slowed:
     return Slowed(model, made, config.rope_parameters, config.max_position_embeddings)
 
 
-def _find(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """The modules that make cos and sin, by path, refused unless they are made of the config alone."""
+def find_rotary(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The modules that make cos and sin, by path.
+
+    Raises:
+        ArchitectureError: there are none, or they are not made of the config alone, or scaled already.
+    """
     found = {
         name: module
         for name, module in model.named_modules()
@@ -133,7 +138,7 @@ def _by_layer_type(config: PreTrainedConfig) -> dict[str, dict[str, Any]]:
 
 def _slowed_parameters(config: PreTrainedConfig, fix: Rope, rotary: nn.Module) -> dict[str, Any]:
     made = {
-        name: parameters if name in _LOCAL else _one_slowed(parameters, fix, config, _width(rotary, name))
+        name: parameters if name in LOCAL else _one_slowed(parameters, fix, config, _width(rotary, name))
         for name, parameters in _by_layer_type(config).items()
     }
     return made.get("", {**config.rope_parameters, **made})

@@ -138,7 +138,9 @@ def print_fixed(report: Any) -> None:
             soft_wrap=True,
         )
     if report.max_tokens:
-        console.print(f"It cuts texts at {report.max_tokens} tokens, as its source does.")
+        source = f"its source at {report.source_max_tokens or 'no number of them'}"
+        same = report.max_tokens == report.source_max_tokens
+        console.print(f"It cuts texts at {report.max_tokens} tokens, {'as its source does' if same else source}.")
     if report.left_out:
         console.print(f"Left out, as they hold the unfixed weights: {escape(', '.join(report.left_out))}.")
 

@@ -1,20 +1,19 @@
 """A whole study: diagnose a corpus with a model."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from uncollapse.attention.patching import patch
 from uncollapse.diagnosis.advice import conclude
 from uncollapse.diagnosis.parts import measure_parts
 from uncollapse.diagnosis.profiling import Profile, Survey, TextSink, TextSource, profile, survey
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.units import unit_of
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
-from uncollapse.encoders import ExportedEncoder, SentenceEncoder, TextEncoder, inside
+from uncollapse.encoders import ExportedEncoder, SentenceEncoder, TextEncoder, applied, inside, limit_note
 from uncollapse.fixes import Fix, compose
 from uncollapse.progress import Reporter
 from uncollapse.projection import principal_axes, project
@@ -54,18 +53,16 @@ def diagnose(
     """
     settings = settings or Settings()
     name = folded_fix(encoder) if fix is None else str(fix)
-    with _applied(encoder, fix):
-        pass  # a fix that this model cannot take is refused before anything is read
-    surveyed = survey(encoder, corpus, settings, progress=progress)
-    with _applied(encoder, fix):
+    with _applied(encoder, fix) as read_on:  # a fix that this model cannot take is refused before anything is read
+        surveyed = survey(encoder, corpus, settings, progress=progress)
         found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
         parts = tuple(measure_parts(encoder, found, settings, progress=progress))
+        about = describe(encoder, corpus, surveyed, settings, fix=name)
     rows = [replace(row, fix=name) for _, part in parts for row in part.rows]
     verdict = conclude(
         judge(found, _shown_name(encoder, fix)), parts, model=encoder.name, unit=unit_of(encoder),
         is_open=isinstance(encoder, SentenceEncoder),
     )  # fmt: skip
-    about = describe(encoder, corpus, surveyed, settings, fix=name)
     return Result(
         rows=labelled([*profile_rows(found, name), *rows], encoder.name, corpus.name),
         verdict=tuple(finding for findings in verdict.values() for finding in findings),
@@ -75,17 +72,23 @@ def diagnose(
             **about,
             **{key: value for _, part in parts for key, value in part.about.items()},
             "verdict_groups": {heading: len(findings) for heading, findings in verdict.items()},
-            "notes": [*about["notes"], *found.notes],
+            "notes": [*about["notes"], *read_on, *found.notes],
         },
     )
 
 
 @contextmanager
-def _applied(encoder: TextEncoder, fix: Fix | None) -> Iterator[None]:
-    with ExitStack() as undo:
-        for one in compose(fix).inside("diagnose"):
-            undo.enter_context(patch(inside(encoder, str(fix)), one))
-        yield
+def _applied(encoder: TextEncoder, fix: Fix | None) -> Iterator[tuple[str, ...]]:
+    """Run with a fix on; gives what a reader must know of how far it lets the model read."""
+    fixes = compose(fix).inside("diagnose")
+    if not fixes:
+        yield ()
+        return
+    inside(encoder, str(fix))
+    assert isinstance(encoder, SentenceEncoder)  # nothing else shows its inside
+    note = limit_note(encoder, fixes)
+    with applied(encoder, fixes):
+        yield note
 
 
 def folded_fix(encoder: TextEncoder) -> str:

@@ -13,6 +13,10 @@ from uncollapse.encoders.loading import load as load
 from uncollapse.encoders.loading import load_model as load_model
 from uncollapse.encoders.loading import quiet as quiet
 from uncollapse.encoders.protocol import TextEncoder as TextEncoder
+from uncollapse.encoders.reading import applied as applied
+from uncollapse.encoders.reading import limit_note as limit_note
+from uncollapse.encoders.reading import limit_under as limit_under
+from uncollapse.encoders.reading import reading_under as reading_under
 from uncollapse.encoders.sentence import Prepared as Prepared
 from uncollapse.encoders.sentence import Role as Role
 from uncollapse.encoders.sentence import SentenceEncoder as SentenceEncoder

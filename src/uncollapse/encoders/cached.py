@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from uncollapse.attention.modelfixes import ModelFix
-from uncollapse.attention.patching import patch
 from uncollapse.encoders.cache import Block, Shelf
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
+from uncollapse.encoders.reading import applied, limit_note, reading_under
 from uncollapse.encoders.remembered import Memory
 from uncollapse.encoders.sentence import Role, SentenceEncoder
 from uncollapse.encoders.sources import fingerprint
@@ -58,6 +58,8 @@ class CachedEncoder:
     The model is patched only while it encodes, and is left as it came. Texts are encoded longest first, so that the
     time left is never promised too short. What is on disk is found by the model in memory, not by its name: its
     tensors and settings are looked at anew at every `encode`, so a model that was trained or folded has its own.
+    Fixes that let a model read on (positions, rope) raise its token limit as long as they are on, and `encoder` counts
+    and cuts texts up to that; `notes` says so.
 
     Args:
         encoder: the model.
@@ -83,11 +85,11 @@ class CachedEncoder:
         folder: Path | None = None,
         remember: bool = False,
     ) -> None:
-        self.encoder, self.fixes, self.folder = encoder, tuple(fixes), folder
-        self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, encoder.max_tokens
+        self.encoder, self.fixes, self.folder = reading_under(encoder, fixes), tuple(fixes), folder
+        self.name, self.dim, self.max_tokens = encoder.name, encoder.dim, self.encoder.max_tokens
         self.encoded, self.reused, self.tokens, self.fresh = 0, 0, 0, 0
         self._memory = Memory() if remember else None
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = limit_note(encoder, self.fixes)
         refuse_hooks(encoder.model, kept=folder is not None)
         self._raw: SentenceEncoder | None = None
         self._files = fingerprint(encoder.source, weights=False) if folder else ""
@@ -179,7 +181,7 @@ class CachedEncoder:
             self.reused += len(places) - len(missing)
             advance(order.total(keys) - order.total(missing))
             missing.sort(key=lambda key: (-len(key), key))
-            with self._patched() if missing else nullcontext():
+            with applied(self.encoder, self.fixes) if missing else nullcontext():
                 for few in chunks(missing, _KEPT_AT_ONCE):
                     made = order.make(few)
                     if shelf:
@@ -207,13 +209,6 @@ class CachedEncoder:
 
     def _work(self, text: str) -> int:
         return min(len(text), 8 * self.max_tokens)
-
-    @contextmanager
-    def _patched(self) -> Iterator[None]:
-        with ExitStack() as undo:
-            for fix in self.fixes:
-                undo.enter_context(patch(self.encoder.model, fix))
-            yield
 
     @contextmanager
     def _shelf(self, encoder: SentenceEncoder, about: Mapping[str, object]) -> Iterator[Shelf | None]:

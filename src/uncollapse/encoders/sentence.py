@@ -86,6 +86,7 @@ class SentenceEncoder:
         self.prompt = _prompt(model, "document")
         self.dim: int = model.get_embedding_dimension()
         self.notes: tuple[str, ...] = ()
+        self._reads: int | None = None
 
     def as_role(self, role: Role) -> Self:
         """The same model, putting before every text the prompt of another role.
@@ -96,6 +97,16 @@ class SentenceEncoder:
         """
         other = copy.copy(self)
         other.role, other.prompt = role, _prompt(self.model, role)
+        return other
+
+    def reading(self, max_tokens: int | None) -> Self:
+        """The same model, which counts and cuts texts as if its limit were another: see `reading_under`.
+
+        Args:
+            max_tokens: the limit; None for that of the model itself.
+        """
+        other = copy.copy(self)
+        other._reads = max_tokens
         return other
 
     @property
@@ -129,6 +140,8 @@ class SentenceEncoder:
     @property
     def max_tokens(self) -> int:
         """Tokens of a text the model sees, special tokens and prompt in."""
+        if self._reads is not None:
+            return self._reads
         limit: float | None = self.model.max_seq_length
         return NO_LIMIT if limit is None else int(min(limit, NO_LIMIT))
 
@@ -293,12 +306,12 @@ class SentenceEncoder:
             )
         if not self.can_cut:
             raise ModelError(f"{self.name!r} has no token limit to set, so texts cannot be cut to {n_tokens} tokens.")
-        before = self.model.max_seq_length
-        self.model.max_seq_length = n_tokens
+        before, reads = self.model.max_seq_length, self._reads
+        self.model.max_seq_length, self._reads = n_tokens, None
         try:
             yield
         finally:
-            self.model.max_seq_length = before
+            self.model.max_seq_length, self._reads = before, reads
 
     def _tokenize(self, texts: Sequence[str], *, offsets: bool = False) -> Any:
         tokenizer = self.model.tokenizer

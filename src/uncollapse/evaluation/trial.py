@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from uncollapse.attention.patching import patch
-from uncollapse.encoders import CachedEncoder, SentenceEncoder
+from uncollapse.encoders import CachedEncoder, SentenceEncoder, reading_under
 from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
@@ -277,7 +277,7 @@ def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[
             with patch(model.model, one):
                 pass
         if text := settings[name][1].text:
-            check_text_fix(text, model)
+            check_text_fix(text, reading_under(model, settings[name][1].model))
     return settings
 
 
@@ -313,7 +313,7 @@ def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedE
         with trial.reporter.track(label(task) if name == STOCK else name, work, "characters") as advance:
             found = score_task(task, encoder, approximate=trial.plan.approximate, seed=seed, advance=advance)
         scored[name] = found if model is settings[STOCK][0] else counted_like(found, scored[STOCK])
-    limits = {name: model.max_tokens for name, (model, _) in settings.items()}
+    limits = {name: bases[_base_key(model, fix)].max_tokens for name, (model, fix) in settings.items()}
     return trial.examine({**describe(task, scored), "limit_tokens": limits[STOCK], "limits_tokens": limits}, scored)
 
 

@@ -121,13 +121,16 @@ class Sums:
         """
         exact = _checked(vectors, n_tokens, self.dim)
         self.outer += exact.T @ exact
-        which = length_bins(n_tokens)
-        for number in np.unique(which).tolist():
-            here = which == number
+        numbers, place = np.unique(length_bins(n_tokens), return_inverse=True)
+        member = np.zeros((len(numbers), len(exact)))  # a product of matrices sums every bin in one pass
+        member[place, np.arange(len(exact))] = 1
+        totals, logs = member @ exact, member @ np.log(np.maximum(n_tokens, 1))
+        counts = np.bincount(place, minlength=len(numbers))
+        for row, number in enumerate(numbers.tolist()):
             one = self.bins.setdefault(number, Bin(np.zeros(self.dim)))
-            one.count += int(here.sum())
-            one.total += exact[here].sum(axis=0)
-            one.log_tokens += float(np.log(np.maximum(n_tokens[here], 1)).sum())
+            one.count += int(counts[row])
+            one.total += totals[row]
+            one.log_tokens += float(logs[row])
 
     def merge(self, other: "Sums") -> "Sums":
         """The sums of both parts together; neither is changed."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
 from uncollapse.errors import FixError
@@ -234,13 +235,31 @@ class FixedEncoder:
             return found
         vectors = direct(found.vectors, found.ids, self.fix)
         if self.fitted.maps:
-            at_once = collapse(self.fitted.maps, role)
-            made = np.empty((len(found), len(at_once.matrix)), np.float32)
-            for start in range(0, len(found), ROWS):
-                rows = slice(start, start + ROWS)
-                made[rows] = at_once.apply(vectors[rows], found.n_tokens_full[rows])
+            made = map_vectors(self.fitted.maps, vectors, found.n_tokens_full, role)
             vectors = direct(made, found.ids, self.fix, least=NOTHING)
         return Embeddings(vectors, found.ids, found.n_tokens, found.n_tokens_full)
+
+
+def map_vectors(
+    maps: Sequence[VectorMap],
+    vectors: npt.NDArray[np.float32],
+    n_tokens: npt.NDArray[np.int64],
+    role: Role = "document",
+) -> npt.NDArray[np.float32]:
+    """Vectors after some maps, not scaled to norm 1: float32 [texts, dim out].
+
+    Args:
+        maps: at least one, in order; they are made one product of matrices, computed in float64.
+        vectors: float32 [texts, dim in].
+        n_tokens: int64 [texts].
+        role: of the texts.
+    """
+    at_once = collapse(maps, role)
+    made = np.empty((len(vectors), len(at_once.matrix)), np.float32)
+    for start in range(0, len(vectors), ROWS):
+        rows = slice(start, start + ROWS)
+        made[rows] = at_once.apply(vectors[rows], n_tokens[rows])
+    return made
 
 
 def of_folder(encoder: SentenceEncoder) -> Composition:

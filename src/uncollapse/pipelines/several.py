@@ -12,6 +12,8 @@ from uncollapse.records import Embeddings
 Vectors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+_ROWS = 8192
+
 
 @dataclass(frozen=True, eq=False)
 class Several:
@@ -81,11 +83,15 @@ def direct(
     Raises:
         ModelError: a vector without a direction.
     """
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if len(lost := np.flatnonzero(~(norms[:, 0] >= least))):
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    if len(lost := np.flatnonzero(~(norms >= least))):
         raise ModelError(
             f"`{fix}` leaves {len(lost)} of {len(vectors)} vectors without a direction; the first is text "
             f"{ids[lost[0]][:60]!r}. Take such texts out, or choose another fix."
         )
-    directed: Vectors = np.where(np.abs(norms - 1) < 1e-6, vectors, vectors / norms).astype(np.float32)
+    directed: Vectors = vectors.astype(np.float32)
+    others = np.flatnonzero(~(np.abs(norms - 1) < 1e-6))
+    for start in range(0, len(others), _ROWS):  # float64 of all at once would take twice their memory again
+        rows = others[start : start + _ROWS]
+        directed[rows] = vectors[rows] / norms[rows, None]
     return directed

@@ -140,8 +140,8 @@ class Bench:
         """See `Scorer`."""
         taken = of_folder(self.encoder).text is not None
         ways = {one.encoding: self._before_vectors(one) for one in some if not (taken and one.fix.text)}
-        plain, parts = CachedEncoder(self.encoder), texts_of(task)
-        return sum(encoding_work(plain, way, part, role) for way in ways.values() for role, part in parts)
+        parts = [(CachedEncoder(self.encoder, way.model), way) for way in ways.values()]
+        return sum(encoding_work(base, way, part, role) for base, way in parts for role, part in texts_of(task))
 
     def measure(
         self,

@@ -156,11 +156,16 @@ def capped_attention(call: Call) -> torch.Tensor:
     return torch.matmul(weights, value).transpose(1, 2).contiguous()
 
 
-def whole_map(call: Call) -> torch.Tensor:
-    """The attention map of a call, padding in: [texts, heads, width, width]."""
+def whole_scores(call: Call) -> torch.Tensor:
+    """The logits of a call, padding in, -inf where a token may not look: [texts, heads, width, width]."""
     texts, _, width, _ = call.query.shape
     span = Span(tuple(range(texts)), 0, width, texts, width)
-    scores = shown_logits(call, span, call.query, call.repeated[0]).scores()
+    return shown_logits(call, span, call.query, call.repeated[0]).scores()
+
+
+def whole_map(call: Call) -> torch.Tensor:
+    """The attention map of a call, padding in: [texts, heads, width, width]."""
+    scores = whole_scores(call)
     # Padding may look nowhere; -inf all along a row would give it NaN.
     return torch.softmax(scores.clamp_(min=torch.finfo(scores.dtype).min), -1)
 

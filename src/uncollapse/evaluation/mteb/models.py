@@ -109,7 +109,7 @@ def as_mteb_model(
         with patch(encoder.model, one):
             pass  # a fix that this model cannot take is refused before any data are loaded
     cached = CachedEncoder(copy.copy(encoder), inside, folder=cache)
-    return MtebModel(cached, _describe(encoder, fix), progress or Silent())
+    return MtebModel(cached, _describe(cached.encoder, fix), progress or Silent())
 
 
 def _describe(encoder: SentenceEncoder, fix: Fix | None) -> Any:
