@@ -9,6 +9,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import transformers
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow to draw examples and to try them, which says nothing of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
