@@ -58,7 +58,7 @@ class Configuration:
 
 
 _IN_A_LAYER = "nothing once it is shipped: it folds into one Dense layer after the model"
-_READS_ON = "long texts are read to their end, in chunks: so many more tokens go through the model"
+_READS_ON = "reading long texts to their end, in chunks: so many more tokens go through the model"
 _AT_LENGTH = "nothing in the model; a few lines of code subtract the mean of each text's own length"
 
 START = "cover(126) + centering(role) + whitening(0.3, role)"
