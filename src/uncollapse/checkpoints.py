@@ -108,10 +108,7 @@ def fix(
     step("writing")
     with whole_folder(target) as part:
         left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
-        dtype = _replace(part, stock, folded) if chosen.model else torch.float32
-        if limit != stock.folder_max_tokens and limit is not None:
-            set_limit(part / _transformer_path(stock.source), limit)
-            changed = (*changed, "max_seq_length")
+        dtype = _replace(part, stock, folded, limit) if chosen.model else torch.float32
         added = append_modules(part, linear) if linear else ()
         learned = _learned(fixed, corpus, seed)
         if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
@@ -120,7 +117,7 @@ def fix(
         report = FixReport(
             folder=target,
             fix=str(chosen),
-            changed=changed,
+            changed=changed if limit == stock.folder_max_tokens else (*changed, "max_seq_length"),
             effect=found[0],
             fold_difference=found[1],
             vector_effect=effect,
@@ -225,12 +222,14 @@ def _fixed_vectors(
     return after, float(np.abs(after - before).max()) if after.shape == before.shape else float("inf")
 
 
-def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel) -> torch.dtype:
-    """Put the folded weights and config entries into the copied folder; returns the precision they have there."""
+def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel, limit: int | None) -> torch.dtype:
+    """Put folded weights, config entries and limit into the copied folder; returns the precision of the weights."""
     place, model = part / _transformer_path(stock.source), backbone(stock.model)
     grown = grown_buffers(model, folded)
     dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part), grown)
     edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
+    if limit is not None and limit != stock.folder_max_tokens:
+        set_limit(place, limit)
     return dtype
 
 
