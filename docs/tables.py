@@ -119,19 +119,21 @@ def fixes_page() -> str:
         "prompt in, padding never.\nEvery fix gives a text the same vector whatever it is batched with.\n\n"
         "A model that cannot take a fix is refused by name. [Architectures](architectures.md) says which take a "
         "temperature and a law;\nfixes that change attention's map need an attention function that transformers can "
-        "exchange.\n\n" + _LIMITS + "| fix | cost | folds |\n|---|---|---|\n"
+        "exchange.\n\n"
+        "| fix | cost | folds |\n|---|---|---|\n"
     )
     table = "".join(
         f"| `{facts.example}` | {facts.cost} | {'no' if facts.unfoldable else 'yes'} |\n" for facts in FACTS.values()
     )
-    return head + table + "".join(_fix(kind) for kind in FACTS) + _laws()
+    return head + table + _LIMITS + "".join(_fix(kind) for kind in FACTS) + _laws()
 
 
-_LIMITS = """## How far texts are read
+_LIMITS = """
+## How far texts are read
 
-A model has two limits: the number of tokens at which its folder cuts texts, and the reach of its positions, which may be
-larger (all-MiniLM-L6-v2: 256 of 512). `--max-tokens` is the limit of the model as it is: `model` for the folder's, `table`
-for the reach, or a number. Fixes of positions go beyond it, and as long as they are on the limit is theirs:
+A model has two limits: the number of tokens at which its folder cuts texts, and the reach of its positions, which may
+be larger (all-MiniLM-L6-v2: 256 of 512). `--max-tokens` is the limit of the model as it is: `model` for the folder's,
+`table` for the reach, or a number. Fixes of positions go beyond it, and as long as they are on the limit is theirs:
 
 | fix | limit while it is on, and of a folder that it is written to |
 |---|---|
@@ -140,17 +142,17 @@ for the reach, or a number. Fixes of positions go beyond it, and as long as they
 | `self_extend(group, window)` | limit + (group - 1) (limit - window); the limit that was where the window is longer |
 | any other | the limit that was |
 
-So `uncollapse evaluate SET --model minilm --fix "positions(grouped, 1024)"` compares 1,024 tokens with 256, and a note says
-so: part of the difference is text that only one of the two read. With `--max-tokens table` it compares 1,024 with 512. Cached
-vectors of different limits are kept apart. `patch` and `fold` change a transformers model alone: whoever uses them gives
-sentence-transformers the limit of `token_limit(model, fix, limit)` as `max_seq_length`, or uses `applied(encoder, [fix])`
-of `uncollapse.encoders`, which does both and takes both off again.
+So `uncollapse evaluate SET --model minilm --fix "positions(grouped, 1024)"` compares 1,024 tokens with 256, and a note
+says so: part of the difference is text that only one of the two read. With `--max-tokens table` it compares 1,024 with
+512. Cached vectors of different limits are kept apart. `patch` and `fold` change a transformers model alone: whoever
+uses them gives sentence-transformers the limit of `token_limit(model, fix, limit)` as `max_seq_length`, or uses
+`applied(encoder, [fix])` of `uncollapse.encoders`, which does both and takes both off again.
 
-`uncollapse fix MODEL "positions(grouped, 1024)" -o NEW` writes a folder that any sentence-transformers loads: a longer table in
-the weights, `max_position_embeddings` in config.json, the limit in sentence_bert_config.json and tokenizer_config.json. Of
-`rope(...)` no weight changes; config.json gets the slower rotations, under the keys that it has. `truncation` in
-tokenizer.json stays as it was: sentence-transformers and transformers do not heed it.
-
+`uncollapse fix MODEL "positions(grouped, 1024)" -o NEW` writes a folder that any sentence-transformers loads: a longer
+table in the weights, `max_position_embeddings` in config.json, the limit in sentence_bert_config.json and
+tokenizer_config.json. Of `rope(...)` no weight changes; config.json gets the slower rotations, under the keys that it
+has. `truncation` in tokenizer.json stays as it was: sentence-transformers and transformers do not heed it.
+`self_extend(...)` is for a running program alone.
 """
 
 

@@ -170,11 +170,8 @@ def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None])
     """Fill an empty folder that will be called `target`, reload it, and say in its card what was found."""
     chosen, stock, folded = order.fixed.fix, order.stock, order.folded
     left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
-    dtype = _replace(part, stock, folded.model) if chosen.model else torch.float32
-    changed = folded.changed
-    if order.limit != stock.folder_max_tokens and order.limit is not None:
-        set_limit(part / _transformer_path(stock.source), order.limit)
-        changed = (*changed, "max_seq_length")
+    dtype = _replace(part, stock, folded.model, order.limit) if chosen.model else torch.float32
+    moved = () if order.limit == stock.folder_max_tokens else ("max_seq_length",)
     added = append_modules(part, order.linear) if order.linear else ()
     if chosen.vectors or chosen.text:  # of a fix in the weights, config.json speaks
         _write_record(part, order)
@@ -182,7 +179,7 @@ def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None])
     report = FixReport(
         folder=target,
         fix=str(chosen),
-        changed=changed,
+        changed=(*folded.changed, *moved),
         effect=folded.effect,
         fold_difference=folded.error,
         vector_effect=order.effect,
@@ -298,12 +295,14 @@ def _fixed_vectors(
     return after, float(np.abs(after - before).max()) if after.shape == before.shape else float("inf")
 
 
-def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel) -> torch.dtype:
-    """Put the folded weights and config entries into the copied folder; returns the precision they have there."""
+def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel, limit: int | None) -> torch.dtype:
+    """Put folded weights, config entries and limit into the copied folder; returns the precision of the weights."""
     place, model = part / _transformer_path(stock.source), backbone(stock.model)
     grown = grown_buffers(model, folded)
     dtype = replace_weights(place, saved_tensors(model, part), saved_tensors(folded, part), grown)
     edit_config(place / "config.json", model.config.to_dict(), folded.config.to_dict())
+    if limit is not None and limit != stock.folder_max_tokens:
+        set_limit(place, limit)
     return dtype
 
 

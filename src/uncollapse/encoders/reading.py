@@ -31,6 +31,8 @@ def reading_under(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> Senten
         encoder: the model.
         fixes: that act on the inside.
     """
+    if not fixes:
+        return encoder
     plain = encoder.reading(None)
     limit = limit_under(plain, fixes)
     return encoder if limit == encoder.max_tokens else plain.reading(limit)
@@ -64,6 +66,8 @@ def limit_note(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> tuple[str
         encoder: with the limit that it has without them.
         fixes: that act on the inside.
     """
+    if not fixes:
+        return ()
     before, limit = encoder.reading(None).max_tokens, limit_under(encoder.reading(None), fixes)
     if limit == before:
         return ()
