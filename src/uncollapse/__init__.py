@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
+    from uncollapse.stores.folder import store as store
     from uncollapse.tuning.race import compare as compare
     from uncollapse.tuning.tune import tune as tune
 
@@ -47,6 +48,7 @@ _HOMES = {
     "open_tasks": "evaluation.reading",
     "parse": "fixes",
     "patch": "attention.patching",
+    "store": "stores.folder",
     "tune": "tuning.tune",
     "verify": "attention.verification",
     "write_report": "reporting",
