@@ -96,7 +96,8 @@ def _of_modules(report: FixReport) -> str:
     learned, paths = report.fitted, ", ".join(f"`{path}`" for path in report.modules)
     return f"""In stock modules after the transformer: {paths}. {how}They were \
 fitted, without labels, to {learned["documents"]:,} documents and {learned["queries"] or "no"} queries \
-({learned["queries_are"]}); on texts of another kind they may hurt.
+({learned["queries_are"]}); on texts of another kind they may hurt. Servers that scale vectors once, at the very end, \
+such as text-embeddings-inference and vLLM, run these modules otherwise and give other vectors.
 
 """
 

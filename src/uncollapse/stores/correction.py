@@ -10,14 +10,13 @@ from uncollapse.corpora.batches import finished_manifest, read_batches
 from uncollapse.corpora.shards import Manifest
 from uncollapse.errors import CorpusError, FixError
 from uncollapse.fixes import compose, parse
-from uncollapse.fixes.kinds import Cohort, Floats, ScoreFix, ScoreMap
+from uncollapse.fixes.kinds import Cohort, ScoreFix, ScoreMap
+from uncollapse.pipelines.several import direct
 from uncollapse.records import Embeddings
 from uncollapse.resampling import document_keys, sampling_order
 
 LEARNED_FROM = 2000
 """Documents, and queries, that a fix is fitted to at most; a random sample where there are more."""
-
-_DIRECTED = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +37,14 @@ class Correction:
     def extend(self, batches: Iterator[Embeddings]) -> Iterator[Embeddings]:
         """Documents with their further dimension."""
         for batch in batches:
-            vectors = self.fitted.extend(_directed(batch), batch.n_tokens_full, "document")
+            vectors = self.fitted.extend(direct(batch.vectors, batch.ids, self.fix), batch.n_tokens_full, "document")
             yield Embeddings(vectors, batch.ids, batch.n_tokens, batch.n_tokens_full)
 
     @property
-    def added(self) -> int:
-        """Further dimensions of a vector."""
-        dim = int(self.fitted.arrays["dim"][0])
-        return (
-            int(self.fitted.extend(np.empty((0, dim), np.float32), np.empty(0, np.int64), "document").shape[1]) - dim
-        )
+    def dim(self) -> int:
+        """Numbers in a vector, the further one in."""
+        none = np.empty((0, int(self.fitted.arrays["dim"][0])), np.float32)
+        return int(self.fitted.extend(none, np.empty(0, np.int64), "document").shape[1])
 
 
 def read_score_fix(notation: str) -> ScoreFix:
@@ -80,7 +77,8 @@ def fit_correction(fix: ScoreFix, documents: Path, queries: Path, seed: int = 0)
     """
     _check_pair(fix, finished_manifest(documents), finished_manifest(queries))
     searched, asked = (_sample(folder, seed) for folder in (documents, queries))
-    cohort = Cohort(_directed64(searched), searched.n_tokens_full, _directed64(asked), asked.n_tokens_full)
+    vectors = [direct(one.vectors, one.ids, fix).astype(np.float64) for one in (searched, asked)]
+    cohort = Cohort(vectors[0], searched.n_tokens_full, vectors[1], asked.n_tokens_full)
     return Correction(str(fix), fix.fit(cohort), len(searched), len(asked))
 
 
@@ -122,13 +120,3 @@ def _joined(one: Embeddings, other: Embeddings) -> Embeddings:
     parts = ((one.vectors, other.vectors), (one.n_tokens, other.n_tokens), (one.n_tokens_full, other.n_tokens_full))
     vectors, n_tokens, n_tokens_full = (np.concatenate(part) for part in parts)
     return Embeddings(vectors, one.ids + other.ids, n_tokens, n_tokens_full)
-
-
-def _directed64(found: Embeddings) -> Floats:
-    return _directed(found).astype(np.float64)
-
-
-def _directed(found: Embeddings) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Vectors of norm 1, which the correction is made for; those that have it stay as they are."""
-    norms = np.linalg.norm(found.vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.where(np.abs(norms - 1) < _DIRECTED, found.vectors, found.vectors / norms).astype(np.float32)

@@ -147,8 +147,8 @@ def store(
     _check_target(target, source, force=force)
     metric = _metric(chosen, manifest)
     correction = _correction(chosen, source)
-    added = correction.added if correction else 0
-    space = Space(manifest.dim + added, manifest.n_texts, metric)
+    space = Space(correction.dim if correction else manifest.dim, manifest.n_texts, metric)
+    added = space.dim - manifest.dim
     report = StoreReport(target, chosen.to, space.n_texts, space.dim, added, metric, chosen.fix)
     with whole_folder(target) as part, (progress or Silent()).track("storing", space.n_texts, "vectors") as advance:
         STORES[chosen.to].write(part, space, _counted(_batches(source, correction), advance))
