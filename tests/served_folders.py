@@ -17,12 +17,9 @@ CORPUS = Unlabelled(tuple(f"d{i}" for i in range(60)), sentences(60, 0), sentenc
 TEXTS = ["short", *sentences(10, 7), "a text beyond the limit " * 20, "ünïcödé, 文, and a line\nbreak"]
 """Of several lengths."""
 
-WEIGHTS, VECTORS, ROLES = (
-    "temperature(0.8)",
-    "temperature(0.8) + whitening(0.25)",
-    "centering(role) + whitening(0.3, role)",
-)
-"""A fix in the weights, one that adds a Dense, and one that adds a Router."""
+WEIGHTS, VECTORS = "temperature(0.8)", "temperature(0.8) + whitening(0.25)"
+OFFSET, ROLES = "centering(all) + whitening(0.25)", "centering(role) + whitening(0.3, role)"
+"""Fixes in the weights, as a Dense without an offset, as one with an offset, and as a Router."""
 
 
 def fixed_folder(root: Path, written: str, name: str = "fixed") -> Path:

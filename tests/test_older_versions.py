@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from served_folders import ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
+from served_folders import OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
 from uncollapse.fixes.maps import Affine
 from uncollapse.modules import Linear, append_modules
 
@@ -28,7 +28,7 @@ SCRIPT = Path(__file__).parent / "older_encoding.py"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("folders")
-    written = {"weights": WEIGHTS, "vectors": VECTORS, "roles": ROLES}
+    written = {"weights": WEIGHTS, "vectors": VECTORS, "offset": OFFSET, "roles": ROLES}
     return {name: fixed_folder(root, fix, name) for name, fix in written.items()}
 
 
@@ -46,7 +46,7 @@ def encode(python: str, folders: dict[str, Path], out: Path) -> int:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_an_older_release_gives_the_same_vectors(python: str, folders: dict[str, Path], tmp_path: Path) -> None:
     version = encode(python, folders, tmp_path)
-    read = ["weights", "vectors", *(["roles"] if version >= 5 else [])]
+    read = ["weights", "vectors", "offset", *(["roles"] if version >= 5 else [])]
     if version < 5:
         assert "Router" in (tmp_path / "roles.txt").read_text(), "it has none, and says so"
     for name in read:

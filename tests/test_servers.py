@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from served_folders import ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
+from served_folders import OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
 from uncollapse.encoders import load
 
 VARIABLE, SECONDS = "UNCOLLAPSE_INFINITY", 240.0
@@ -60,7 +60,7 @@ def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 @NEEDED
-@pytest.mark.parametrize("written", [WEIGHTS, VECTORS])
+@pytest.mark.parametrize("written", [WEIGHTS, OFFSET])
 def test_infinity_gives_the_vectors_of_a_fixed_folder(written: str, tmp_path: Path) -> None:
     folder = fixed_folder(tmp_path, written)
     with infinity(folder, tmp_path / "log") as url:
@@ -75,13 +75,13 @@ def test_infinity_refuses_a_folder_whose_fix_knows_roles(tmp_path: Path) -> None
         pass
 
 
-def test_a_server_that_scales_once_gives_other_vectors_for_a_fix_on_vectors(tmp_path: Path) -> None:
-    """What text-embeddings-inference and vLLM make of such a folder: pool, multiply, scale; see docs/servers.md."""
-    folder = fixed_folder(tmp_path, VECTORS)
-    right = wanted(folder)["text"]
-    assert _largest_angle(_scaled_once(folder), right) > 0.1
-    weights_alone = fixed_folder(tmp_path / "other", WEIGHTS)
-    np.testing.assert_allclose(_scaled_once(weights_alone), wanted(weights_alone)["text"], atol=2e-6)
+def test_a_server_that_scales_once_is_right_without_an_offset_alone(tmp_path: Path) -> None:
+    """What text-embeddings-inference and vLLM make of a Dense: pool, multiply, scale; see docs/servers.md."""
+    for name, written in (("weights", WEIGHTS), ("vectors", VECTORS)):
+        folder = fixed_folder(tmp_path, written, name)
+        np.testing.assert_allclose(_scaled_once(folder), wanted(folder)["text"], atol=2e-6)
+    folder = fixed_folder(tmp_path, OFFSET, "offset")
+    assert _largest_angle(_scaled_once(folder), wanted(folder)["text"]) > 0.1
 
 
 def _scaled_once(folder: Path) -> npt.NDArray[np.float32]:

@@ -97,7 +97,7 @@ def _of_modules(report: FixReport) -> str:
     return f"""In stock modules after the transformer: {paths}. {how}They were \
 fitted, without labels, to {learned["documents"]:,} documents and {learned["queries"] or "no"} queries \
 ({learned["queries_are"]}); on texts of another kind they may hurt. Servers that scale vectors once, at the very end, \
-such as text-embeddings-inference and vLLM, run these modules otherwise and give other vectors.
+such as text-embeddings-inference and vLLM, give other vectors where a Dense has an offset, as any centering makes.
 
 """
 
