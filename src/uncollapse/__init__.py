@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from uncollapse.pipelines.reading import read_unlabelled as read_unlabelled
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
+    from uncollapse.stores.folder import store as store
     from uncollapse.tuning.race import compare as compare
     from uncollapse.tuning.tune import tune as tune
 
@@ -51,6 +52,7 @@ _HOMES = {
     "parse": "fixes",
     "patch": "attention.patching",
     "read_unlabelled": "pipelines.reading",
+    "store": "stores.folder",
     "tune": "tuning.tune",
     "verify": "attention.verification",
     "write_report": "reporting",

@@ -106,7 +106,9 @@ def _of_modules(report: FixReport) -> str:
     )
     paths = ", ".join(f"`{path}`" for path in report.modules)
     return f"""In stock modules after the transformer: {paths}. {how}They were \
-fitted, without labels, to {_learned(report.fitted)}; on texts of another kind they may hurt.
+fitted, without labels, to {_learned(report.fitted)}; on texts of another kind they may hurt. Servers that scale \
+vectors once, at the very end, such as text-embeddings-inference and vLLM, give other vectors where a Dense has an \
+offset, as any centering makes.
 
 """
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from uncollapse.corpora import Corpus, Fingerprint, Text, portions
-from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, Shard, is_vector_folder, read_manifest
-from uncollapse.encoders import CachedEncoder, SentenceEncoder, TextEncoder, VectorFile
+from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, Shard, is_vector_folder, read_manifest, sha256
+from uncollapse.encoders import CachedEncoder, ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.encoders.batches import padded_tokens
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import NO_LIMIT
@@ -159,6 +159,7 @@ def _describe(encoder: TextEncoder, layout: Layout) -> Manifest:
         "role": getattr(encoder, "role", ""),
         "prompt": getattr(encoder, "prompt", ""),
         "text_fix": getattr(encoder, "text_fix", ""),
+        "similarity": _similarity(encoder),
         "max_tokens": encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None,
         "batch_size": getattr(encoder, "batch_size", None),
         "shard_texts": layout.texts,
@@ -176,6 +177,13 @@ def _inside(encoder: TextEncoder) -> dict[str, str]:
         return {}
     refuse_hooks(model, kept=True)
     return {"tensors": tensor_digest(model), "settings": settings_digest(model)}
+
+
+def _similarity(encoder: TextEncoder) -> str:
+    """What the model says its vectors are to be compared by; "" where it does not say."""
+    if isinstance(encoder, ExportedEncoder):
+        return encoder.export.similarity
+    return str(getattr(getattr(encoder, "model", None), "similarity_fn_name", ""))
 
 
 def _find(folder: Path, begun: Manifest, *, force: bool) -> Manifest:
@@ -203,7 +211,7 @@ def _check_shards(folder: Path, there: Manifest) -> Manifest:
     for shard in there.shards:
         for name, digest in shard.files.items():
             place = folder / name
-            if not place.is_file() or _sha256(place) != digest:
+            if not place.is_file() or sha256(place) != digest:
                 raise OutputError(
                     f"The shard {str(place)!r} is {'changed' if place.is_file() else 'gone'} since it was written. "
                     "Put it back, or begin anew with --force (force=True)."
@@ -293,7 +301,7 @@ def _embed_shard(
         place = folder / f"{_NAME}{number:05}{suffix}"
         with whole_file(place) as part:
             write(part, embeddings, manifest.fingerprint)
-        files[place.name] = _sha256(place)
+        files[place.name] = sha256(place)
     return Shard(
         files,
         n_texts=len(batch),
@@ -339,11 +347,6 @@ def _digest(batch: Sequence[Text]) -> str:
     fingerprint = Fingerprint()
     fingerprint.add(batch)
     return str(fingerprint)
-
-
-def _sha256(place: Path) -> str:
-    with place.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(folder: Path, manifest: Manifest) -> None:

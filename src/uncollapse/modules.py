@@ -118,3 +118,11 @@ def _write_dense(folder: Path, affine: Affine) -> None:
     Dense(size[1], size[0], activation_function=torch.nn.Identity(), init_weight=weight, init_bias=bias).save(
         str(folder)
     )
+    _keep_old(folder / "config.json")
+
+
+def _keep_old(file: Path) -> None:
+    """Leave out of a Dense's config what releases before 5 do not know and refuse; later ones take it as it was."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    kept = {key: config[key] for key in ("in_features", "out_features", "bias", "activation_function")}
+    file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

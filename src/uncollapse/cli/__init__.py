@@ -17,6 +17,7 @@ from uncollapse.cli.exporting import export
 from uncollapse.cli.fixing import demo, fix
 from uncollapse.cli.options import EXIT_CODES, examples
 from uncollapse.cli.racing import compare, tune
+from uncollapse.cli.storing import store
 from uncollapse.errors import UncollapseError
 
 app = typer.Typer(
@@ -86,6 +87,13 @@ app.command(
         "uncollapse embed queries.jsonl -m ./my-model-fixed -o query-vectors/ --role query --format npy",
     )
 )(embed)
+app.command(
+    epilog=examples(
+        "uncollapse store vectors/ -o notes.lancedb --format lancedb",
+        "uncollapse store vectors/ -o notes-sql --format pgvector",
+        'uncollapse store vectors/ -o notes-qdrant --format qdrant --fix "csls(10, 0.5)" --queries query-vectors/',
+    )
+)(store)
 app.command(epilog=examples("uncollapse demo", "uncollapse demo -o my-demo --temperature 0.7"))(demo)
 
 

@@ -1,5 +1,6 @@
 """Folders of vectors in shards, as `embed` writes them: their manifest, one shard, and how all are read in a row."""
 
+import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -118,6 +119,12 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
+def sha256(place: Path) -> str:
+    """Digest of a file, as the manifest has it."""
+    with place.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def parquet_shard(place: Path, embeddings: Embeddings, fingerprint: str) -> None:
     """Write vectors as a table: id, vector (float32, all of one length), n_tokens, n_tokens_full."""
     dim = embeddings.vectors.shape[1]
@@ -158,6 +165,7 @@ class ShardedMatrix:
     """The shards of a folder as one file of vectors.
 
     Attributes:
+        manifest: of the folder.
         max_tokens: where the model cut texts; None for nowhere, or not known.
 
     Raises:
@@ -167,23 +175,23 @@ class ShardedMatrix:
     fields: tuple[str, ...] = FIELDS
 
     def __init__(self, folder: Path) -> None:
-        self.path, self._manifest = folder, read_manifest(folder)
-        if not self._manifest.complete:
+        self.path, self.manifest = folder, read_manifest(folder)
+        if not self.manifest.complete:
             raise CorpusError(
                 f"{folder}: expected a folder whose corpus was embedded to its end, got the first "
-                f"{self._manifest.n_texts:,} texts. Run the same `uncollapse embed` again: it goes on from there."
+                f"{self.manifest.n_texts:,} texts. Run the same `uncollapse embed` again: it goes on from there."
             )
-        missing = [name for shard in self._manifest.shards for name in shard.files if not (folder / name).is_file()]
+        missing = [name for shard in self.manifest.shards for name in shard.files if not (folder / name).is_file()]
         if missing:
             raise CorpusError(f"{folder}: expected the shard {missing[0]}, got none. Embed again, with --force.")
-        self.dim, self.n_rows = self._manifest.dim, self._manifest.n_texts
+        self.dim, self.n_rows = self.manifest.dim, self.manifest.n_texts
 
-        limit = self._manifest.made["max_tokens"]
+        limit = self.manifest.made["max_tokens"]
         self.max_tokens: int | None = None if limit is None else int(limit)
 
     def rows(self, fields: Sequence[str] = ()) -> Generator[VectorRow, None, None]:
         """All rows in order."""
-        for shard in self._manifest.shards:
+        for shard in self.manifest.shards:
             place, *_ = (self.path / name for name in shard.files)
             if place.suffix == ".npy":
                 yield from _with_lines(NpyMatrix(place), place.with_suffix(".jsonl"), fields)

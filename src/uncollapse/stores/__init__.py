@@ -1,0 +1,1 @@
+"""Vectors on disk in the form that a search engine reads."""

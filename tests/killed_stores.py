@@ -1,0 +1,70 @@
+"""Kills a process with SIGKILL while it writes a store, and looks at what is left.
+
+    python tests/killed_stores.py VECTORS FOLDER
+
+Engines are imported in forked children alone, since their threads do not survive a fork. Prints the forms that were
+tried, as JSON; fails if anything but a whole store is ever seen under its name.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from uncollapse.stores import folder as stores
+from uncollapse.stores.folder import STORES, Plan, store
+
+
+def in_child(do: Callable[[], object]) -> bool:
+    """Run something in a child; True if it ended by itself, False if it was killed."""
+    child = os.fork()
+    if not child:
+        try:
+            do()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a run failed by itself"
+    return not os.WIFSIGNALED(status)
+
+
+def killed_at(place: int, source: Path, target: Path, to: str) -> bool:
+    read = stores.read_batches
+
+    def until(folder: Path):  # type: ignore[no-untyped-def]
+        for number, batch in enumerate(read(folder, rows=50)):
+            if number == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    def run() -> None:
+        stores.read_batches = until  # type: ignore[assignment]
+        store(source, target, plan=Plan(to), force=True)
+
+    return not in_child(run)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def main(source: Path, root: Path) -> list[str]:
+    for to in STORES:
+        target = root / to
+        assert killed_at(2, source, target, to)
+        assert not target.exists(), "nothing under the name before it is whole"
+        assert in_child(lambda to=to, target=target: store(source, target, plan=Plan(to)))  # type: ignore[misc]
+        assert [path.name for path in root.iterdir() if path.name.startswith(f".{to}.")] == [], "leftovers are gone"
+        whole = contents(target)
+        assert killed_at(2, source, target, to)
+        assert contents(target) == whole, "what was there before stays"
+    return list(STORES)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))))

@@ -1,0 +1,98 @@
+"""A server that others wrote gives the vectors of a fixed folder: Infinity, on this machine's loopback.
+
+It needs an environment of its own, as it wants sentence-transformers 3:
+
+    python -m venv infinity
+    infinity/bin/pip install torch==2.13.0 'infinity-emb[torch,server]' 'transformers<5'
+    UNCOLLAPSE_INFINITY=infinity/bin/infinity_emb pytest tests/test_servers.py
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from served_folders import OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
+from uncollapse.encoders import load
+
+VARIABLE, SECONDS = "UNCOLLAPSE_INFINITY", 240.0
+NEEDED = pytest.mark.skipif(VARIABLE not in os.environ, reason=f"set {VARIABLE} as the top of this file says")
+
+
+@contextmanager
+def infinity(folder: Path, log: Path) -> Iterator[str]:
+    """The server's URL while it runs; it is ended whatever happens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [os.environ[VARIABLE], "v2", "--model-id", str(folder), "--served-model-name", "fixed", "--url-prefix"]
+    command += ["/v1", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--engine", "torch"]
+    command += ["--no-model-warmup", "--no-bettertransformer"]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    settings = {**kept, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, stdout=stream, stderr=stream, env=settings)
+        try:
+            _wait(server, port, log)
+            yield f"http://127.0.0.1:{port}/v1#fixed"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        assert server.poll() is None, log.read_text()
+        with socket.socket() as asking:
+            if asking.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"no answer within {SECONDS} seconds: {log.read_text()}")
+
+
+@NEEDED
+@pytest.mark.parametrize("written", [WEIGHTS, OFFSET])
+def test_infinity_gives_the_vectors_of_a_fixed_folder(written: str, tmp_path: Path) -> None:
+    folder = fixed_folder(tmp_path, written)
+    with infinity(folder, tmp_path / "log") as url:
+        found = load(url).vectors(TEXTS)
+    np.testing.assert_allclose(found, wanted(folder)["text"], atol=2e-6)
+
+
+@NEEDED
+def test_infinity_refuses_a_folder_whose_fix_knows_roles(tmp_path: Path) -> None:
+    folder = fixed_folder(tmp_path, ROLES)
+    with pytest.raises(AssertionError, match="Router"), infinity(folder, tmp_path / "log"):
+        pass
+
+
+def test_a_server_that_scales_once_is_right_without_an_offset_alone(tmp_path: Path) -> None:
+    """What text-embeddings-inference and vLLM make of a Dense: pool, multiply, scale; see docs/servers.md."""
+    for name, written in (("weights", WEIGHTS), ("vectors", VECTORS)):
+        folder = fixed_folder(tmp_path, written, name)
+        np.testing.assert_allclose(_scaled_once(folder), wanted(folder)["text"], atol=2e-6)
+    folder = fixed_folder(tmp_path, OFFSET, "offset")
+    assert _largest_angle(_scaled_once(folder), wanted(folder)["text"]) > 0.1
+
+
+def _scaled_once(folder: Path) -> npt.NDArray[np.float32]:
+    model = SentenceTransformer(str(folder), device="cpu")
+    normalise = [name for name, module in model.named_children() if type(module).__name__ == "Normalize"]
+    for name in normalise[:-1]:
+        del model._modules[name]
+    found: npt.NDArray[np.float32] = model.encode(TEXTS)
+    return found
+
+
+def _largest_angle(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    """In radians."""
+    return float(np.arccos(np.clip((one * other).sum(axis=1), -1, 1)).max())
