@@ -383,15 +383,3 @@ def test_a_table_of_relative_positions_is_traced(tmp_path: Path) -> None:
 
 def test_the_command_offers_what_the_table_has() -> None:
     assert [kind.value for kind in Kind] == list(FORMATS) == list(LIMITS)
-
-
-@pytest.mark.real
-def test_the_fixed_bundled_model_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fix("minilm", Temperature(0.8), tmp_path / "fixed")
-    wanted = SentenceTransformer(str(tmp_path / "fixed"), device="cpu").encode(TEXTS, show_progress_bar=False)
-    for form, cosine in (("onnx", 1 - 1e-6), ("onnx-int8", 0.95), ("openvino", 1 - 1e-6)):
-        export(str(tmp_path / "fixed"), tmp_path / form, to=form)
-        graph = tmp_path / "onnx/model.onnx"
-        monkeypatch.setattr(exporting, "trace", lambda _, target, graph=graph: shutil.copyfile(graph, target))
-        vectors = load(str(tmp_path / form)).vectors(TEXTS)
-        assert (vectors * wanted).sum(axis=1).min() > cosine

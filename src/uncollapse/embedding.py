@@ -12,7 +12,7 @@ import numpy as np
 
 from uncollapse.corpora import Corpus, Fingerprint, Text, portions
 from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, Shard, is_vector_folder, read_manifest
-from uncollapse.encoders import CachedEncoder, SentenceEncoder, TextEncoder, VectorFile
+from uncollapse.encoders import CachedEncoder, ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.encoders.batches import padded_tokens
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.sentence import NO_LIMIT
@@ -309,7 +309,7 @@ def _encode(
     batch: Sequence[Text], encoder: TextEncoder, advance: Callable[[float], None]
 ) -> tuple[Embeddings, int | None]:
     """Vectors of some texts in their order, and the tokens that were computed for them, where that is known."""
-    if isinstance(encoder, SentenceEncoder) and encoder.text_fix:
+    if isinstance(encoder, SentenceEncoder | ExportedEncoder) and encoder.text_fix:
         pipeline = FixedEncoder(CachedEncoder(encoder), of_folder(encoder))
         names = tuple(text.id for text in batch)
         return pipeline.encode([text.text for text in batch], names, role=encoder.role, advance=advance), None
