@@ -35,33 +35,38 @@ class LengthRouter(InputModule):  # type: ignore[misc]
         _share(transformers)
 
     @property
+    def first(self) -> Any:
+        """The transformer of the shortest texts, whose tokenizer is that of all."""
+        return self.transformers[0]
+
+    @property
     def tokenizer(self) -> Any:
-        """Of the first; all are the same."""
-        return self.transformers[0].tokenizer
+        """The one of all buckets."""
+        return self.first.tokenizer
 
     @property
     def processor(self) -> Any:
-        """Of the first; all are the same."""
-        return self.transformers[0].processor
+        """The one of all buckets."""
+        return self.first.processor
 
     @property
     def max_seq_length(self) -> int | None:
         """Tokens at which texts are cut."""
-        limit: int | None = self.transformers[0].max_seq_length
+        limit: int | None = self.first.max_seq_length
         return limit
 
     @max_seq_length.setter
     def max_seq_length(self, value: int | None) -> None:
-        self.transformers[0].max_seq_length = value
+        self.first.max_seq_length = value
 
     def get_embedding_dimension(self) -> int:
         """Width of the states."""
-        width: int = self.transformers[0].get_embedding_dimension()
+        width: int = self.first.get_embedding_dimension()
         return width
 
     def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Tokens of texts, as the transformer makes them."""
-        features: dict[str, Any] = self.transformers[0].preprocess(inputs, prompt=prompt, **kwargs)
+        features: dict[str, Any] = self.first.preprocess(inputs, prompt=prompt, **kwargs)
         return features
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -69,7 +74,7 @@ class LengthRouter(InputModule):  # type: ignore[misc]
         mask = features["attention_mask"]
         places = self._places(mask.sum(dim=1))
         states: torch.Tensor | None = None
-        for place in places.unique().tolist():
+        for place in sorted(set(places.tolist())):
             rows = (places == place).nonzero()[:, 0]
             columns = mask[rows].any(dim=0).nonzero()[:, 0]  # without what is padding in all of them
             part = {name: _take(value, mask, rows, columns) for name, value in features.items()}
@@ -91,7 +96,8 @@ class LengthRouter(InputModule):  # type: ignore[misc]
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """Write the transformers, each into its folder, and buckets.json."""
-        for bucket, transformer in zip(self.buckets, self.transformers, strict=True):
+        held: list[Any] = list(self.transformers)
+        for bucket, transformer in zip(self.buckets, held, strict=True):
             place = Path(output_path) / bucket["transformer"]
             place.mkdir(parents=True, exist_ok=True)
             transformer.save(str(place), *args, **kwargs)

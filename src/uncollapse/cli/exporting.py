@@ -1,5 +1,6 @@
 """The command `export`."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,6 +91,7 @@ def export(
     ends = _read_ends(buckets, law, search, to)
     steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
     asked: dict[str, Any] = {"force": force, "trust_remote_code": trust_remote_code, "step": steps}
+    show: Callable[[], None]
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
         if ends and law:
             from uncollapse.bucketing.folders import export_buckets
