@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from uncollapse.attention.laws import TemperatureLaw
 from uncollapse.attention.patching import patch
 from uncollapse.bucketing import folders
 from uncollapse.bucketing.buckets import cut_buckets
+from uncollapse.bucketing.cards import write_section
 from uncollapse.bucketing.folders import BucketReport, export_buckets
+from uncollapse.bucketing.losses import BucketLoss, warning
 from uncollapse.bucketing.pick_bucket import count, pick
 from uncollapse.cli import run
 from uncollapse.encoders import load_model
@@ -38,6 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     modules = [plain[0], plain[1], Dense(64, 48), plain[2]]
     SentenceTransformer(modules=modules, device="cpu", prompts=PROMPTS).save_pretrained(str(root / "stock"))
     (root / "stock/README.md").write_text("# Mine\n")
+    shutil.rmtree(root / "stock/3_Normalize")  # a module without settings has no folder in many models
     return root / "stock"
 
 
@@ -137,6 +142,15 @@ def test_the_loss_is_told_by_length_and_is_smaller_than_what_there_is_to_lose(re
     assert card.startswith("# Mine\n")
     assert "| 17 to 40 tokens | up-to-40 | 26 tokens | 0.6382 |" in card
     assert "| data/test | 30 | " in card
+
+
+def test_buckets_that_serve_some_lengths_worse_than_nothing_are_told() -> None:
+    fine = BucketLoss("8-15", 3, 0.99, 0.98, largest_error=0.1, moved=0.2)
+    assert warning([fine]) == ""
+    said = warning([fine, replace(fine, bin="16-31", largest_error=0.3), replace(fine, bin="32-40", moved=None)])
+    assert "At 16-31, 32-40 tokens the bucket is further from the law than the model without any temperature" in said
+    buckets = cut_buckets(LAW, (40,), limit=40)
+    assert "**At 16-31 tokens" in write_section("x", "y", buckets, [replace(fine, bin="16-31", largest_error=0.3)], [])
 
 
 def test_a_bucket_for_every_length_loses_nothing(source: Path, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("routed")
     plain = SentenceTransformer(str(save_tiny(root / "plain", max_tokens=40)), device="cpu")
     SentenceTransformer(modules=list(plain), device="cpu", prompts=PROMPTS).save_pretrained(str(root / "stock"))
+    (root / "stock/README.md").write_text("# Mine\n")
     fix(str(root / "stock"), parse(WRITTEN), root / "fixed", corpus=CORPUS)
     return root / "fixed"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import uncollapse
 from uncollapse.bucketing.buckets import Bucket
-from uncollapse.bucketing.losses import BucketLoss, SearchLoss
+from uncollapse.bucketing.losses import BucketLoss, SearchLoss, warning
 
 
 def write_section(
@@ -50,9 +50,14 @@ all.
 | tokens | texts | mean cosine | smallest cosine | largest error | without |
 |---|---|---|---|---|---|
 {chr(10).join(_loss(one) for one in losses)}
-{_searches(searches)}
+{_warned(losses)}{_searches(searches)}
 Every number is in loss.json.
 """
+
+
+def _warned(losses: Sequence[BucketLoss]) -> str:
+    said = warning(losses)
+    return f"\n**{said}**\n" if said else ""
 
 
 def _bucket(one: Bucket) -> str:

@@ -155,7 +155,7 @@ def _write_router(stock: SentenceEncoder, part: Path, law: TemperatureLaw, bucke
     modules: list[dict[str, Any]] = json.loads((stock.source / "modules.json").read_text(encoding="utf-8"))
     inner = modules[0]["path"]
     for module in modules[1:]:
-        if module["path"]:
+        if module["path"] and (stock.source / module["path"]).is_dir():  # one without settings may have no folder
             shutil.copytree(stock.source / module["path"], part / module["path"], dirs_exist_ok=True)
     modules[0] |= {"path": "", "type": "length_router.LengthRouter"}
     (part / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")

@@ -17,6 +17,9 @@ from uncollapse.exporting.probes import make_probes
 from uncollapse.fixes import Composition
 from uncollapse.pipelines.encoder import FixedEncoder
 
+LEAST = 0.01
+"""Difference of two errors, as a share of the spread, that is worth a word."""
+
 
 @dataclass(frozen=True)
 class BucketLoss:
@@ -37,6 +40,22 @@ class BucketLoss:
     min_cosine: float | None
     largest_error: float | None
     moved: float | None
+
+    @property
+    def is_worse_than_nothing(self) -> bool:
+        """Whether the bucket is further from the law than the model without any temperature."""
+        return self.largest_error is None or self.moved is None or self.largest_error > self.moved + LEAST
+
+
+def warning(losses: Sequence[BucketLoss]) -> str:
+    """What to do about bins that buckets serve worse than no temperature would; "" where there is none."""
+    if not (bad := [one.bin for one in losses if one.is_worse_than_nothing]):
+        return ""
+    return (
+        f"At {', '.join(bad)} tokens the bucket is further from the law than the model without any temperature: it "
+        "spans too many lengths. Give more ends there, or a law with above_only=True, which leaves short texts as "
+        "they are."
+    )
 
 
 @dataclass(frozen=True)

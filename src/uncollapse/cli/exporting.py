@@ -166,6 +166,8 @@ def _print(report: "ExportReport") -> None:
 
 
 def _print_buckets(report: "BucketReport") -> None:
+    from uncollapse.bucketing.losses import warning
+
     console, folder = Console(), escape(str(report.folder))
     console.print(
         f"Model:  [b]{folder}[/b], {escape(report.law)} in {len(report.buckets)} checkpoints.", soft_wrap=True
@@ -181,6 +183,8 @@ def _print_buckets(report: "BucketReport") -> None:
         numbers = (f"{row.min_cosine:.6f}", f"{row.largest_error:.2g}", f"{row.moved:.2g}")
         table.add_row(row.bin, str(row.n), *numbers)
     console.print(table)
+    if said := warning(report.losses):
+        console.print(f"[yellow]Note:[/]   {escape(said)}", soft_wrap=True)
     for found in report.searches:
         interval = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
         console.print(
