@@ -52,7 +52,7 @@ def encoders(root: Path, max_tokens: int) -> dict[str, ExportedEncoder]:
             ("OpenVINO int8", "onnx-int8"),
         )
     }
-    made["OpenVINO int8"]._graph = open_openvino(root / "onnx-int8/model.onnx", torch.get_num_threads())
+    made["OpenVINO int8"]._graphs[""] = open_openvino(root / "onnx-int8/model.onnx", torch.get_num_threads())
     return made
 
 

@@ -21,7 +21,8 @@ def go_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def load_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where a model is loaded."""
-    monkeypatch.setattr("uncollapse.encoders.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    for name in ("load", "load_model", "load_scorable"):
+        monkeypatch.setattr(f"uncollapse.encoders.{name}", lambda *_, **__: pytest.fail("a model was loaded"))
 
 
 def write_words(folder: Path) -> Path:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from uncollapse.attention.patching import patch as patch
     from uncollapse.attention.temperature import Temperature as Temperature
     from uncollapse.attention.verification import verify as verify
+    from uncollapse.bucketing.folders import export_buckets as export_buckets
     from uncollapse.checkpoints import fix as fix
     from uncollapse.corpora import open_corpus as open_corpus
     from uncollapse.diagnosis.settings import Settings as Settings
@@ -44,6 +45,7 @@ _HOMES = {
     "evaluate": "evaluation.trial",
     "explain": "explanation.study",
     "export": "exporting.folder",
+    "export_buckets": "bucketing.folders",
     "fix": "checkpoints",
     "fold": "attention.folding",
     "load": "encoders",

@@ -317,7 +317,7 @@ def _encode(
     batch: Sequence[Text], encoder: TextEncoder, advance: Callable[[float], None]
 ) -> tuple[Embeddings, int | None]:
     """Vectors of some texts in their order, and the tokens that were computed for them, where that is known."""
-    if isinstance(encoder, SentenceEncoder) and encoder.text_fix:
+    if isinstance(encoder, SentenceEncoder | ExportedEncoder) and encoder.text_fix:
         pipeline = FixedEncoder(CachedEncoder(encoder), of_folder(encoder))
         names = tuple(text.id for text in batch)
         return pipeline.encode([text.text for text in batch], names, role=encoder.role, advance=advance), None

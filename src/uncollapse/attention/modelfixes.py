@@ -65,8 +65,8 @@ FACTS: dict[type[ModelFix], Facts] = {
         "softmax(QK' / (tau(n) sqrt d)), n the text's own token count",
         "sharpens long texts more than short ones, which dilute attention less",
         "one multiplication of the query a layer",
-        "it depends on each text's length. Export buckets instead: fold TemperatureLaw.at(n) for some lengths n, and "
-        "send each text to the checkpoint of its length",
+        "it depends on each text's length. Export buckets instead: `uncollapse export --buckets` writes a checkpoint "
+        "for each bucket of lengths, and what picks among them",
         "by law, see the table of laws",
     ),
     AttnScale: Facts(

@@ -78,6 +78,7 @@ app.command(
         "uncollapse export minilm -o minilm-onnx",
         "uncollapse export ./my-model-fixed -o my-model-int8 --format onnx-int8",
         "uncollapse export ./my-model-fixed -o my-model-openvino --format openvino --force",
+        'uncollapse export minilm -o lengths --buckets 64,256 --law "temperature(law=log, n0=64, above_only=True)"',
     )
 )(export)
 app.command(

@@ -16,11 +16,11 @@ from uncollapse.cli.options import (
     ForceOption,
     JsonOption,
     LearnOption,
-    ModelOption,
     NoCacheOption,
     OutOption,
     QuietOption,
     RemoteOption,
+    ScoredOption,
     SeedOption,
     TokensOption,
     read_learn_from,
@@ -50,7 +50,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    model: ModelOption = "minilm",
+    model: ScoredOption = "minilm",
     fix: Annotated[
         list[str] | None,
         typer.Option(help='Compare with this fix, e.g. "temperature(0.9)"; may be given several times.'),
@@ -140,7 +140,7 @@ def evaluate(
             finish(result, folder, quiet=quiet, json=json)
         return
 
-    from uncollapse.encoders import load_model
+    from uncollapse.encoders import SentenceEncoder, load_scorable
     from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import parse
 
@@ -155,7 +155,7 @@ def evaluate(
     _check_possible(tasks, fixes, [model, *others], approximate=approximate, save_runs=save_runs, mteb=mteb)
     kept = None if no_cache else cache or default_folder()
     with output_folder(out, tasks[0].name, force=force, kept=kept) as folder:
-        encoder, *rivals = (load_model(name, **loading) for name in (model, *others))
+        encoder, *rivals = (load_scorable(name, **loading) for name in (model, *others))
         notes = (f"{one.name}: {note}" if others else note for one in (encoder, *rivals) for note in one.notes)
         say_notes(tuple(notes), quiet)
         runs = folder / "runs" if save_runs else None
@@ -173,7 +173,8 @@ def evaluate(
             finish(result, folder, quiet=quiet, json=json)
         if mteb:
             settings = [(encoder, None), *((encoder, fix) for fix in fixes), *((rival, None) for rival in rivals)]
-            _run_mteb(settings, tasks, folder / "mteb", kept, quiet)
+            in_torch = [(one, fix) for one, fix in settings if isinstance(one, SentenceEncoder)]  # all of them, by now
+            _run_mteb(in_torch, tasks, folder / "mteb", kept, quiet)
 
 
 def _check_possible(
@@ -207,6 +208,18 @@ def _check_possible(
         from uncollapse.evaluation.mteb.library import require_mteb
 
         require_mteb()
+        _refuse_exported(models)
+
+
+def _refuse_exported(models: list[str]) -> None:
+    """mteb files results under what a model is in torch."""
+    from uncollapse.encoders.exported import is_export
+
+    if exported := [name for name in models if is_export(name)]:
+        raise UncollapseError(
+            f"mteb takes models that torch runs, and {exported[0]!r} was exported. Leave --mteb out, or name the "
+            "model that it was made from."
+        )
 
 
 def _run_mteb(

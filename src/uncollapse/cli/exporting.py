@@ -1,8 +1,9 @@
 """The command `export`."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,9 +13,14 @@ from rich.table import Table
 from uncollapse.cli.folders import ended_by_hand
 from uncollapse.cli.options import JsonOption, ModelArgument, QuietOption, RemoteOption
 from uncollapse.cli.printing import as_json, say_step
+from uncollapse.errors import UncollapseError
 
 if TYPE_CHECKING:
+    from uncollapse.bucketing.folders import BucketReport
     from uncollapse.exporting.folder import ExportReport
+
+
+_BUCKETS = "A temperature that follows length"
 
 
 class Kind(StrEnum):
@@ -29,14 +35,41 @@ def export(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the exported model.", show_default=False)],
     to: Annotated[
-        Kind,
+        Kind | None,
         typer.Option(
             "--format",
             "-f",
-            help="`onnx` runs in onnxruntime and most other runtimes; `onnx-int8` is a quarter of the size and less "
-            "exact; `openvino` runs in OpenVINO, which is made for Intel processors.",
+            help="`onnx` (if not given) runs in onnxruntime and most other runtimes; `onnx-int8` is a quarter of the "
+            "size and less exact; `openvino` runs in OpenVINO, which is made for Intel processors.",
+            show_default=False,
         ),
-    ] = Kind.ONNX,
+    ] = None,
+    buckets: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: ordinary checkpoints for a temperature that follows length, one for the texts up to each "
+            "of these numbers of tokens, such as 128,512; the last must reach the model's limit. Needs --law.",
+            rich_help_panel=_BUCKETS,
+            show_default=False,
+        ),
+    ] = None,
+    law: Annotated[
+        str | None,
+        typer.Option(
+            help='The temperature that follows length, such as "temperature(law=log, n0=128)".',
+            rich_help_panel=_BUCKETS,
+            show_default=False,
+        ),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="BEIR folder, or another set that `evaluate` reads: what the buckets cost there against the law; may "
+            "be given several times.",
+            rich_help_panel=_BUCKETS,
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an exported model that is there already.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -50,20 +83,52 @@ def export(
 
     The result is loaded by its own runtime and compared with the model on texts of every length, one by one and
     padded. One that disagrees does not get the name you gave: it is kept as OUT.disagrees, and the command fails.
+
+    With --buckets, what is written are folders of sentence-transformers, and one that picks among them.
     """
-    from uncollapse.exporting.folder import export as write_export
     from uncollapse.writing import made_folder, only_writer
 
+    ends = _read_ends(buckets, law, search, to)
     steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
+    asked: dict[str, Any] = {"force": force, "trust_remote_code": trust_remote_code, "step": steps}
+    show: Callable[[], None]
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
-        report = write_export(model, out, to=to.value, force=force, trust_remote_code=trust_remote_code, step=steps)
+        if ends and law:
+            from uncollapse.bucketing.folders import export_buckets
+            from uncollapse.fixes import parse
+
+            routed = export_buckets(model, out, parse(law), ends, search=search or (), **asked)
+            plain, show = _plain(routed), lambda: _print_buckets(routed)
+        else:
+            from uncollapse.exporting.folder import export as write_export
+
+            report = write_export(model, out, to=(to or Kind.ONNX).value, **asked)
+            plain, show = _plain(report), lambda: _print(report)
     if json:
-        typer.echo(as_json(_plain(report)))
+        typer.echo(as_json(plain))
     elif not quiet:
-        _print(report)
+        show()
 
 
-def _plain(report: "ExportReport") -> dict[str, object]:
+def _read_ends(buckets: str | None, law: str | None, search: list[str] | None, to: Kind | None) -> tuple[int, ...]:
+    """The ends of buckets, if there shall be any; options that would do nothing are refused."""
+    if buckets is None:
+        if idle := [option for option, given in (("--law", law), ("--search", search)) if given]:
+            raise UncollapseError(f"Without --buckets, {' and '.join(idle)} would do nothing. Give --buckets 128,512.")
+        return ()
+    if to is not None:
+        raise UncollapseError("--buckets writes folders of sentence-transformers, so --format would do nothing.")
+    parts = [part.strip() for part in buckets.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise UncollapseError(f"--buckets must be numbers of tokens with commas between, got {buckets!r}.")
+    if not law:
+        raise UncollapseError(
+            'Buckets are for a temperature that follows length: give it, --law "temperature(law=log, n0=128)".'
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _plain(report: "ExportReport | BucketReport") -> dict[str, object]:
     from dataclasses import asdict
 
     return {**asdict(report), "folder": str(report.folder)}
@@ -91,10 +156,44 @@ def _print(report: "ExportReport") -> None:
     for heading in ("tokens", "texts", "how", "smallest cosine", "largest error"):
         table.add_column(heading)
     for row in parity.rows:
-        table.add_row(row.bin, str(row.n), row.batching, f"{row.min_cosine:.6f}", f"{row.largest_error:.1g}")
+        table.add_row(row.bin, str(row.n), row.how, f"{row.min_cosine:.6f}", f"{row.largest_error:.1g}")
     console.print(table)
     console.print(
         f'Load:   uncollapse diagnose CORPUS -m {escape(str(report.folder))}, load("{escape(str(report.folder))}"), '
         f"or without this package as {escape(str(report.folder / 'README.md'))} shows.",
+        soft_wrap=True,
+    )
+
+
+def _print_buckets(report: "BucketReport") -> None:
+    from uncollapse.bucketing.losses import warning
+
+    console, folder = Console(), escape(str(report.folder))
+    console.print(
+        f"Model:  [b]{folder}[/b], {escape(report.law)} in {len(report.buckets)} checkpoints.", soft_wrap=True
+    )
+    for one in report.buckets:
+        console.print(
+            f"        {one.folder}: {one.low} to {one.up_to} tokens, tau {one.tau:.4g} (that of {one.middle})"
+        )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("tokens", "texts", "smallest cosine to the law's", "largest error", "without a temperature"):
+        table.add_column(heading)
+    for row in report.losses:
+        numbers = (f"{row.min_cosine:.6f}", f"{row.largest_error:.2g}", f"{row.moved:.2g}")
+        table.add_row(row.bin, str(row.n), *numbers)
+    console.print(table)
+    if said := warning(report.losses):
+        console.print(f"[yellow]Note:[/]   {escape(said)}", soft_wrap=True)
+    for found in report.searches:
+        interval = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
+        console.print(
+            f"Search: {escape(found.dataset)}, {found.metric} {found.exact:.4f} with the law, {found.bucketed:.4f} in "
+            f"buckets; difference {found.difference:+.4f}{interval}, n = {found.n}.",
+            soft_wrap=True,
+        )
+    console.print(
+        f'Load:   SentenceTransformer("{folder}", trust_remote_code=True), or a checkpoint a server, as '
+        f"{escape(str(report.folder / 'README.md'))} shows.",
         soft_wrap=True,
     )

@@ -35,6 +35,15 @@ ModelOption = Annotated[
         "--model", "-m", help="`minilm` (bundled, offline), a model folder, or a name on the Hugging Face hub."
     ),
 ]
+ScoredOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="`minilm` (bundled, offline), a model folder, also one that `export` wrote, or a name on the Hugging "
+        "Face hub.",
+    ),
+]
 SeenOption = Annotated[
     str,
     typer.Option(

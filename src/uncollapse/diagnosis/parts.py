@@ -14,7 +14,7 @@ from uncollapse.diagnosis.profiling import Profile
 from uncollapse.diagnosis.scores import measure_scores
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
 from uncollapse.diagnosis.units import unit_of
-from uncollapse.encoders import SentenceEncoder, TextEncoder, VectorFile
+from uncollapse.encoders import ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.measures import unit
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Finding, Part
@@ -106,7 +106,7 @@ def _score(
 
 def as_queries(encoder: TextEncoder) -> TextEncoder:
     """The model as it encodes queries, where its inside tells how."""
-    return encoder.as_role("query") if isinstance(encoder, SentenceEncoder) else encoder
+    return encoder.as_role("query") if isinstance(encoder, SentenceEncoder | ExportedEncoder) else encoder
 
 
 def _queries(

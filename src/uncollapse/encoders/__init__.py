@@ -6,11 +6,13 @@ from uncollapse.encoders.endpoint import Endpoint as Endpoint
 from uncollapse.encoders.endpoint import Sending as Sending
 from uncollapse.encoders.endpoint import is_url as is_url
 from uncollapse.encoders.exported import ExportedEncoder as ExportedEncoder
+from uncollapse.encoders.exported import Scorable as Scorable
 from uncollapse.encoders.limits import MaxTokens as MaxTokens
 from uncollapse.encoders.limits import position_reach as position_reach
 from uncollapse.encoders.loading import inside as inside
 from uncollapse.encoders.loading import load as load
 from uncollapse.encoders.loading import load_model as load_model
+from uncollapse.encoders.loading import load_scorable as load_scorable
 from uncollapse.encoders.loading import quiet as quiet
 from uncollapse.encoders.protocol import TextEncoder as TextEncoder
 from uncollapse.encoders.reading import applied as applied

@@ -11,9 +11,11 @@ import numpy as np
 
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.encoders.cache import Block, Shelf
+from uncollapse.encoders.exported import ExportedEncoder, Scorable
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
 from uncollapse.encoders.reading import applied, limit_note, reading_under
 from uncollapse.encoders.remembered import Memory
+from uncollapse.encoders.runtimes import FORMATS
 from uncollapse.encoders.sentence import Role, SentenceEncoder
 from uncollapse.encoders.sources import fingerprint
 from uncollapse.encoders.states import Stretch, part_vectors, require_states
@@ -62,8 +64,8 @@ class CachedEncoder:
     and cuts texts up to that; `notes` says so.
 
     Args:
-        encoder: the model.
-        fixes: put on while encoding, one inside the other; none for the model as it is.
+        encoder: the model, which may be an exported one.
+        fixes: put on while encoding, one inside the other; none for the model as it is, or one that was exported.
         folder: where vectors are kept; None keeps none.
         remember: also keep them in memory until `forget`, and do not look at the model again for texts that are there;
             for many pipelines in a row that share a model.
@@ -74,12 +76,12 @@ class CachedEncoder:
         fresh: of those that were not in memory, which is what they would cost without files of an earlier run.
 
     Raises:
-        ModelError: a model that is patched already, or that a hook changes.
+        ModelError: a model that is patched already, or that a hook changes; fixes of the inside of an exported one.
     """
 
     def __init__(
         self,
-        encoder: SentenceEncoder,
+        encoder: Scorable,
         fixes: Sequence[ModelFix] = (),
         *,
         folder: Path | None = None,
@@ -90,14 +92,14 @@ class CachedEncoder:
         self.encoded, self.reused, self.tokens, self.fresh = 0, 0, 0, 0
         self._memory = Memory() if remember else None
         self.notes: tuple[str, ...] = limit_note(encoder, self.fixes)
-        refuse_hooks(encoder.model, kept=folder is not None)
-        self._raw: SentenceEncoder | None = None
-        self._files = fingerprint(encoder.source, weights=False) if folder else ""
+        self._refuse_hooks()
+        self._raw: Scorable | None = None
+        self._files = _files_of(encoder) if folder else ""
 
     @property
     def inner_product(self) -> bool:
         """Whether the model's vectors are meant to be compared as they are, and not by their directions alone."""
-        return str(self.encoder.model.similarity_fn_name) == "dot"
+        return self.encoder.similarity == "dot"
 
     def work(self, texts: Sequence[str]) -> int:
         """About how much texts cost to encode: characters up to where truncation is sure."""
@@ -153,8 +155,9 @@ class CachedEncoder:
             ModelError: a model that was patched by hand, or a vector that is not finite.
             OutputError: a cache that cannot be read or written.
         """
+        require_states(self.encoder)
+        assert isinstance(self.encoder, SentenceEncoder)  # or it would have been refused
         encoder = self.encoder.as_role(role)
-        require_states(encoder)
         known = {_part_key(text, part): (text, part) for text, few in zip(texts, parts, strict=True) for part in few}
         shares = {text: self._work(text) / len(few) for text, few in zip(texts, parts, strict=True)}
         order = _Order(
@@ -166,16 +169,16 @@ class CachedEncoder:
         return self._recall(encoder, order, None, advance)
 
     def _recall(
-        self, encoder: SentenceEncoder, order: "_Order", ids: Sequence[str] | None, advance: Callable[[float], None]
+        self, encoder: Scorable, order: "_Order", ids: Sequence[str] | None, advance: Callable[[float], None]
     ) -> Embeddings:
         """What is known from disk, and the rest made, a few at a time."""
         keys, places = order.keys, _first_places(order.keys)
         block = Block.blank(len(keys), self.dim)
-        whole = encoder.model is self.encoder.model and not order.about
+        whole = getattr(encoder, "model", None) is getattr(self.encoder, "model", None) and not order.about
         remembered = self._memory.of(encoder.tower, encoder.prompt) if self._memory and whole else None
         unknown = remembered.find(places, block) if remembered else dict(places)
         if unknown:
-            refuse_hooks(self.encoder.model, kept=self.folder is not None)
+            self._refuse_hooks()
         with self._shelf(encoder, order.about) if unknown else nullcontext() as shelf:
             missing = shelf.find(unknown, block) if shelf else list(unknown)
             self.reused += len(places) - len(missing)
@@ -202,7 +205,11 @@ class CachedEncoder:
         if self._memory:
             self._memory.clear()
 
-    def _unnormalised(self) -> SentenceEncoder:
+    def _refuse_hooks(self) -> None:
+        if isinstance(self.encoder, SentenceEncoder):
+            refuse_hooks(self.encoder.model, kept=self.folder is not None)
+
+    def _unnormalised(self) -> Scorable:
         if self._raw is None:
             self._raw = self.encoder.unnormalised()
         return self._raw
@@ -211,7 +218,7 @@ class CachedEncoder:
         return min(len(text), 8 * self.max_tokens)
 
     @contextmanager
-    def _shelf(self, encoder: SentenceEncoder, about: Mapping[str, object]) -> Iterator[Shelf | None]:
+    def _shelf(self, encoder: Scorable, about: Mapping[str, object]) -> Iterator[Shelf | None]:
         if self.folder is None:
             yield None
             return
@@ -220,22 +227,34 @@ class CachedEncoder:
             yield shelf
             self.notes = tuple(dict.fromkeys((*self.notes, *shelf.notes)))
 
-    def _description(self, encoder: SentenceEncoder) -> dict[str, object]:
+    def _description(self, encoder: Scorable) -> dict[str, object]:
         return {
             "vectors": VECTORS,
             "files": self._files,
-            "tensors": tensor_digest(encoder.model),
-            "settings": settings_digest(encoder.model),
-            "tokenizer": [
-                getattr(encoder.model.tokenizer, side, None) for side in ("truncation_side", "padding_side")
-            ],
+            **_identity(encoder),
             "dim": encoder.dim,
             "fix": " + ".join(str(fix) for fix in self.fixes) or "none",
             "tower": encoder.tower,
             "prompt": encoder.prompt,
             "max_tokens": encoder.max_tokens,
-            **{library: importlib.metadata.version(library) for library in _LIBRARIES},
         }
+
+
+def _files_of(encoder: Scorable) -> str:
+    return encoder.fingerprint if isinstance(encoder, ExportedEncoder) else fingerprint(encoder.source, weights=False)
+
+
+def _identity(encoder: Scorable) -> dict[str, object]:
+    """What says that a model, and what runs it, are the same: of one in torch, as it is in memory."""
+    if isinstance(encoder, ExportedEncoder):
+        return {one: importlib.metadata.version(one) for one in (FORMATS[encoder.export.format].runtime, "tokenizers")}
+    model = encoder.model
+    return {
+        "tensors": tensor_digest(model),
+        "settings": settings_digest(model),
+        "tokenizer": [getattr(model.tokenizer, side, None) for side in ("truncation_side", "padding_side")],
+        **{library: importlib.metadata.version(library) for library in _LIBRARIES},
+    }
 
 
 def _first_places(texts: Sequence[str]) -> dict[str, int]:
@@ -246,7 +265,7 @@ def _first_places(texts: Sequence[str]) -> dict[str, int]:
     return places
 
 
-def _encoded(encoder: SentenceEncoder, texts: Sequence[str]) -> Block:
+def _encoded(encoder: Scorable, texts: Sequence[str]) -> Block:
     prepared = encoder.prepare(texts)
     block = Block(encoder.vectors(prepared.texts, prepared.n_tokens), prepared.n_tokens, prepared.n_tokens_full)
     return _checked(block, texts)

@@ -2,9 +2,10 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,9 +16,9 @@ from tokenizers import Encoding, Tokenizer
 
 from uncollapse.encoders.batches import TOKENS_ON_CPU, batches
 from uncollapse.encoders.limits import MaxTokens, Reach, wanted_limit
-from uncollapse.encoders.runtimes import FORMATS
-from uncollapse.encoders.sentence import NO_LIMIT, Prepared, Role, word_spans
-from uncollapse.encoders.sources import digest_files
+from uncollapse.encoders.runtimes import FORMATS, Graph, route_file
+from uncollapse.encoders.sentence import NO_LIMIT, Marked, Prepared, Role, SentenceEncoder, word_spans
+from uncollapse.encoders.sources import digest_files, text_fix_notes
 from uncollapse.encoders.tokens import TokenizerFile
 from uncollapse.errors import ModelError, nearest
 from uncollapse.records import Embeddings
@@ -47,6 +48,9 @@ class Export:
         folded_fix: what is in its weights.
         source: name and fingerprint of the model it was made from.
         versions: of the packages that made it.
+        routes: roles that have a graph of their own; none where all texts go through one.
+        text_fix: notation of the fix on texts that its source asks for, which no graph holds; "" for none.
+        normalises: whether its vectors have norm 1.
     """
 
     format: str
@@ -59,6 +63,14 @@ class Export:
     folded_fix: str
     source: Mapping[str, str]
     versions: Mapping[str, str]
+    routes: tuple[Role, ...] = ()
+    text_fix: str = ""
+    normalises: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of its graphs, one a route."""
+        return tuple(route_file(FORMATS[self.format].file, route) for route in self.routes or ("",))
 
     def to_json(self) -> str:
         """Strict JSON, two-space indented."""
@@ -73,7 +85,8 @@ class Export:
             raise ModelError(f"Expected an exported model of schema {SCHEMA!r}, got {found!r}. Export it again.")
         if data["format"] not in FORMATS:
             raise ModelError(f"No format {data['format']!r}. {nearest(data['format'], FORMATS, 'Known formats')}")
-        return cls(**{**data, "reach": Reach(**data["reach"]) if data["reach"] else None})
+        reach = Reach(**data["reach"]) if data["reach"] else None
+        return cls(**{**data, "reach": reach, "routes": tuple(data.get("routes", ()))})
 
 
 def is_export(name: str | Path) -> bool:
@@ -84,8 +97,8 @@ def is_export(name: str | Path) -> bool:
 class ExportedEncoder:
     """A folder written by `export`, run by its own runtime on the processor, with token counts.
 
-    Texts are encoded as documents; `as_role` gives an encoder of queries. The graph is computed by as many threads as
-    torch would take.
+    Texts are encoded as documents; `as_role` gives an encoder of queries. Where roles have graphs of their own, each
+    is opened when it is first asked for. A graph is computed by as many threads as torch would take.
 
     Args:
         folder: with export.json, tokenizer.json and the graph.
@@ -112,13 +125,14 @@ class ExportedEncoder:
         self.export = _read_about(folder)
         self.dim, self.folder_max_tokens = self.export.dim, self.export.max_tokens
         self.architecture, self.folded_fix = self.export.architecture, self.export.folded_fix
-        kind = FORMATS[self.export.format]
+        self.text_fix, self.normalises = self.export.text_fix, self.export.normalises
         self._counter = TokenizerFile(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._graph = kind.open(folder / kind.file, torch.get_num_threads())
         self.role: Role = "document"
         self.prompt = self.export.prompts["document"]
-        self.notes: tuple[str, ...] = self._set_limit(max_tokens)
+        self._graphs: dict[str, Graph] = {}  # those that are open, of all roles
+        self._open()
+        self.notes: tuple[str, ...] = (*self._set_limit(max_tokens), *text_fix_notes(self.name, self.text_fix))
 
     def as_role(self, role: Role) -> Self:
         """The same model, putting before every text the prompt of another role."""
@@ -127,9 +141,38 @@ class ExportedEncoder:
         return other
 
     @property
+    def tower(self) -> str:
+        """Which graph texts go through; "" where there is one for all."""
+        return self.role if self.export.routes else ""
+
+    @property
+    def similarity(self) -> str:
+        """How vectors are meant to be compared, as sentence-transformers calls it."""
+        return self.export.similarity
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the matrices that the graph asks for."""
-        return self._graph.inputs
+        return self._open().inputs
+
+    def _open(self) -> Graph:
+        """The graph of this role."""
+        if self.tower not in self._graphs:
+            kind = FORMATS[self.export.format]
+            file = self.folder / route_file(kind.file, self.tower)
+            self._graphs[self.tower] = kind.open(file, torch.get_num_threads())
+        return self._graphs[self.tower]
+
+    def unnormalised(self) -> Self:
+        """Refuse: a graph gives vectors as they leave its last step.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            f"{self.name!r} was exported, and its graph gives no vectors from before the last step. Choose a fix that "
+            "does not weigh by norms, or name the model that it was made from."
+        )
 
     @property
     def max_tokens(self) -> int:
@@ -142,9 +185,14 @@ class ExportedEncoder:
         """Tokens added to every text: special tokens and prompt."""
         return int(self.count([""])[0])
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the graphs, their weights, the tokenizer and the settings."""
+        return digest_files(self.folder, graph_files(self.folder))
+
     @property
     def about(self) -> dict[str, Any]:
-        """What a report says of it; the fingerprint is of the graph, its weights, the tokenizer and the settings."""
+        """What a report says of it."""
         return {
             "name": self.name,
             "architecture": self.architecture,
@@ -154,7 +202,7 @@ class ExportedEncoder:
             "folded_fix": self.folded_fix,
             "format": self.export.format,
             "source": dict(self.export.source),
-            "fingerprint": digest_files(self.folder, graph_files(self.folder)),
+            "fingerprint": self.fingerprint,
         }
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -166,6 +214,11 @@ class ExportedEncoder:
         found = self._counter.spans(self.prompt + text) - len(self.prompt)
         found = found[found[:, 0] >= 0]
         return found if len(found) else word_spans(text)
+
+    def mark(self, texts: Iterable[str]) -> Iterator[Marked]:
+        """The tokens of each text: how many before truncation, and where they are."""
+        for text in texts:
+            yield Marked(int(self.count([text])[0]), self.spans(text))
 
     def prepare(self, texts: Sequence[str]) -> Prepared:
         """The texts as they are, with their tokens before and after truncation."""
@@ -186,12 +239,12 @@ class ExportedEncoder:
 
     def run_once(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """One vector a text in a single pass, padded to the longest of them: float32 [texts, dim]."""
-        return self._graph(self.features(texts))
+        return self._open()(self.features(texts))
 
     def features(self, texts: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
         """What the graph gets for texts: matrices of tokens, cut off at the limit and padded."""
         encoded = self._tokenizer.encode_batch([self.prompt + text for text in texts])
-        return {name: _feature(encoded, name) for name in self._graph.inputs}
+        return {name: _feature(encoded, name) for name in self.inputs}
 
     def encode(self, texts: Sequence[str], ids: Sequence[str] | None = None) -> Embeddings:
         """Vectors with ids (their numbers, if none are given) and token counts."""
@@ -242,6 +295,10 @@ class ExportedEncoder:
         )
 
 
+Scorable = SentenceEncoder | ExportedEncoder
+"""A model that counts tokens and knows roles, whether torch runs it or another program."""
+
+
 def graph_files(folder: Path) -> list[Path]:
     """The files that decide an exported model's vectors."""
     kinds = ("*.onnx", "*.onnx.data", "*.xml", "*.bin")
@@ -254,7 +311,7 @@ def _feature(encoded: Sequence[Encoding], name: str) -> npt.NDArray[np.int64]:
 
 def _read_about(folder: Path) -> Export:
     export = Export.from_json((folder / ABOUT).read_text(encoding="utf-8"))
-    for file in (FORMATS[export.format].file, TOKENIZER):
+    for file in (*export.files, TOKENIZER):
         if not (folder / file).is_file():
             raise ModelError(f"Expected {file!r} in the exported model {str(folder)!r}, got none. Export it again.")
     return export

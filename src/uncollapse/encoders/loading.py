@@ -12,11 +12,11 @@ from sentence_transformers import SentenceTransformer
 
 from uncollapse.encoders.cache import default_folder
 from uncollapse.encoders.endpoint import Endpoint, Sending, is_url
-from uncollapse.encoders.exported import ExportedEncoder, is_export
+from uncollapse.encoders.exported import ExportedEncoder, Scorable, is_export
 from uncollapse.encoders.limits import MaxTokens, set_limit
 from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
-from uncollapse.encoders.sources import find_source, precision, refuse_pickles
+from uncollapse.encoders.sources import find_source, precision, refuse_pickles, text_fix_notes
 from uncollapse.encoders.vectors import VectorFile, is_vector_file
 from uncollapse.errors import ModelError
 
@@ -63,9 +63,10 @@ def load(
         _refuse("A file of vectors", "it keeps them itself", cache=cache)
         return VectorFile(name, tokenizer=tokenizer, max_tokens=_number(max_tokens))
     if is_export(name):
-        _refuse("An exported model", "it runs on the processor", device=device, trust_remote_code=trust_remote_code)
         _refuse("An exported model", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
-        return ExportedEncoder(Path(name), name, max_tokens=max_tokens, batch_size=batch_size)
+        return load_scorable(
+            name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+        )
     _refuse("A model that runs here", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
     return load_model(
         name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
@@ -149,19 +150,39 @@ def load_model(
         encoder.notes += (
             f"The weights of {name!r} are kept in {kept}; here they are taken to float32 and run in it.",
         )
-    if encoder.text_fix:
-        encoder.notes += (
-            f"The folder of {name!r} asks for `{encoder.text_fix}`: evaluate, compare, tune and embed apply it; what "
-            "looks at the model itself (diagnose, explain, mteb) does not.",
-        )
+    encoder.notes += text_fix_notes(name, encoder.text_fix)
     return encoder
+
+
+def load_scorable(
+    name: str,
+    *,
+    max_tokens: MaxTokens = "model",
+    device: str | None = None,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+) -> Scorable:
+    """Load what texts can be scored with: a model, or one that was exported.
+
+    Args:
+        name, max_tokens, device, batch_size, trust_remote_code: as for `load`.
+
+    Raises:
+        ModelError: what cannot be loaded, shows vectors only, or an option that would do nothing.
+    """
+    if not is_export(name):
+        return load_model(
+            name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+        )
+    _refuse("An exported model", "it runs on the processor", device=device, trust_remote_code=trust_remote_code)
+    return ExportedEncoder(Path(name), name, max_tokens=max_tokens, batch_size=batch_size)
 
 
 def _refuse_black_boxes(name: str) -> None:
     if is_export(name):
         raise ModelError(
-            f"Expected a model of sentence-transformers, got {name!r}, which was exported: it can be diagnosed and "
-            "embedded with, but its inside is gone. Name the model that it was made from."
+            f"Expected a model of sentence-transformers, got {name!r}, which was exported: it can be diagnosed, "
+            "evaluated and embedded with, but its inside is gone. Name the model that it was made from."
         )
     if is_url(name) or is_vector_file(name):
         raise ModelError(

@@ -6,10 +6,12 @@ from contextlib import ExitStack, contextmanager
 from uncollapse.attention.limits import token_limit
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
+from uncollapse.encoders.exported import Scorable
+from uncollapse.encoders.loading import inside
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
 
 
-def limit_under(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> int:
+def limit_under(encoder: Scorable, fixes: Sequence[ModelFix]) -> int:
     """Tokens of a text that a model reads with fixes inside, special tokens and prompt in.
 
     Args:
@@ -18,11 +20,11 @@ def limit_under(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> int:
     """
     limit = encoder.max_tokens
     for fix in fixes:
-        limit = token_limit(encoder.model, fix, limit) or limit
+        limit = token_limit(inside(encoder, f"`{fix}`"), fix, limit) or limit
     return min(limit, NO_LIMIT)
 
 
-def reading_under(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> SentenceEncoder:
+def reading_under(encoder: Scorable, fixes: Sequence[ModelFix]) -> Scorable:
     """The same model, which counts and cuts texts up to the limit that it has with fixes inside.
 
     It can encode only where `applied` has put the fixes on.
@@ -33,13 +35,13 @@ def reading_under(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> Senten
     """
     if not fixes:
         return encoder
-    plain = encoder.reading(None)
+    plain = _plain(encoder, fixes)
     limit = limit_under(plain, fixes)
     return encoder if limit == encoder.max_tokens else plain.reading(limit)
 
 
 @contextmanager
-def applied(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> Iterator[None]:
+def applied(encoder: Scorable, fixes: Sequence[ModelFix]) -> Iterator[None]:
     """Put fixes on the inside of a model and let it read as far as they reach; afterwards it is as before.
 
     Args:
@@ -48,18 +50,21 @@ def applied(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> Iterator[Non
 
     Raises:
         ArchitectureError: a fix that the model cannot take.
+        ModelError: an exported model, which has no inside.
     """
-    limit = limit_under(encoder.reading(None), fixes)
     with ExitStack() as undo:
-        for fix in fixes:
-            undo.enter_context(patch(encoder.model, fix))
-        if limit != encoder.reading(None).max_tokens:
-            undo.callback(setattr, encoder.model, "max_seq_length", encoder.model.max_seq_length)
-            encoder.model.max_seq_length = limit
+        if fixes:
+            plain = _plain(encoder, fixes)
+            model, limit = plain.model, limit_under(plain, fixes)
+            for fix in fixes:
+                undo.enter_context(patch(model, fix))
+            if limit != plain.max_tokens:
+                undo.callback(setattr, model, "max_seq_length", model.max_seq_length)
+                model.max_seq_length = limit
         yield
 
 
-def limit_note(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> tuple[str, ...]:
+def limit_note(encoder: Scorable, fixes: Sequence[ModelFix]) -> tuple[str, ...]:
     """What a reader must know of the limit under fixes; nothing where they leave it as it is.
 
     Args:
@@ -68,7 +73,8 @@ def limit_note(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> tuple[str
     """
     if not fixes:
         return ()
-    before, limit = encoder.reading(None).max_tokens, limit_under(encoder.reading(None), fixes)
+    plain = _plain(encoder, fixes)
+    before, limit = plain.max_tokens, limit_under(plain, fixes)
     if limit == before:
         return ()
     own = "nowhere" if before >= NO_LIMIT else f"at {before:,}"
@@ -76,3 +82,10 @@ def limit_note(encoder: SentenceEncoder, fixes: Sequence[ModelFix]) -> tuple[str
         f"`{' + '.join(str(fix) for fix in fixes)}` lets {encoder.name!r} read {limit:,} tokens of a text; without it "
         f"texts are cut {own}. What the two differ by is in part text that only one of them read",
     )
+
+
+def _plain(encoder: Scorable, fixes: Sequence[ModelFix]) -> SentenceEncoder:
+    """The model with the limit that it has without fixes."""
+    inside(encoder, f"`{fixes[0]}`")
+    assert isinstance(encoder, SentenceEncoder)  # only such a model has an inside
+    return encoder.reading(None)

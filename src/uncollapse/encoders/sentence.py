@@ -110,6 +110,11 @@ class SentenceEncoder:
         return other
 
     @property
+    def similarity(self) -> str:
+        """How vectors are meant to be compared, as sentence-transformers calls it."""
+        return str(self.model.similarity_fn_name)
+
+    @property
     def normalises(self) -> bool:
         """Whether the model itself makes vectors of norm 1."""
         return any(isinstance(module, Normalize) for module in self.model.modules())

@@ -50,6 +50,21 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     return data
 
 
+def text_fix_notes(name: str, text_fix: str) -> tuple[str, ...]:
+    """What a reader must know of a model whose folder asks for a fix on texts; nothing for "".
+
+    Args:
+        name: of the model.
+        text_fix: its notation.
+    """
+    if not text_fix:
+        return ()
+    return (
+        f"The folder of {name!r} asks for `{text_fix}`: evaluate, compare, tune and embed apply it; what looks at the "
+        "model itself (diagnose, explain, mteb) does not.",
+    )
+
+
 def find_source(name: str) -> Path:
     """The folder of a model: of the bundled package, the folder itself, or a snapshot of the hub's."""
     if name in BUNDLED:

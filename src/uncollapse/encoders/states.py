@@ -10,6 +10,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.util import batch_to_device
 
+from uncollapse.encoders.exported import ExportedEncoder, Scorable
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
 from uncollapse.errors import ArchitectureError, ModelError
 
@@ -19,13 +20,18 @@ Stretch = tuple[int, int]
 Offsets = npt.NDArray[np.int64]
 
 
-def require_states(encoder: SentenceEncoder) -> None:
+def require_states(encoder: Scorable) -> None:
     """Say why a model has no vectors of parts, if it has none.
 
     Raises:
         ArchitectureError: a model that is no transformer with the mean of its token states, or whose tokenizer does
-            not tell where in a text its tokens are.
+            not tell where in a text its tokens are; or one that was exported.
     """
+    if isinstance(encoder, ExportedEncoder):
+        raise ArchitectureError(
+            f"Late chunking takes the mean of token states, and the graph of {encoder.name!r}, which was exported, "
+            "gives none. Use chunks(128) instead, or name the model that it was made from."
+        )
     modules = list(encoder.model.children())
     first, second = [*modules, None, None][:2]
     pooled = second.pooling_mode if isinstance(second, Pooling) else "nothing that Pooling does"

@@ -208,7 +208,7 @@ def _all_alike(vectors: npt.NDArray[np.float32]) -> tuple[str, ...]:
 
 
 def _another_similarity(encoder: TaskEncoder) -> tuple[str, ...]:
-    named = str(encoder.encoder.model.similarity_fn_name)
+    named = encoder.encoder.similarity
     if named in ("cosine", "dot"):
         return ()
     return (

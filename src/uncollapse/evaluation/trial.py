@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from uncollapse.attention.patching import patch
-from uncollapse.encoders import CachedEncoder, SentenceEncoder, reading_under
+from uncollapse.encoders import CachedEncoder, Scorable, inside, reading_under
 from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
@@ -24,7 +24,7 @@ from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model, describe_run
 from uncollapse.records import Item, Result, Row
 
-Settings = dict[str, tuple[SentenceEncoder, Composition]]
+Settings = dict[str, tuple[Scorable, Composition]]
 """What is compared, by name: models with their fixes; the first is the stock model."""
 
 MOST_ITEMS = 2000
@@ -119,11 +119,11 @@ class _Trial:
 
 
 def evaluate(
-    encoder: SentenceEncoder,
+    encoder: Scorable,
     tasks: Sequence[Task],
     fixes: Sequence[Fix] = (),
     *,
-    against: Sequence[SentenceEncoder] = (),
+    against: Sequence[Scorable] = (),
     plan: Plan | None = None,
     cache: Path | None = None,
     sink: Sink | None = None,
@@ -134,9 +134,9 @@ def evaluate(
     All lengths are those that the first model counts, so that a length bin holds the same items under every setting.
 
     Args:
-        encoder: from `load`, with the token limit it is to be judged with.
+        encoder: from `load`, with the token limit it is to be judged with; also an exported model.
         tasks: from `open_tasks`.
-        fixes: each is compared with the model as it came.
+        fixes: each is compared with the model as it came; an exported one takes none that act inside it.
         against: so is each of these models; the rows that are theirs have its name for a fix.
         plan: bins, bootstrap, tests and seed.
         cache: folder where vectors are kept, so that the next run finds them; None keeps none.
@@ -265,7 +265,7 @@ def _describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[SentenceEncoder]) -> Settings:
+def _settings(encoder: Scorable, fixes: Sequence[Fix], against: Sequence[Scorable]) -> Settings:
     """The stock model, every fix by its notation and every other model; a fix that it cannot take is refused here."""
     settings: Settings = {STOCK: (encoder, of_folder(encoder))}
     given = [*((str(fix), encoder, fix) for fix in fixes), *((other.name, other, None) for other in against)]
@@ -274,7 +274,7 @@ def _settings(encoder: SentenceEncoder, fixes: Sequence[Fix], against: Sequence[
             raise UncollapseError(f"Each fix and model is compared once, but {name!r} was given twice. Give it once.")
         settings[name] = (model, Composition((*of_folder(model).parts, *compose(fix).parts)))
         for one in settings[name][1].model:
-            with patch(model.model, one):
+            with patch(inside(model, f"`{one}`"), one):
                 pass
         if text := settings[name][1].text:
             check_text_fix(text, reading_under(model, settings[name][1].model))
@@ -299,7 +299,7 @@ def _kept(cache: Path | None, settings: Settings) -> Iterator[Path | None]:
         yield Path(folder)
 
 
-def _base_key(model: SentenceEncoder, fix: Composition) -> tuple[int, str]:
+def _base_key(model: Scorable, fix: Composition) -> tuple[int, str]:
     return id(model), str(Composition(fix.model))
 
 

@@ -2,7 +2,7 @@
 
 import uncollapse
 from uncollapse.encoders.exported import Export
-from uncollapse.encoders.runtimes import FORMATS
+from uncollapse.encoders.runtimes import FORMATS, route_file
 from uncollapse.exporting.parity import Agreement, Parity
 
 _SNIPPETS = {
@@ -11,7 +11,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")  # cuts and pads by itself
-model = onnxruntime.InferenceSession("model.onnx")
+model = onnxruntime.InferenceSession("{file}")
 texts = {texts}
 tokens = tokenizer.encode_batch(texts)
 feed = {feed}
@@ -22,7 +22,7 @@ import openvino
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")  # cuts and pads by itself
-model = openvino.Core().compile_model("openvino_model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+model = openvino.Core().compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 texts = {texts}
 tokens = tokenizer.encode_batch(texts)
 feed = {feed}
@@ -50,6 +50,7 @@ tokens to `sentence_embedding` [texts, {export.dim}].{fixed} It runs without tor
 
 ```python
 {_snippet(export, inputs)}```
+{_routes(export)}{_left_out(export)}
 
 ### How near it comes to the model it was made from
 
@@ -76,13 +77,47 @@ def _snippet(export: Export, inputs: tuple[str, ...]) -> str:
     prompt = export.prompts["document"]
     texts = f"[{prompt!r} + text for text in [...]]" if prompt else '["a text", "another one"]'
     feed = "{\n    " + ",\n    ".join(parts) + ",\n}"
-    return _SNIPPETS[FORMATS[export.format].runtime].format(texts=texts, feed=feed)
+    kind = FORMATS[export.format]
+    file = route_file(kind.file, "document" if export.routes else "")
+    return _SNIPPETS[kind.runtime].format(texts=texts, feed=feed, file=file)
+
+
+def _routes(export: Export) -> str:
+    if not export.routes:
+        return ""
+    file = FORMATS[export.format].file
+    rows = "".join(
+        f"| {_WHO[role]} | {route_file(file, role)} | {_quoted(export.prompts[role])} |\n" for role in export.routes
+    )
+    return f"""
+Each kind of text has a graph of its own, with the same inputs and output. Take the one of its kind, always: a document
+that went through the graph of queries is not found.
+
+| texts | graph | put before every text |
+|---|---|---|
+{rows}"""
+
+
+_WHO = {"document": "documents that are searched", "query": "queries", "text": "texts compared as equals"}
+
+
+def _quoted(prompt: str) -> str:
+    return f"`{prompt!r}`" if prompt else "nothing"
+
+
+def _left_out(export: Export) -> str:
+    if not export.text_fix:
+        return ""
+    return f"""
+**Not in the graph: `{export.text_fix}`**, which cuts texts before they are encoded. It stands in export.json, and
+uncollapse applies it; other programs do not, and cut texts off at {export.max_tokens or "no"} tokens.
+"""
 
 
 def _row(row: Agreement) -> str:
     cosines = (_shown(row.mean_cosine, ".6f"), _shown(row.min_cosine, ".6f"))
     numbers = (*cosines, _shown(row.largest_difference, ".1g"), _shown(row.largest_error, ".1g"))
-    return f"| {row.bin} | {row.n} | {row.batching} | {' | '.join(numbers)} |"
+    return f"| {row.bin} | {row.n} | {row.how} | {' | '.join(numbers)} |"
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -12,14 +12,21 @@ from tokenizers import Tokenizer
 
 from uncollapse.encoders import SentenceEncoder, load_model, position_reach
 from uncollapse.encoders.exported import ABOUT, TOKENIZER, Export, ExportedEncoder, graph_files, is_export
-from uncollapse.encoders.runtimes import FORMATS
+from uncollapse.encoders.runtimes import FORMATS, route_file
 from uncollapse.encoders.runtimes.onnx_graphs import quantise, require_onnxruntime
 from uncollapse.encoders.runtimes.openvino_graphs import convert, require_openvino
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
 from uncollapse.exporting.cards import write_section
 from uncollapse.exporting.parity import ROLES, Parity, compare
-from uncollapse.exporting.tracing import check_exportable, require_exporter, trace
+from uncollapse.exporting.tracing import (
+    GRAPH,
+    check_exportable,
+    find_routes,
+    require_exporter,
+    trace,
+    trace_routes,
+)
 from uncollapse.provenance import describe_run
 from uncollapse.writing import whole_folder
 
@@ -65,9 +72,10 @@ def export(
     """Write a model as a graph that other runtimes load, and check that it gives the same vectors.
 
     The graph goes from tokens to `sentence_embedding`: transformer, pooling, dense layers and normalisation, with any
-    number of texts and tokens. Beside it are a tokenizer that cuts and pads by itself, export.json, parity.json and a
-    model card. The folder is loaded by its own runtime and compared with the source on texts of every length before
-    it takes its name. One that disagrees is kept as `OUT.disagrees`.
+    number of texts and tokens. A model with a part of its own for queries gives one graph a role. Beside it are a
+    tokenizer that cuts and pads by itself, export.json, parity.json and a model card. The folder is loaded by its own
+    runtime and compared with the source on texts of every length before it takes its name. One that disagrees is kept
+    as `OUT.disagrees`.
 
     Args:
         name: model to start from, as for `load_model`; also a folder that `fix` wrote.
@@ -92,7 +100,7 @@ def export(
     check_target(_quarantine(target), force=True)
     step("loading")
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
-    _check_apart(target, stock.source)
+    check_apart(target, stock.source)
     check_exportable(stock)
     with whole_folder(target) as part:
         _build(stock, part, to, step)
@@ -115,8 +123,14 @@ def _check_format(to: str) -> None:
         require_onnxruntime()
 
 
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise unless a folder can be written at `target` without destroying anything but an exported model."""
+def check_target(target: Path, *, force: bool, known: Callable[[Path], bool] = is_export) -> None:
+    """Raise unless a folder can be written at `target` without destroying anything but an exported model.
+
+    Args:
+        target: the new folder.
+        force: replace one that is known.
+        known: tells what may be replaced.
+    """
     if target.exists() and not target.is_dir():
         raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
     if not target.is_dir() or not any(target.iterdir()):
@@ -126,14 +140,15 @@ def check_target(target: Path, *, force: bool) -> None:
             f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with --force "
             "(force=True)."
         )
-    if not is_export(target):
+    if not known(target):
         raise OutputError(
             f"The output {str(target)!r} is not empty and is no exported model, so it is not replaced even with "
             "--force."
         )
 
 
-def _check_apart(target: Path, source: Path) -> None:
+def check_apart(target: Path, source: Path) -> None:
+    """Raise if what is written would destroy or swallow what it is made from."""
     new, old = target.resolve(), source.resolve()
     if new == old or new.is_relative_to(old) or old.is_relative_to(new):
         raise OutputError(
@@ -143,17 +158,20 @@ def _check_apart(target: Path, source: Path) -> None:
 
 
 def _build(stock: SentenceEncoder, part: Path, to: str, step: Callable[[str], None]) -> None:
-    """Put the graph, the tokenizer and export.json into an empty folder."""
-    file = part / FORMATS[to].file
-    step("writing the graph")
-    if to == "onnx":
-        trace(stock, file)
-    else:
-        with tempfile.TemporaryDirectory(dir=part) as scratch:
-            plain = Path(scratch) / "model.onnx"
-            trace(stock, plain)
+    """Put the graph or graphs, the tokenizer and export.json into an empty folder."""
+    routes = find_routes(stock)
+    with tempfile.TemporaryDirectory(dir=part) as scratch:
+        place = part if to == "onnx" else Path(scratch)
+        step("writing the graph")
+        if routes:
+            trace_routes(stock, place, routes)
+        else:
+            trace(stock, place / GRAPH)
+        if to != "onnx":
             step("rounding weights to 8 bits" if to == "onnx-int8" else "converting to OpenVINO")
-            (quantise if to == "onnx-int8" else convert)(plain, file)
+            for route in routes or ("",):
+                plain, file = place / route_file(GRAPH, route), part / route_file(FORMATS[to].file, route)
+                (quantise if to == "onnx-int8" else convert)(plain, file)
     _write_tokenizer(stock, part / TOKENIZER)
     (part / ABOUT).write_text(_about(stock, to).to_json() + "\n", encoding="utf-8")
     for pattern in _KEPT:
@@ -191,6 +209,9 @@ def _about(stock: SentenceEncoder, to: str) -> Export:
         folded_fix=stock.folded_fix,
         source={"name": stock.name, "fingerprint": str(stock.about["fingerprint"])},
         versions=describe_run(*packages)["versions"],
+        routes=find_routes(stock),
+        text_fix=stock.text_fix,
+        normalises=stock.normalises,
     )
 
 
@@ -233,7 +254,7 @@ def _why(report: ExportReport, kept: Path) -> str:
     else:
         worst = max(parity.rows, key=lambda row: row.largest_error or 0.0)
         found = (
-            f"but it differs by {parity.largest_error:.2g} of their spread at {worst.bin} tokens ({worst.batching}; "
+            f"but it differs by {parity.largest_error:.2g} of their spread at {worst.bin} tokens ({worst.how}; "
             f"smallest cosine {worst.min_cosine:.4f}), and {parity.limit:g} is allowed"
         )
     advice = "Use --format onnx" if report.format != "onnx" else "Report it with the files"

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class Agreement:
         mean_cosine, min_cosine: between the two vectors of a text; None where one is not finite or zero.
         largest_difference: of any number of any vector.
         largest_error: length of the difference of two vectors, over the spread.
+        route: role that the texts were encoded in, where roles have graphs of their own; "" elsewhere.
     """
 
     bin: str
@@ -49,6 +50,12 @@ class Agreement:
     min_cosine: float | None
     largest_difference: float | None
     largest_error: float | None
+    route: str = ""
+
+    @property
+    def how(self) -> str:
+        """The way that texts went, for a reader."""
+        return f"{self.route}, {self.batching}" if self.route else self.batching
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,11 @@ class Parity:
         agrees: whether tokens are equal and every error is within the limit.
         limit: largest error that is allowed, as a share of the spread.
         tokens_equal: whether both cut every probe into the same tokens, with the prompt of every role.
-        spread: root mean square distance of the source's vectors of the probes from their mean.
+        spread: root mean square distance of the source's vectors of the probes from their mean; the smallest, where
+            roles have graphs of their own.
         n_texts: probes.
         longest: tokens of the longest probe, after truncation.
-        rows: by bin and batching.
+        rows: by role, batching and bin.
         speed: None where it was not measured, because the two disagree.
     """
 
@@ -129,19 +137,52 @@ def compare(source: SentenceEncoder, exported: ExportedEncoder, *, rounds: int =
     """
     texts, bins = make_probes(source)
     counts = np.minimum(source.prepare(texts).n_tokens, bins.edges[-1] - 1)
-    wanted = {name: _run(source.run_once, texts, list(pairs(counts, name))) for name in ("alone", "padded")}
-    spread = float(np.sqrt(np.square(wanted["alone"] - wanted["alone"].mean(axis=0)).sum(axis=1).mean()))
-    rows = []
-    for name, reference in wanted.items():
-        found = _run(exported.run_once, texts, list(pairs(counts, name)))
-        rows += list(_agreements(found, reference, bins, counts, batching=name, spread=spread))
+    routes = exported.export.routes
+    ways = [
+        _compare_way(source.as_role(role), exported.as_role(role), texts=texts, bins=bins, counts=counts)
+        for role in routes or (exported.role,)
+    ]
+    rows = tuple(replace(row, route=role) for role, way in zip(routes or ("",), ways, strict=True) for row in way.rows)
     limit = LIMITS[exported.export.format]
     equal = tokens_equal(source, exported, texts)
     agrees = equal and all(row.largest_error is not None and row.largest_error <= limit for row in rows)
-    speed = _race(source, exported, texts, rounds) if agrees else None
     return Parity(
-        exported.export.format, agrees, limit, equal, spread, len(texts), int(counts.max()), tuple(rows), speed
+        exported.export.format,
+        agrees,
+        limit,
+        equal,
+        min(way.spread for way in ways),
+        len(texts),
+        int(counts.max()),
+        rows,
+        _race(source, exported, texts, rounds) if agrees else None,
     )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How near the vectors of one role come, and the spread of the source's."""
+
+    spread: float
+    rows: tuple[Agreement, ...]
+
+
+def _compare_way(
+    source: SentenceEncoder,
+    exported: ExportedEncoder,
+    *,
+    texts: Sequence[str],
+    bins: LengthBins,
+    counts: npt.NDArray[np.int64],
+) -> _Way:
+    """The texts alone and padded, both encoders in the same role; `counts` are those that bins go by."""
+    wanted = {name: _run(source.run_once, texts, list(pairs(counts, name))) for name in ("alone", "padded")}
+    spread = float(np.sqrt(np.square(wanted["alone"] - wanted["alone"].mean(axis=0)).sum(axis=1).mean()))
+    rows: list[Agreement] = []
+    for name, reference in wanted.items():
+        found = _run(exported.run_once, texts, list(pairs(counts, name)))
+        rows += _agreements(found, reference, bins, counts, batching=name, spread=spread)
+    return _Way(spread, tuple(rows))
 
 
 def pairs(n_tokens: npt.NDArray[np.int64], batching: str) -> Iterator[list[int]]:
@@ -199,8 +240,10 @@ def agreement(found: Vectors, wanted: Vectors, *, label: str, batching: str, spr
         cosines = np.clip((ours * theirs).sum(axis=1) / lengths, -1, 1)
         errors = np.linalg.norm(ours - theirs, axis=1) / spread
         difference = np.abs(ours - theirs).max()
-    numbers = [cosines.mean(), cosines.min(), difference, errors.max()]
-    return Agreement(label, batching, len(found), *(float(one) if np.isfinite(one) else None for one in numbers))
+    mean, least, furthest, worst = (
+        float(one) if np.isfinite(one) else None for one in (cosines.mean(), cosines.min(), difference, errors.max())
+    )
+    return Agreement(label, batching, len(found), mean, least, furthest, worst)
 
 
 def _race(source: SentenceEncoder, exported: ExportedEncoder, texts: Sequence[str], rounds: int) -> Speed:

@@ -3,9 +3,10 @@
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -13,12 +14,18 @@ from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
 
-from uncollapse.encoders import SentenceEncoder, quiet
+from uncollapse.encoders import Role, SentenceEncoder, quiet
 from uncollapse.encoders.exported import FEATURES
+from uncollapse.encoders.runtimes import route_file
 from uncollapse.errors import ArchitectureError, MissingExtraError
+from uncollapse.exporting.parity import ROLES
+from uncollapse.fixes import compose, parse
 
 OUTPUT = "sentence_embedding"
 """Name of the only output."""
+
+GRAPH = "model.onnx"
+"""Name of the graph of a model in which all texts go one way."""
 
 _EXAMPLES = ("two texts", "of different lengths, so that no length is taken for the only one")
 _SAID = 300  # characters of an error that came from the exporter
@@ -41,8 +48,9 @@ def check_exportable(encoder: SentenceEncoder) -> None:
     """Refuse by name what a graph and a tokenizer.json cannot hold.
 
     Raises:
-        ArchitectureError: no transformer as the first module, a part for each role, a tokenizer without
-            tokenizer.json, a chat template, a prompt that pooling leaves out, or a fix on texts.
+        ArchitectureError: no transformer as the first module, a part for each role that leaves one out or lies inside
+            another, a tokenizer without tokenizer.json, a chat template, a prompt that pooling leaves out, or a fix on
+            texts that needs more than vectors.
     """
     model, first = encoder.model, encoder.model[0]
     if not isinstance(first, Transformer):
@@ -51,13 +59,32 @@ def check_exportable(encoder: SentenceEncoder) -> None:
         raise _refused(encoder, "its tokenizer has no tokenizer.json, which other runtimes read")
     if "message" in getattr(first, "modality_config", {}):
         raise _refused(encoder, "it puts texts into a chat template, which no tokenizer.json holds")
-    if any(isinstance(module, Router) for module in model.modules()):
-        raise _refused(encoder, "it has a part of its own for queries (Router), and a graph has one way for all texts")
-    if encoder.text_fix:
-        raise _refused(encoder, f"its folder asks for `{encoder.text_fix}`, which acts on texts before any graph")
+    for module in model.modules():
+        if isinstance(module, Router):
+            _check_router(encoder, module)
+    if encoder.text_fix and (asked := compose(parse(encoder.text_fix)).text) and asked.reading != "directed":
+        raise _refused(
+            encoder, f"its folder asks for `{asked}`, which needs more of the model than vectors: {asked.reading}"
+        )
     for module in model:
         if isinstance(module, Pooling) and not module.include_prompt and any(model.prompts.values()):
             raise _refused(encoder, "its pooling leaves out the prompt, whose length a graph does not know")
+
+
+def _check_router(encoder: SentenceEncoder, router: Router) -> None:
+    """Each role must have a way, and they part in one place, at the end of what they share."""
+    if not any(module is router for module in encoder.model):
+        raise _refused(encoder, "it has a part for each role (Router) inside another module")
+    missing = [role for role in ("query", "document") if role not in router.sub_modules]
+    missing += ["text"] if router.default_route is None and "text" not in router.sub_modules else []
+    if missing or router.route_mappings:
+        what = f"no way for {missing[0]!r}" if missing else "rules of its own for who goes where"
+        raise _refused(encoder, f"its part for each role (Router) has {what}, and its graphs are one a role")
+
+
+def find_routes(encoder: SentenceEncoder) -> tuple[Role, ...]:
+    """The roles that have a way of their own through a model; none where all texts go one way."""
+    return ROLES if any(isinstance(module, Router) for module in encoder.model) else ()
 
 
 def trace(encoder: SentenceEncoder, target: Path) -> None:
@@ -74,9 +101,47 @@ def trace(encoder: SentenceEncoder, target: Path) -> None:
         MissingExtraError: onnx or onnxscript is not installed.
         ArchitectureError: a model that torch cannot write as a graph.
     """
+    program = _program(encoder, ())
+    with _silent():
+        program.save(target)
+
+
+def trace_routes(encoder: SentenceEncoder, folder: Path, routes: Sequence[Role]) -> None:
+    """Write one ONNX graph a role, as `route_file` names them; all read their weights from one file beside them.
+
+    The model is traced once with every way in it, and each graph keeps what leads to the vectors of its role.
+
+    Args:
+        encoder, MissingExtraError, ArchitectureError: as for `trace`.
+        folder: where the graphs and their weights go.
+        routes: the roles.
+    """
+    whole = folder / GRAPH
+    program = _program(encoder, routes)
+    with _silent():
+        program.save(whole, external_data=True)
+    for place, route in enumerate(routes):
+        _keep_way(whole, folder / route_file(GRAPH, route), place)
+    whole.unlink()
+
+
+def _keep_way(source: Path, target: Path, place: int) -> None:
+    """Copy a graph with one of its outputs and what leads to it; weights stay in the source's file of weights."""
+    ir, passes = importlib.import_module("onnx_ir"), importlib.import_module("onnx_ir.passes.common")
+    model = ir.load(source)
+    kept = model.graph.outputs[place]
+    model.graph.outputs.clear()
+    model.graph.outputs.append(kept)
+    kept.name = OUTPUT
+    passes.RemoveUnusedNodesPass()(model)
+    ir.save(model, target)
+
+
+def _program(encoder: SentenceEncoder, routes: Sequence[Role]) -> Any:
+    """A model as torch's exporter gives it: one output, or one a role."""
     require_exporter()
     names, features = _example(encoder)
-    embedder = _Embedder(encoder.model, names).eval()
+    embedder = _Embedder(encoder.model, names, routes).eval()
     axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
     try:
         with _plain_attention(encoder.model), _silent():
@@ -85,7 +150,7 @@ def trace(encoder: SentenceEncoder, target: Path) -> None:
                 features,
                 dynamo=True,
                 input_names=list(names),
-                output_names=[OUTPUT],
+                output_names=[f"{route}_embedding" for route in routes] or [OUTPUT],
                 dynamic_shapes={"features": tuple(axes for _ in names)},
                 verbose=False,
             )
@@ -96,22 +161,31 @@ def trace(encoder: SentenceEncoder, target: Path) -> None:
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
-    with _silent():
-        program.save(target)
+    return program
 
 
 class _Embedder(nn.Module):
-    """The modules of a model in a row, from matrices of tokens to one vector a text."""
+    """The modules of a model in a row, from matrices of tokens to one vector a text, or one for each role."""
 
-    def __init__(self, model: SentenceTransformer, names: tuple[str, ...]) -> None:
+    def __init__(self, model: SentenceTransformer, names: tuple[str, ...], routes: Sequence[Role]) -> None:
         super().__init__()
-        self.model, self.names, self.dim = model, names, model.truncate_dim
+        self.model, self.names, self.dim, self.routes = model, names, model.truncate_dim, tuple(routes)
 
-    def forward(self, *features: torch.Tensor) -> torch.Tensor:
+    def forward(self, *features: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        modules: list[nn.Module] = list(self.model)
+        shared = next((place for place, one in enumerate(modules) if isinstance(one, Router)), len(modules))
         found = dict(zip(self.names, features, strict=True))
-        for module in self.model:
+        for module in modules[:shared]:
             found = module(found)
-        vectors: torch.Tensor = found[OUTPUT]
+        if not self.routes:
+            return self._end(modules[shared:], found, "text")
+        return tuple(self._end(modules[shared:], dict(found), route) for route in self.routes)
+
+    def _end(self, modules: list[nn.Module], found: dict[str, torch.Tensor], role: Role) -> torch.Tensor:
+        task = None if role == "text" else role
+        for module in modules:
+            found = module(found, task=task, modality="text") if isinstance(module, Router) else module(found)
+        vectors = found[OUTPUT]
         return vectors if self.dim is None else vectors[:, : self.dim]
 
 

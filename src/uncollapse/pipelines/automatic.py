@@ -63,7 +63,7 @@ def _of_texts(encoder: SentenceEncoder, corpus: Unlabelled) -> tuple[AnyFix | No
 
 
 def _of_vectors(encoder: SentenceEncoder, corpus: Unlabelled) -> list[tuple[AnyFix | None, str]]:
-    if str(encoder.model.similarity_fn_name) == "dot":
+    if encoder.similarity == "dot":
         return [(None, "vectors stay as they are: the model compares by inner product, where lengths mean something")]
     if len(corpus.documents) < FEWEST:
         few = f"{len(corpus.documents)} documents are too few to fit anything to; {FEWEST} are needed"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder
+from uncollapse.encoders import CachedEncoder, Role, Scorable
 from uncollapse.errors import FixError
 from uncollapse.fixes import compose, parse
 from uncollapse.fixes.composition import Composition
@@ -86,7 +86,7 @@ class FixedEncoder:
         self.texts = self.vectors = self.tokens_encoded = self.tokens_plain = 0
 
     @property
-    def encoder(self) -> SentenceEncoder:
+    def encoder(self) -> Scorable:
         """The model."""
         return self.base.encoder
 
@@ -262,7 +262,7 @@ def map_vectors(
     return made
 
 
-def of_folder(encoder: SentenceEncoder) -> Composition:
+def of_folder(encoder: Scorable) -> Composition:
     """The fix on texts that the folder of a model asks for; none for most."""
     return compose(parse(encoder.text_fix) if encoder.text_fix else None)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder, require_states
+from uncollapse.encoders import CachedEncoder, ExportedEncoder, Role, Scorable, require_states
 from uncollapse.encoders.batches import by_characters
 from uncollapse.errors import FixError
 from uncollapse.fixes.kinds import Piece, TextFix
@@ -51,17 +51,18 @@ class _Cut:
         return [size for piece in self.pieces for size in piece.n_tokens]
 
 
-def room_of(encoder: SentenceEncoder) -> int:
+def room_of(encoder: Scorable) -> int:
     """Tokens of a text that a model reads, beside special tokens and the prompt of its role."""
     return max(1, encoder.max_tokens - encoder.n_special_tokens)
 
 
-def check_text_fix(fix: TextFix, encoder: SentenceEncoder) -> None:
+def check_text_fix(fix: TextFix, encoder: Scorable) -> None:
     """Say why a model cannot take a fix on texts, if it cannot.
 
     Raises:
         FixError: pieces of more tokens than it reads at once.
         ArchitectureError: vectors of parts of a model that has none.
+        ModelError: norms of the vectors of a model that was exported.
     """
     room = min(room_of(encoder.as_role(role)) for role in fix.roles)
     if fix.largest > room:
@@ -72,6 +73,8 @@ def check_text_fix(fix: TextFix, encoder: SentenceEncoder) -> None:
         )
     if fix.reading == "states":
         require_states(encoder)
+    if fix.reading == "raw" and isinstance(encoder, ExportedEncoder):
+        encoder.unnormalised()
 
 
 def encode_pieces(

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from uncollapse.encoders import CachedEncoder, SentenceEncoder, fingerprint
+from uncollapse.encoders import CachedEncoder, ExportedEncoder, Scorable, fingerprint
 from uncollapse.encoders.identity import tensor_digest
 from uncollapse.errors import FixError, OutputError, UncollapseError
 from uncollapse.fixes import compose, parse
@@ -105,8 +105,10 @@ def _description(fixed: FixedEncoder, part: Path) -> dict[str, Any]:
     }
 
 
-def _identity(encoder: SentenceEncoder) -> dict[str, str]:
+def _identity(encoder: Scorable) -> dict[str, str]:
     """What says that a model is the same: its files but for the weights, and its weights in memory."""
+    if isinstance(encoder, ExportedEncoder):
+        return {"files": encoder.fingerprint, "tensors": encoder.fingerprint}
     return {"files": fingerprint(encoder.source, weights=False), "tensors": tensor_digest(encoder.model)}
 
 
@@ -156,7 +158,7 @@ def _parsed(about: Mapping[str, Any], place: Path) -> Composition:
         raise FixError(f"The pipeline {str(place)!r} cannot be read: {error}") from error
 
 
-def _check_model(about: Mapping[str, Any], encoder: SentenceEncoder, place: Path) -> None:
+def _check_model(about: Mapping[str, Any], encoder: Scorable, place: Path) -> None:
     saved = about["model"]
     belongs = f"The pipeline {str(place)!r} belongs to the model {saved['name']!r}"
     advice = "Load the model that it was fitted with, or fit it anew."

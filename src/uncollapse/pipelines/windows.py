@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.encoders import SentenceEncoder
+from uncollapse.encoders import Scorable
 from uncollapse.resampling import document_keys, sampling_order
 
 WINDOWED = 200
@@ -24,7 +24,7 @@ SHORTEST_WORDS, LONGEST_WORDS = 5, 40
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 
-def cut_windows(encoder: SentenceEncoder, ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[str]:
+def cut_windows(encoder: Scorable, ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> list[str]:
     """Stretches of 8, 16, 32, ... tokens (special tokens in) from random places of random documents.
 
     They begin at a word where one begins near, since the rest of a word is often cut into other tokens than it had.

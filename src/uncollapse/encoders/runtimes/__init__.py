@@ -49,3 +49,13 @@ FORMATS: dict[str, Format] = {
     "openvino": Format("openvino_model.xml", "openvino", open_openvino, "OpenVINO, 32-bit floats"),
 }
 """What a model can be exported to, by the name the user gives."""
+
+
+def route_file(file: str, route: str) -> str:
+    """The name of the graph that texts of one role go through; the file itself where all texts go one way ("").
+
+    >>> route_file("openvino_model.xml", "query"), route_file("model.onnx", "")
+    ('openvino_model_query.xml', 'model.onnx')
+    """
+    stem, dot, suffix = file.rpartition(".")
+    return f"{stem}_{route}{dot}{suffix}" if route else file

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.attention.patching import patch
-from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder, fingerprint
+from uncollapse.encoders import CachedEncoder, Role, SentenceEncoder, fingerprint, inside
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import CorpusError, ModelError, OutputError, UncollapseError, nearest
 from uncollapse.evaluation.mteb.library import aside, find_tasks, loading, require_mteb
@@ -68,11 +68,11 @@ class MtebModel:
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """The model's own similarity of every vector with every other, torch [texts, texts]."""
-        return self.encoder.encoder.model.similarity(embeddings1, embeddings2)
+        return inside(self.encoder.encoder, "mteb").similarity(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """The model's own similarity of each vector with its partner, torch [texts]."""
-        return self.encoder.encoder.model.similarity_pairwise(embeddings1, embeddings2)
+        return inside(self.encoder.encoder, "mteb").similarity_pairwise(embeddings1, embeddings2)
 
 
 def as_mteb_model(
@@ -104,15 +104,15 @@ def as_mteb_model(
     'temperature_0.9'
     """
     require_mteb()
-    inside = compose(fix).inside("mteb")
-    for one in inside:
+    fixes = compose(fix).inside("mteb")
+    for one in fixes:
         with patch(encoder.model, one):
             pass  # a fix that this model cannot take is refused before any data are loaded
-    cached = CachedEncoder(copy.copy(encoder), inside, folder=cache)
-    return MtebModel(cached, _describe(cached.encoder, fix), progress or Silent())
+    cached = CachedEncoder(copy.copy(encoder), fixes, folder=cache)
+    return MtebModel(cached, _describe(encoder, cached.max_tokens, fix), progress or Silent())
 
 
-def _describe(encoder: SentenceEncoder, fix: Fix | None) -> Any:
+def _describe(encoder: SentenceEncoder, max_tokens: int, fix: Fix | None) -> Any:
     from mteb.models.model_meta import ModelMeta, ScoringFunction
 
     return ModelMeta.create_empty(
@@ -120,7 +120,7 @@ def _describe(encoder: SentenceEncoder, fix: Fix | None) -> Any:
             "name": _name(encoder),
             "revision": fingerprint(encoder.source),
             "n_parameters": sum(parameter.numel() for parameter in encoder.model.parameters()),
-            "max_tokens": None if encoder.max_tokens == NO_LIMIT else encoder.max_tokens,
+            "max_tokens": None if max_tokens == NO_LIMIT else max_tokens,
             "embed_dim": encoder.dim,
             "similarity_fn_name": ScoringFunction.from_str(encoder.model.similarity_fn_name),
             "framework": ["Sentence Transformers", "PyTorch"],

@@ -1,0 +1,1 @@
+"""A temperature that follows length, as ordinary checkpoints: one for each bucket of lengths, and what picks it."""

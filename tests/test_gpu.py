@@ -1,0 +1,78 @@
+"""Fixes on a graphics card, where there is one; and the benchmark for it, small, where there is none."""
+
+import copy
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from architectures import build
+from uncollapse import fold, patch
+from uncollapse.attention.laws import TemperatureLaw
+from uncollapse.attention.temperature import Temperature
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card that this torch can use")
+LENGTHS = [3, 17, 40]
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    file = Path(__file__).parent.parent / "benchmarks/gpu.py"
+    spec = importlib.util.spec_from_file_location("gpu_benchmark", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_benchmark_runs_small_on_the_processor(benchmark: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark.main(["--tiny"])
+    printed = capsys.readouterr().out
+    assert "no measurement" in printed
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith(("| Mod", "| Qwen", "| BERT"))]
+    assert {row[0].removeprefix("| ") for row in rows} == {"ModernBERT-base", "Qwen3-0.6B", "BERT-large"}
+    assert [row[4] for row in rows[:4]] == ["as it is", "again (noise)", "folded", "tau(n)"]
+    assert sum(row[4] == "observed" for row in rows) == 3
+    assert all(row[6] == "1.000 [1.000, 1.000]" for row in rows if row[4] == "as it is")
+    assert all(float(row[5]) > 0 for row in rows)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a graphics card")
+def test_the_benchmark_says_that_there_is_no_graphics_card(benchmark: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="There is no graphics card here .* nothing was measured. --tiny"):
+        benchmark.main([])
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["bert", "modernbert", "qwen3"])
+def test_fixes_on_a_graphics_card_are_those_of_the_processor(name: str, dtype: torch.dtype) -> None:
+    """To the rounding that the model without any fix shows on the same batch; in 32 bits that is far below the fix."""
+    stock = build(name)
+    ids = torch.randint(5, 90, (3, max(LENGTHS)), generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1] * n + [0] * (max(LENGTHS) - n) for n in LENGTHS])
+    card = copy.deepcopy(stock).to("cuda", dtype)
+
+    def states(model: torch.nn.Module) -> torch.Tensor:
+        with torch.inference_mode():
+            place = next(model.parameters()).device
+            found = model(input_ids=ids.to(place), attention_mask=mask.to(place)).last_hidden_state
+        return found.float().cpu() * mask[..., None]
+
+    rounding = float((states(card) - states(stock)).abs().max())
+    for fix in (Temperature(0.5), TemperatureLaw("log", n0=8)):
+        with patch(stock, fix):
+            wanted = states(stock)
+        with patch(card, fix):
+            assert float((states(card) - wanted).abs().max()) <= 4 * rounding
+        if dtype == torch.float32:
+            assert float((wanted - states(stock)).abs().max()) > 8 * rounding
+    folded = copy.deepcopy(card)
+    fold(folded, Temperature(0.5))
+    with patch(stock, Temperature(0.5)):
+        assert float((states(folded) - states(stock)).abs().max()) <= 4 * rounding
