@@ -10,12 +10,13 @@ import typer
 from corpus_files import json_lines, write
 from pipeline_examples import made_corpus
 from task_files import write_beir
+from uncollapse import embed, load, open_corpus
 from uncollapse.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = ("http://", "SciFact")
-"""In Python that needs a server or the hub, so that it is not run here."""
+ELSEWHERE = ("http://", "SciFact", "FastAPI", "QdrantClient")
+"""In Python that needs a server, the hub, or stores of another page, so that it is not run here."""
 
 
 def commands(page: Path) -> list[str]:
@@ -59,6 +60,7 @@ def test_the_python_of_a_page_runs(page: Path, workplace: Path) -> None:
 
     folder = workplace / "my-model-fixed"
     SentenceTransformer(str(load_model("minilm").source), device="cpu").save(str(folder))
+    embed(load(str(folder)), open_corpus("docs.jsonl"), "vectors")
     names: dict[str, object] = {}
     for code in blocks(page):
         exec(code, names)
