@@ -16,6 +16,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 pytestmark = pytest.mark.browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE_MS = 240_000
+"""So long a page may take to open: a busy machine is not a broken report."""
 RESULTS = {
     "demo": examples.demo_result(),
     "diagnose": examples.diagnose_result(),
@@ -64,6 +66,7 @@ def opened(chromium, files) -> object:  # type: ignore[no-untyped-def]
         if fresh or (name, size) not in views:
             width, height = SIZES[size]
             page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+            page.set_default_timeout(PATIENCE_MS)
             view = View(page, files[name].as_uri())
             page.on("request", lambda request: view.requests.append(request.url))
             page.on("console", lambda message: view.complaints.append(f"{message.type}: {message.text}"))
@@ -78,7 +81,7 @@ def opened(chromium, files) -> object:  # type: ignore[no-untyped-def]
     return open_report
 
 
-def wait_until(page, condition: str, *, seconds: float = 10) -> None:  # type: ignore[no-untyped-def]
+def wait_until(page, condition: str, *, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
     """Playwright's own wait_for_function needs eval, which the page's policy forbids."""
     for _ in range(int(seconds * 20)):
         if page.evaluate(condition):

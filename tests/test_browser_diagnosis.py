@@ -12,7 +12,7 @@ from uncollapse.reporting import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from test_browser import BROWSERS, SIZES, View, wait_until  # noqa: E402
+from test_browser import BROWSERS, PATIENCE_MS, SIZES, View, wait_until  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +44,7 @@ def _open(browser, path: Path, name: str, size: str) -> View:  # type: ignore[no
     write_report(path, RESULTS[name]())
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+    page.set_default_timeout(PATIENCE_MS)
     view = View(page, path.as_uri())
     page.on("request", lambda request: view.requests.append(request.url))
     page.on("console", lambda message: view.complaints.append(f"{message.type}: {message.text}"))

@@ -10,7 +10,7 @@ from uncollapse.reporting import write_report
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from test_browser import SIZES, View, chromium, wait_until
+from test_browser import PATIENCE_MS, SIZES, View, chromium, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -37,6 +37,7 @@ def opened(chromium, tmp_path_factory: pytest.TempPathFactory) -> object:  # typ
 def _open(browser, path: Path, size: str) -> View:  # type: ignore[no-untyped-def]
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=SCHEMES[size])
+    page.set_default_timeout(PATIENCE_MS)
     view = View(page, path.as_uri())
     page.on("request", lambda request: view.requests.append(request.url))
     page.on("console", lambda message: view.complaints.append(f"{message.type}: {message.text}"))
