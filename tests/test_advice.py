@@ -10,12 +10,13 @@ def lost(limit: int, share: float) -> Row:
 
 def test_chunks_are_as_long_as_the_folder_reads_and_not_as_this_diagnosis_did() -> None:
     (step,) = advise([lost(512, 0.96), lost(256, 0.98)], "minilm", {"in_use": 512, "folder": 256})
-    assert "chunks of at most 256 tokens; 96% of all tokens lie beyond the 512" in step
+    assert "chunks of at most 256 tokens: 98% of all tokens lie beyond the 256 of its folder, and 96% of all" in step
+    assert step.endswith("lie beyond the 512 that the model read here.")
 
 
 def test_without_a_limit_of_the_folder_the_one_in_use_counts() -> None:
     (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, unit="words")
-    assert "chunks of at most 128 words; 50% of all words lie beyond the 128" in step
+    assert "chunks of at most 128 words: 50% of all words lie beyond the 128" in step
 
 
 def test_what_only_the_folder_cuts_is_said_too() -> None:

@@ -63,7 +63,10 @@ def test_late_positions_are_named_where_they_do_it() -> None:
     effects = {"repeat_full": planted(0.1, 0.2), "shifted": planted(0.1, 0.15), "filler": planted(0.7, 0.8)}
     cosines = dict.fromkeys(CONTROLS, planted(0.2, 0.3))
     (finding,) = judge_controls("planted", Lengths(512, 32, 2), cosines, effects, {})
-    assert "So late positions pull texts together, whatever stands there." in finding.sentence
+    assert (
+        "So late positions pull texts together, whatever stands there. (Only the end of a whole text"
+        in finding.sentence
+    )
     assert "Said once, but at the last of these positions: +0.12 [+0.10, +0.15]." in finding.sentence
     assert "empty words (the, of, and, ...) up to the same length: +0.75 [+0.70, +0.80]" in finding.sentence
     effects["shifted"] = planted(-0.01, 0.01)

@@ -88,6 +88,7 @@ def test_a_rise_that_a_fall_of_the_shortest_texts_would_hide_is_told_from_where_
     assert f"from there to the longest it rises by {rise.value:+.2f} [" in first.sentence
     (rank,) = (one for one in judge(found, "planted") if one.title == "Directions in use")
     assert " at 32 tokens and " in rank.sentence
+    assert rank.sentence.endswith("say too little to be told apart, so this is read from there.")
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,8 @@ def _rank(view: View) -> Iterator[Finding]:
         f"{_spell(first, digits=0)} at {_tokens(short, view)} and {_spell(last, digits=0)} at {_tokens(long, view)} "
         f"(n = {first.n} texts each; 95 % intervals)."
     )
+    if short == lowest:
+        figures += f" Texts of fewer {view.unit} say too little to be told apart, so this is read from there."
     if high < 0 or low > 0:
         few = high < 0
         sentence = f"Longer texts use {'fewer' if few else 'more'} directions to tell themselves apart: {figures}"

@@ -109,7 +109,7 @@ def _remedy(audit: Audit, column: int, model: str) -> Finding:
     if max(main, in_use or 0) < held.value:
         tries.append(f"take a model with a window of {held.value:,.0f} {unit}")
     sentence = (
-        f"{held.value:,.0f} {unit} ({ends}, n = {held.n:,}) hold {HELD:.0%} of the texts whole; the longest has "
+        f"{held.value:,.0f} {unit} ({ends}; n = {held.n:,}) hold {HELD:.0%} of the texts whole; the longest has "
         f"{audit.longest:,}. What to try: {'. Or: '.join(tries)}."
     )
     return Finding(f"A limit of {held.value:,.0f} {unit} would hold {HELD:.0%} of the texts", sentence, "neutral")

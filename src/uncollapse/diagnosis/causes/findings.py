@@ -102,12 +102,13 @@ def _main(split: Split, figures: str) -> Finding:
     share = sum(split.causes[name].value for name in names) / split.rise.value
     much = "More than the whole" if share > 1.1 else "Most of the" if share >= 0.5 else "The largest part of the"
     title = "; ".join(CAUSES[name].title[0].lower() + CAUSES[name].title[1:] for name in names)
+    against = " Other causes work against it; all of them together add up to the rise." if share > 1.1 else ""
     if len(names) == 1:
-        return Finding(f"Why: {title}", f"{much} rise of {whole} comes from {parts[0]}.", "neutral")
+        return Finding(f"Why: {title}", f"{much} rise of {whole} comes from {parts[0]}.{against}", "neutral")
     return Finding(
         f"Why: {title}",
         f"{much} rise of {whole} comes from {', '.join(parts[:-1])} and {parts[-1]}; which of them carries "
-        "more cannot be told.",
+        f"more cannot be told.{against}",
         "neutral",
     )
 

@@ -167,7 +167,8 @@ def _others(found: _Found) -> str:
 def _advice(found: _Found) -> str:
     if found.has("shifted") and direction(found.effects["shifted"]) == "up":
         return (
-            "So late positions pull texts together, whatever stands there. Keep texts well below "
+            "So late positions pull texts together, whatever stands there. (Only the end of a whole "
+            "text stands there, so that they are a smaller part of its rise.) Keep texts well below "
             f"{found.lengths.full} {found.unit}, or embed smaller chunks."
         )
     return "So part of the rise has nothing to do with what longer texts say. Embed smaller chunks."
