@@ -117,6 +117,9 @@ def _first_in_line(found: Embeddings, seed: int) -> Embeddings:
 
 
 def _joined(one: Embeddings, other: Embeddings) -> Embeddings:
-    parts = ((one.vectors, other.vectors), (one.n_tokens, other.n_tokens), (one.n_tokens_full, other.n_tokens_full))
-    vectors, n_tokens, n_tokens_full = (np.concatenate(part) for part in parts)
-    return Embeddings(vectors, one.ids + other.ids, n_tokens, n_tokens_full)
+    return Embeddings(
+        np.concatenate([one.vectors, other.vectors]),
+        one.ids + other.ids,
+        np.concatenate([one.n_tokens, other.n_tokens]),
+        np.concatenate([one.n_tokens_full, other.n_tokens_full]),
+    )
