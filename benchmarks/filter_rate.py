@@ -169,7 +169,8 @@ def streamed(n: int) -> tuple[Tensor, Tensor]:
     return 1.3 * query, key
 
 
-def print_streamed(lengths: Sequence[int]) -> None:
+def print_streamed(lengths: Sequence[int], causal: bool) -> None:
+    print("\nEvery token looks at itself and those before it." if causal else "\nEvery token looks everywhere.")
     print("\n| n | filter_rate streamed, s | attention itself (SDPA), s | peak memory, MB | one map, MB | certified |")
     print("|---|---|---|---|---|---|")
     ours, theirs = [], []
@@ -177,18 +178,18 @@ def print_streamed(lengths: Sequence[int]) -> None:
         query, key = streamed(n)
         with MemoryWatch() as memory:
             start = time.thread_time()
-            rates = filter_rate(StreamedMap(query, key, WIDTH**-0.5))
+            rates = filter_rate(StreamedMap(query, key, WIDTH**-0.5, causal=causal))
             ours.append(time.thread_time() - start)
-        theirs.append(min(_attention(query, key) for _ in range(3)))
+        theirs.append(min(_attention(query, key, causal) for _ in range(3)))
         sizes = f"{memory.above_mb:.0f} | {4 * n * n / 2**20:.0f}"
         print(f"| {n} | {ours[-1]:.2f} | {theirs[-1]:.3f} | {sizes} | {bool(rates.certified().all())} |")
     powers = [float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0]) for seconds in (ours, theirs)]
     print(f"\nTime grows as n^{powers[0]:.2f} for the filter rate and as n^{powers[1]:.2f} for attention itself.")
 
 
-def _attention(query: Tensor, key: Tensor) -> float:
+def _attention(query: Tensor, key: Tensor, causal: bool) -> float:
     attend = torch.nn.functional.scaled_dot_product_attention
-    return processor_time(lambda: attend(query[None], key[None], key[None])) / 1000
+    return processor_time(lambda: attend(query[None], key[None], key[None], is_causal=causal)) / 1000
 
 
 def load() -> str:
@@ -218,7 +219,8 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     print(f"one thread, processor time; load of the machine over 1, 5, 15 minutes: {load()}")
     if "streamed" in parts:
-        print_streamed([1024, 2048, 4096, 8192, *([32768] if asked.long else [])])
+        for causal in (False, True):
+            print_streamed([1024, 2048, 4096, 8192, *([32768] if asked.long else [])], causal)
     if "speed" in parts or "errors" in parts:
         model = Model()
     if "speed" in parts:

@@ -3,12 +3,14 @@
 python docs/tables.py [--check]
 """
 
+import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+import uncollapse
 from uncollapse.attention.laws import LAWS
 from uncollapse.attention.modelfixes import FACTS, ModelFix
 from uncollapse.attention.sites import SPECS, Layout, Spec, Term
@@ -224,12 +226,45 @@ def _views() -> str:
     )
 
 
+def python_page() -> str:
+    """Every public name, with the first paragraph of its documentation."""
+    head = (
+        "# From Python\n\nGenerated from `uncollapse.__all__` by `python docs/tables.py`. `help(uncollapse.diagnose)` "
+        "has the arguments, their units and the errors.\nEvery error that a user can cause is an `UncollapseError` "
+        "whose message says what was expected, what came, where, and what to do.\n\n"
+        "| name | what it does or is |\n|---|---|\n"
+    )
+    names = [name for name in uncollapse.__all__ if not name.startswith("_")]
+    return head + "".join(f"| `{_call(name)}` | {_said(name)} |\n" for name in names)
+
+
+def _call(name: str) -> str:
+    """A function with the names of its arguments, those after the * by keyword only; of anything else the name."""
+    thing = getattr(uncollapse, name)
+    if not inspect.isfunction(thing):
+        return name
+    arguments = inspect.signature(thing).parameters.values()
+    keyword = [one.name for one in arguments if one.kind is one.KEYWORD_ONLY]
+    said = [f"**{one.name}" if one.kind is one.VAR_KEYWORD else one.name for one in arguments]
+    first = said.index(keyword[0]) if keyword else len(said)
+    return f"{name}({', '.join([*said[:first], *(['*'] if keyword else []), *said[first:]])})"
+
+
+def _said(name: str) -> str:
+    thing = getattr(uncollapse, name)
+    if isinstance(thing, Mapping):
+        return "The table of measures, by name ([measures](measures.md))."
+    first = (inspect.getdoc(thing) or "").split("\n\n")[0]
+    return " ".join(first.split()).replace("|", "\\|")
+
+
 PAGES = {
     "measures.md": measures_page,
     "metrics.md": metrics_page,
     "numbers.md": numbers_page,
     "architectures.md": architectures_page,
     "fixes-attention.md": fixes_page,
+    "python.md": python_page,
 }
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from uncollapse.exporting.folder import export as export
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES
+    from uncollapse.pipelines.automatic import choose as choose
+    from uncollapse.pipelines.reading import read_unlabelled as read_unlabelled
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
     from uncollapse.stores.folder import store as store
@@ -35,6 +37,7 @@ _HOMES = {
     "Settings": "diagnosis.settings",
     "Temperature": "attention.temperature",
     "UncollapseError": "errors",
+    "choose": "pipelines.automatic",
     "compare": "tuning.race",
     "diagnose": "diagnosis.study",
     "embed": "embedding",
@@ -48,6 +51,7 @@ _HOMES = {
     "open_tasks": "evaluation.reading",
     "parse": "fixes",
     "patch": "attention.patching",
+    "read_unlabelled": "pipelines.reading",
     "store": "stores.folder",
     "tune": "tuning.tune",
     "verify": "attention.verification",
