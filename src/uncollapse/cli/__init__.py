@@ -90,7 +90,7 @@ app.command(
 )(embed)
 app.command(
     epilog=examples(
-        "uncollapse store vectors/ -o notes.lancedb --format lancedb",
+        "uncollapse store vectors/ -o notes-lancedb --format lancedb",
         "uncollapse store vectors/ -o notes-sql --format pgvector",
         'uncollapse store vectors/ -o notes-qdrant --format qdrant --fix "csls(10, 0.5)" --queries query-vectors/',
     )

@@ -83,7 +83,7 @@ def store(
     from uncollapse.stores.space import as_metric
     from uncollapse.writing import made_folder, only_writer
 
-    plan = Plan(to.value, None if metric is None else as_metric(metric.value), fix, queries, seed)
+    plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed)
     parent = out.absolute().parent
     with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
         report = uncollapse.store(vectors, out, plan=plan, force=force, progress=progress(quiet))

@@ -50,9 +50,8 @@ def read_batches(folder: Path, rows: int = ROWS) -> Iterator[Embeddings]:
             raise CorpusError(f"{folder}: expected vectors of {matrix.dim} finite numbers, got {faulty}. Embed again.")
         ids, n_tokens, n_tokens_full = (tuple(row.values[name] for row in few) for name in FIELDS)
         counts = (np.array(counted, np.int64) for counted in (n_tokens, n_tokens_full))
-        yield Embeddings(
-            np.stack([row.vector for row in few if row.vector is not None]), tuple(map(str, ids)), *counts
-        )
+        vectors = np.stack([row.vector for row in few if row.vector is not None])
+        yield Embeddings(vectors, tuple(map(str, ids)), *counts)
 
 
 def _check_shard(folder: Path, shard: Shard) -> None:
