@@ -15,6 +15,9 @@ Floats = npt.NDArray[np.float64]
 FEWEST = 20
 """Vectors that a mean needs at least."""
 
+_ROWS = 8192
+"""Vectors that are summed at once, in float64: a copy of all would take twice their memory again."""
+
 
 class Group(StrEnum):
     """Which vectors a sum is over."""
@@ -119,7 +122,12 @@ class Sums:
         Raises:
             FixError: another dimension, or a value that is not finite.
         """
-        exact = _checked(vectors, n_tokens, self.dim)
+        _check(vectors, n_tokens, self.dim)
+        for start in range(0, len(vectors), _ROWS):
+            rows = slice(start, start + _ROWS)
+            self._add(vectors[rows].astype(np.float64), n_tokens[rows])
+
+    def _add(self, exact: Floats, n_tokens: npt.NDArray[np.int64]) -> None:
         self.outer += exact.T @ exact
         numbers, place = np.unique(length_bins(n_tokens), return_inverse=True)
         member = np.zeros((len(numbers), len(exact)))  # a product of matrices sums every bin in one pass
@@ -173,16 +181,15 @@ def length_bins(n_tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return halves.astype(np.int64)
 
 
-def _checked(vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], dim: int) -> Floats:
+def _check(vectors: npt.NDArray[np.floating], n_tokens: npt.NDArray[np.int64], dim: int) -> None:
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise FixError(f"Expected vectors of {dim} dimensions, got shape {vectors.shape}. They are of another model.")
     if len(vectors) != len(n_tokens):
         raise FixError(f"Expected one token count a vector, got {len(n_tokens)} for {len(vectors)} vectors.")
-    exact = vectors.astype(np.float64)
-    if not np.isfinite(exact).all():
-        bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))
-        raise FixError(f"Vectors must be finite, but {len(bad)} of {len(exact)} are not; the first is row {bad[0]}.")
-    return exact
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise FixError(f"Vectors must be finite, but {len(bad)} of {len(finite)} are not; the first is row {bad[0]}.")
 
 
 @dataclass(eq=False)
