@@ -298,8 +298,8 @@ def test_a_read_only_source_gives_a_writable_model(tiny: Path, tmp_path: Path) -
 def test_a_model_that_disagrees_after_reloading_is_not_kept(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(folder: Path, before: Any, after: Any) -> torch.dtype:
-        replaced = replace_weights(folder, before, after)
+    def spoil(folder: Path, *tensors: Any) -> torch.dtype:
+        replaced = replace_weights(folder, *tensors)
         weights = load_file(folder / "model.safetensors")
         weights["encoder.layer.0.attention.self.query.weight"] *= 1.01
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
