@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 
 from uncollapse.records import Result, Row
 
-FIX = "cover(126) + centering(role) + whitening(0.3, role)"
+FIX = "cover(126) + centering(role) + whitening(0.2, role)"
 TABLE = Path(__file__).parent / "images" / "gains.csv"
 ORANGE, BLUE, GREY = "#c8621b", "#1f6aa5", "#8a8f98"
 Line = dict[str, str]

@@ -32,14 +32,14 @@ def corpus(n, longest, queries=0):
 
 def test_long_texts_are_covered_and_vectors_centred_and_whitened(encoder):
     chosen = choose(encoder, corpus(40, 200, 30))
-    assert str(chosen.fix) == "cover(58) + centering(role) + whitening(0.3, role)"
+    assert str(chosen.fix) == "cover(58) + centering(role) + whitening(0.2, role)"
     assert "of 40 documents are longer than the 60 tokens" in chosen.reasons[0]
     assert "30 queries" in chosen.reasons[1]
 
 
 def test_short_texts_need_no_cover(encoder):
     chosen = choose(encoder, corpus(40, 10))
-    assert str(chosen.fix) == "centering(role) + whitening(0.3, role)"
+    assert str(chosen.fix) == "centering(role) + whitening(0.2, role)"
     assert "sentences of the documents, for want of queries" in chosen.reasons[1]
 
 
@@ -95,7 +95,7 @@ def test_the_command_writes_a_model_and_says_why(source, docs, tmp_path, monkeyp
     ran = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
     assert ran.exit_code == 0, ran.output
     assert "--queries holds 2, fewer than the 20" in ran.output
-    for said in ("cover(58)", "whitening(0.3, role)", "encode_query", "sentence-transformers alone does not"):
+    for said in ("cover(58)", "whitening(0.2, role)", "encode_query", "sentence-transformers alone does not"):
         assert said in ran.output
     assert load_model(str(tmp_path / "out"), device="cpu").text_fix == "cover(58)"
     vectors = load_model(str(tmp_path / "out"), device="cpu").vectors(["a man"])

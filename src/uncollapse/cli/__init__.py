@@ -70,7 +70,7 @@ app.command(
         'uncollapse fix ./my-model "temperature([1, 1, 0.9, 0.9, 0.8, 0.8])" -o fixed',
         "uncollapse fix minilm tau.json -o fixed --force",
         "uncollapse fix minilm --auto docs.jsonl --queries log.txt -o fixed",
-        'uncollapse fix minilm "centering(role) + whitening(0.3, role)" --corpus docs.jsonl -o fixed',
+        'uncollapse fix minilm "centering(role) + whitening(0.2, role)" --corpus docs.jsonl -o fixed',
     )
 )(fix)
 app.command(

@@ -31,7 +31,7 @@ def fix(
     fix: Annotated[
         str | None,
         typer.Argument(
-            help='What to write, e.g. "temperature(0.8)" or "centering(role) + whitening(0.3, role)", or a .json '
+            help='What to write, e.g. "temperature(0.8)" or "centering(role) + whitening(0.2, role)", or a .json '
             "file; nothing with --auto.",
             show_default=False,
         ),
