@@ -14,7 +14,7 @@ CHUNK = 128
 """Tokens of a chunk, special tokens in: about what models of this kind were trained on."""
 
 STRENGTH = 0.2
-"""Of whitening: 0.3 gains more in the mean of the collections it was chosen on, and hurt one of them; see docs/log.md."""
+"""Of whitening: 0.3 gains more in the mean of most collections, and proved to hurt one of them; see docs/log.md."""
 
 FEWEST = 30
 """Documents from which a mean and a covariance are worth having."""
