@@ -22,7 +22,7 @@ CORPUS = made_corpus()
 MAGIC = (
     '{"schema": "uncollapse.pipeline/1", "fix": "magic(1)", "model": {}, "learned_from": {}, "seed": 0, "arrays": ""}'
 )
-ROTATED = "rope("  # of models that rotate positions, which the tiny one does not
+ROTATED = ("rope(", "self_extend(")  # of models that rotate positions, which the tiny one does not
 LAYERS = {"temperature([0.9, 0.8])": "temperature([0.9, 0.8, 0.7])"}  # the tiny model has three
 
 
