@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from text_fix_examples import sentences
 from tiny import save_tiny
 from uncollapse.checkpoints import fix
-from uncollapse.fixes import parse
+from uncollapse.fixes import compose, parse
 from uncollapse.pipelines.fitting import Unlabelled
 
 CORPUS = Unlabelled(tuple(f"d{i}" for i in range(60)), sentences(60, 0), sentences(30, 1, 8))
@@ -30,7 +30,8 @@ def fixed_folder(root: Path, written: str, name: str = "fixed") -> Path:
         tokenizer = source / "tokenizer_config.json"
         settings = {**json.loads(tokenizer.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}
         tokenizer.write_text(json.dumps(settings))  # the name of the class that transformers 4 has, too
-    fix(str(source), parse(written), root / name, corpus=CORPUS)
+    chosen = compose(parse(written))
+    fix(str(source), chosen, root / name, corpus=CORPUS if chosen.vectors else None)
     return root / name
 
 
