@@ -110,6 +110,8 @@ def test_tune_with_and_without_labels(
         (["compare", "data", "--text-field", "text"], "--text-field would do nothing: a BEIR folder says"),
         (["compare", "notes.jsonl", "--split", "test"], "--split would do nothing: documents without labels"),
         (["compare", "data", "--no-labels", "--queries", "q"], "--queries would do nothing"),
+        (["compare", "data", "--documents", "60"], "so it would do nothing. Leave it out, or take --no-labels"),
+        (["compare", "notes.jsonl", "--encodes", "3"], "so it would do nothing on documents alone"),
         (["compare", "data", "--cache", "kept", "--no-cache"], "so --cache would do nothing"),
         (["compare", "data", "--no-labels", "--no-cache"], "has four sentences or more"),
         (["compare", "mteb:SciFact", "--no-labels"], "--no-labels would do nothing: mteb itself says"),

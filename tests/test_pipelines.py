@@ -19,7 +19,7 @@ from uncollapse.fixes import Composition, parse
 from uncollapse.fixes.kinds import Cohort, Kind
 from uncollapse.fixes.statistics import Group
 from uncollapse.pipelines.encoder import Fitted, FixedEncoder
-from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, gather, needed_by
+from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, gather, needed_by, sample
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,10 @@ def test_a_corpus_beyond_what_is_learned_from_is_sampled(encoder, corpus, cache,
     assert first.documents.count == 25
     assert_close(first.documents.mean, same.documents.mean)
     assert np.abs(first.documents.mean - other.documents.mean).max() > 1e-6
+    few = sample(corpus, 0).queries
+    assert len(few) == 25
+    assert few != corpus.queries[:25]  # random ones, in their order
+    assert [corpus.queries.index(text) for text in few] == sorted(corpus.queries.index(text) for text in few)
 
 
 def test_an_unfitted_pipeline_is_refused(encoder, cache) -> None:

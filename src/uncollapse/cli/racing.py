@@ -1,5 +1,6 @@
 """The commands `compare` and `tune`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,8 +30,6 @@ from uncollapse.cli.printing import finish, progress, say_notes
 from uncollapse.errors import UncollapseError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from uncollapse.corpora import Corpus
     from uncollapse.evaluation.tasks import Task
 
@@ -109,6 +108,7 @@ def compare(
     contenders = read_contenders(fix) if fix else None
     rules = Rules(bins=bins, documents=documents, encodes=encodes, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)
+    _check_heard(data, documents=documents, encodes=encodes)
     _say_data(data, quiet)
     kept = _kept(cache, no_cache)
     with output_folder(out, _name(data), force=force, kept=kept) as folder:
@@ -177,6 +177,23 @@ def tune(
             encoder, one, contenders, criterion=criterion, rules=rules, cache=kept, progress=progress(quiet)
         )
         finish(result, folder, quiet=quiet, json=json)
+
+
+def _check_heard(data: "Corpus | Sequence[Task]", *, documents: int, encodes: float) -> None:
+    """Refuse options that a race with such data would not look at."""
+    from uncollapse.tuning.rules import Rules
+
+    alone = not isinstance(data, Sequence)
+    if alone and encodes != Rules.encodes:
+        raise UncollapseError(
+            "--encodes leaves out what does worst without labels beside a race with labels, so it would do nothing on "
+            "documents alone. Leave it out; --documents says how many are raced on."
+        )
+    if not alone and documents != Rules.documents:
+        raise UncollapseError(
+            "--documents is for documents alone; with judged queries the whole collection is searched, so it would do "
+            "nothing. Leave it out, or take --no-labels."
+        )
 
 
 def _open(

@@ -141,7 +141,7 @@ def _asked(chosen: Unlabelled, seed: int) -> tuple[str, ...]:
 
 
 def sample(corpus: Unlabelled, seed: int) -> Unlabelled:
-    """The documents that a pipeline is fitted to: random ones, as many as are enough, in the order of the corpus.
+    """What a pipeline is fitted to: random documents and queries, as many as are enough, in the order of the corpus.
 
     Args:
         corpus: any number of documents.
@@ -152,7 +152,9 @@ def sample(corpus: Unlabelled, seed: int) -> Unlabelled:
     enough = max(LEARNED_LEAST, int(np.searchsorted(characters, LEARNED_CHARACTERS)) + 1)
     chosen = np.sort(order[:enough]).tolist()
     ids, documents = ([part[row] for row in chosen] for part in (corpus.ids, corpus.documents))
-    return Unlabelled(tuple(ids), tuple(documents), corpus.queries[:LEARNED_FROM])
+    asked = np.argsort(sampling_order(document_keys(corpus.queries), seed=seed), kind="stable")[:LEARNED_FROM]
+    queries = tuple(corpus.queries[row] for row in np.sort(asked).tolist())
+    return Unlabelled(tuple(ids), tuple(documents), queries)
 
 
 def _add(
