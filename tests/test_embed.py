@@ -210,6 +210,17 @@ def test_foreign_folders_and_files_are_respected(encoder: SentenceEncoder, texts
         embed(encoder, open_corpus(texts), texts)
 
 
+def test_a_corpus_that_cannot_be_read_costs_no_vectors(encoder: SentenceEncoder, texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "vectors"
+    embed(encoder, open_corpus(texts), out, layout=SMALL)
+    before = files(out)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(texts.read_text() + "{not json\n")
+    with pytest.raises(CorpusError):
+        embed(encoder, open_corpus(broken), out, layout=SMALL, force=True)
+    assert files(out) == before
+
+
 def test_a_failure_leaves_whole_shards_and_the_next_run_goes_on(
     encoder: SentenceEncoder, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

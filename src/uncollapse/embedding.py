@@ -122,6 +122,8 @@ def embed(
         found = _find(folder, begun, force=force)
         with reporter.track("reading the corpus", None, "texts") as advance:
             kept, work = _survey(portions(corpus, shape.texts), found, encoder, advance)
+        if force and is_vector_folder(folder):
+            _remove(folder)  # not before the new texts were found to be readable
         manifest = replace(found, complete=found.complete and not work, shards=found.shards[:kept])
         _write(folder, manifest)
         before = manifest.n_texts
@@ -189,8 +191,8 @@ def _similarity(encoder: TextEncoder) -> str:
 def _find(folder: Path, begun: Manifest, *, force: bool) -> Manifest:
     """The manifest to go on with: what is in the folder, or an empty one."""
     if is_vector_folder(folder) and force:
-        _remove(folder)
-    elif is_vector_folder(folder):
+        return begun
+    if is_vector_folder(folder):
         there = read_manifest(folder)
         if there.fingerprint == begun.fingerprint:
             return _check_shards(folder, there)
