@@ -34,8 +34,27 @@ def blocks(page: Path) -> list[str]:
 def test_a_command_on_a_page_is_one_that_is_taken(line: str) -> None:
     """All of its options are there, none that is needed is missing; nothing is run."""
     _, verb, *words = shlex.split(line, comments=True)
+    assert understood(verb, words)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("fix minilm --no-such-option", "No such option"),
+        ("embed docs.jsonl", "Missing parameter: out"),
+        ("diagnose --model minilm", "Missing parameter: corpus"),
+    ],
+)
+def test_a_command_that_is_not_taken_would_be_told(line: str, said: str) -> None:
+    verb, *words = line.split()
+    with pytest.raises(Exception, match=said):
+        understood(verb, words)
+
+
+def understood(verb: str, words: list[str]) -> dict[str, object]:
+    """What a command makes of its arguments; nothing is run."""
     command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
-    command.make_context(verb, words)
+    return dict(command.make_context(verb, list(words)).params)
 
 
 @pytest.fixture
@@ -64,3 +83,4 @@ def test_the_python_of_a_page_runs(page: Path, workplace: Path) -> None:
     names: dict[str, object] = {}
     for code in blocks(page):
         exec(code, names)
+    assert any(not name.startswith("__") for name in names)

@@ -23,7 +23,7 @@ from uncollapse.cards import FixReport, write_card
 from uncollapse.configs import edit_config, set_limit
 from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, Role, SentenceEncoder, load_model
 from uncollapse.encoders.sources import read_record, write_record
-from uncollapse.errors import FixError, ModelError, OutputError
+from uncollapse.errors import FixError, ModelError
 from uncollapse.fixes import Composition, Fix, compose, parse
 from uncollapse.fixes.statistics import FEWEST
 from uncollapse.modules import Linear, append_modules
@@ -31,7 +31,7 @@ from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
 from uncollapse.weights import grown_buffers, replace_weights, saved_tensors
-from uncollapse.writing import whole_folder
+from uncollapse.writing import check_apart, check_target, whole_folder
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
 """Folders that hold copies of the unfixed weights, or none of the model."""
@@ -94,11 +94,11 @@ def fix(
     Source of the temperature: Zhou et al., ACL 2025 (arXiv 2410.24200); that it folds exactly is this package's own.
     """
     target, chosen = Path(out), compose(fix)
-    check_target(target, force=force)
+    check_output(target, force=force)
     _check_shippable(chosen, corpus)
     step("loading")
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
-    _check_apart(target, stock.source)
+    check_apart(target, stock.source)
     _check_unfitted(stock)
     base = CachedEncoder(stock, chosen.model, folder=cache if chosen.vectors else None)
     fixed = _fit(base, chosen, corpus or Unlabelled((), ()), seed, progress or Silent())
@@ -306,31 +306,13 @@ def _replace(part: Path, stock: SentenceEncoder, folded: PreTrainedModel, limit:
     return dtype
 
 
-def check_target(target: Path, *, force: bool) -> None:
+def check_output(target: Path, *, force: bool) -> None:
     """Raise unless a folder can be written at `target` without destroying anything but a model."""
-    if target.is_dir() and any(target.iterdir()):
-        if not force:
-            raise OutputError(
-                f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with "
-                "--force (force=True)."
-            )
-        if not any((target / file).exists() for file in ("modules.json", "config.json")):
-            raise OutputError(
-                f"The output {str(target)!r} is not empty and is no model, so it is not replaced even with --force."
-            )
-    elif target.exists() and not target.is_dir():
-        raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
+    check_target(target, force=force, what="model", known=_is_model)
 
 
-def _check_apart(target: Path, source: Path) -> None:
-    """Neither may lie in the other: replacing the one would destroy or swallow the other."""
-    new, old = target.resolve(), source.resolve()
-    if new == old:
-        raise OutputError(f"The output {str(target)!r} is the source model itself. Choose another folder.")
-    if new.is_relative_to(old) or old.is_relative_to(new):
-        raise OutputError(
-            f"The output {str(target)!r} and the source {str(source)!r} lie one in the other. Choose another folder."
-        )
+def _is_model(folder: Path) -> bool:
+    return any((folder / file).exists() for file in ("modules.json", "config.json"))
 
 
 def _copy(source: Path, part: Path, *, weights: bool) -> Iterator[str]:

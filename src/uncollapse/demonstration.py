@@ -10,7 +10,7 @@ from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.cards import FixReport
-from uncollapse.checkpoints import check_target, fix
+from uncollapse.checkpoints import check_output, fix
 from uncollapse.corpora import Balanced
 from uncollapse.diagnosis.audit import measure_audit
 from uncollapse.diagnosis.profiling import Profile, TextSink, TextSource, profile, survey
@@ -72,7 +72,7 @@ def demonstrate(
         force: replace a model at `out`.
     """
     reporter = progress or Silent()
-    check_target(out, force=force)
+    check_output(out, force=force)
     encoder = load_model(model, max_tokens="table")
     surveyed = survey(encoder, corpus, settings, progress=reporter)
     before = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=reporter)

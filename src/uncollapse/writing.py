@@ -5,7 +5,7 @@ import glob
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -82,6 +82,47 @@ def only_writer(lock: Path, target: Path) -> Iterator[None]:
         with suppress(OSError):  # Windows removes no open file, and FileLock removes it there
             lock.unlink(missing_ok=True)  # before it is released: nobody else's is removed
         holding.release()
+
+
+def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path], bool]) -> None:
+    """Raise unless a folder can be written at `target` without destroying anything but what may be replaced.
+
+    Args:
+        target: the new folder.
+        force: replace one that is known.
+        what: may be replaced, such as "model".
+        known: tells it.
+    """
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    if not force:
+        raise OutputError(
+            f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with --force "
+            "(force=True)."
+        )
+    if not known(target):
+        raise OutputError(
+            f"The output {str(target)!r} is not empty and is no {what}, so it is not replaced even with --force."
+        )
+
+
+def check_apart(target: Path, source: Path, *, what: str = "source model") -> None:
+    """Raise if what is written would destroy or swallow what it is made from.
+
+    Args:
+        target: what is written.
+        source: what it is made from.
+        what: that is.
+    """
+    new, old = target.resolve(), source.resolve()
+    if new == old:
+        raise OutputError(f"The output {str(target)!r} is the {what} itself. Choose another folder.")
+    if new.is_relative_to(old) or old.is_relative_to(new):
+        raise OutputError(
+            f"The output {str(target)!r} and the {what} {str(source)!r} lie one in the other. Choose another folder."
+        )
 
 
 @contextmanager

@@ -25,11 +25,10 @@ from uncollapse.encoders import SentenceEncoder, load_model
 from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, FixError, ModelError
 from uncollapse.evaluation.reading.layouts import open_tasks
-from uncollapse.exporting.folder import check_apart, check_target
 from uncollapse.exporting.probes import make_probes
 from uncollapse.fixes import Fix
 from uncollapse.provenance import describe_run
-from uncollapse.writing import whole_folder
+from uncollapse.writing import check_apart, check_target, whole_folder
 
 SCHEMA = "uncollapse.buckets/1"
 """Name and version of `ABOUT`; the number grows when a reader would have to change."""
@@ -103,7 +102,7 @@ def export_buckets(
         ModelError: a folder that does not give the vectors of its checkpoints.
     """
     target = Path(out)
-    check_target(target, force=force, known=is_bucketed)
+    check_target(target, force=force, what="folder of buckets", known=is_bucketed)
     if not isinstance(law, TemperatureLaw):
         raise FixError(
             f"Buckets are for a temperature that follows length, such as temperature(law=log, n0=128), got `{law}`. "

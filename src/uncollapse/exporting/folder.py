@@ -16,7 +16,7 @@ from uncollapse.encoders.runtimes import FORMATS, route_file
 from uncollapse.encoders.runtimes.onnx_graphs import quantise, require_onnxruntime
 from uncollapse.encoders.runtimes.openvino_graphs import convert, require_openvino
 from uncollapse.encoders.sentence import NO_LIMIT
-from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
+from uncollapse.errors import ModelError, UncollapseError, nearest
 from uncollapse.exporting.cards import write_section
 from uncollapse.exporting.parity import ROLES, Parity, compare
 from uncollapse.exporting.tracing import (
@@ -28,7 +28,7 @@ from uncollapse.exporting.tracing import (
     trace_routes,
 )
 from uncollapse.provenance import describe_run
-from uncollapse.writing import whole_folder
+from uncollapse.writing import check_apart, check_target, whole_folder
 
 PARITY, CARD = "parity.json", "README.md"
 
@@ -96,8 +96,8 @@ def export(
     """
     target = Path(out)
     _check_format(to)
-    check_target(target, force=force)
-    check_target(_quarantine(target), force=True)
+    for place, over in ((target, force), (_quarantine(target), True)):
+        check_target(place, force=over, what="exported model", known=is_export)
     step("loading")
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     check_apart(target, stock.source)
@@ -121,40 +121,6 @@ def _check_format(to: str) -> None:
         require_openvino()
     else:
         require_onnxruntime()
-
-
-def check_target(target: Path, *, force: bool, known: Callable[[Path], bool] = is_export) -> None:
-    """Raise unless a folder can be written at `target` without destroying anything but an exported model.
-
-    Args:
-        target: the new folder.
-        force: replace one that is known.
-        known: tells what may be replaced.
-    """
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
-    if not target.is_dir() or not any(target.iterdir()):
-        return
-    if not force:
-        raise OutputError(
-            f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with --force "
-            "(force=True)."
-        )
-    if not known(target):
-        raise OutputError(
-            f"The output {str(target)!r} is not empty and is no exported model, so it is not replaced even with "
-            "--force."
-        )
-
-
-def check_apart(target: Path, source: Path) -> None:
-    """Raise if what is written would destroy or swallow what it is made from."""
-    new, old = target.resolve(), source.resolve()
-    if new == old or new.is_relative_to(old) or old.is_relative_to(new):
-        raise OutputError(
-            f"The output {str(target)!r} and the source {str(source)!r} are the same or lie one in the other. Choose "
-            "another folder."
-        )
 
 
 def _build(stock: SentenceEncoder, part: Path, to: str, step: Callable[[str], None]) -> None:

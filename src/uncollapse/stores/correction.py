@@ -11,12 +11,10 @@ from uncollapse.corpora.shards import Manifest
 from uncollapse.errors import CorpusError, FixError
 from uncollapse.fixes import compose, parse
 from uncollapse.fixes.kinds import Cohort, ScoreFix, ScoreMap
+from uncollapse.pipelines.fitting import LEARNED_FROM
 from uncollapse.pipelines.several import direct
 from uncollapse.records import Embeddings
 from uncollapse.resampling import document_keys, sampling_order
-
-LEARNED_FROM = 2000
-"""Documents, and queries, that a fix is fitted to at most; a random sample where there are more."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from uncollapse.corpora.batches import finished_manifest, read_batches
 from uncollapse.corpora.shards import Manifest, is_vector_folder
-from uncollapse.errors import CorpusError, FixError, OutputError, UncollapseError, nearest
+from uncollapse.errors import CorpusError, FixError, UncollapseError, nearest
 from uncollapse.progress import Advance, Reporter, Silent
 from uncollapse.stores.correction import Correction, fit_correction, read_score_fix
 from uncollapse.stores.lance import require_lancedb, write_lance
@@ -17,7 +17,7 @@ from uncollapse.stores.matrix import write_matrix
 from uncollapse.stores.postgres import write_copy
 from uncollapse.stores.qdrant import require_qdrant, write_qdrant
 from uncollapse.stores.space import Batches, Metric, Space, Writer, as_metric
-from uncollapse.writing import whole_folder
+from uncollapse.writing import check_apart, check_target, whole_folder
 
 SCHEMA = "uncollapse.store/1"
 """Name and version of store.json; the number grows when a reader would have to change."""
@@ -144,7 +144,8 @@ def store(
     source, target, chosen = Path(vectors), Path(out), plan or Plan()
     STORES[chosen.to].require()
     manifest = _read_source(source)
-    _check_target(target, source, force=force)
+    check_apart(target, source, what="folder of vectors")
+    check_target(target, force=force, what="store", known=_is_store)
     metric = _metric(chosen, manifest)
     correction = _correction(chosen, source)
     space = Space(correction.dim if correction else manifest.dim, manifest.n_texts, metric)
@@ -164,24 +165,8 @@ def _read_source(source: Path) -> Manifest:
     return finished_manifest(source)
 
 
-def _check_target(target: Path, source: Path, *, force: bool) -> None:
-    """Raise unless a folder can be written at `target` without destroying anything but a store."""
-    new, old = target.resolve(), source.resolve()
-    if new.is_relative_to(old) or old.is_relative_to(new):
-        raise OutputError(
-            f"The output {str(target)!r} and the vectors {str(source)!r} lie one in the other. Choose another folder."
-        )
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
-    if not target.is_dir() or not any(target.iterdir()):
-        return
-    if not force:
-        raise OutputError(
-            f"The output {str(target)!r} exists and is not empty. Give another folder, or replace it with --force "
-            "(force=True)."
-        )
-    if not (target / ABOUT).is_file():
-        raise OutputError(f"The output {str(target)!r} is no store, so it is not replaced even with --force.")
+def _is_store(folder: Path) -> bool:
+    return (folder / ABOUT).is_file()
 
 
 def _metric(plan: Plan, manifest: Manifest) -> Metric:
