@@ -62,7 +62,6 @@ def test_an_index_finds_what_the_corrected_score_ranks_first(text: str, index: I
     assert found.shape == (ASKED, FIRST)
     assert all(len(set(row)) == FIRST for row in found.tolist())
     best = -np.sort(-scores, axis=1)[:, :FIRST]
-    right = np.isclose(np.take_along_axis(scores, found, axis=1), best, rtol=FLOAT32, atol=FLOAT32)
-    assert right.mean() >= (0.95 if index is with_usearch else 1)  # its graph is built by threads that race
+    np.testing.assert_allclose(np.take_along_axis(scores, found, axis=1), best, rtol=FLOAT32, atol=FLOAT32)
     plain = np.argsort(-(SEEN.queries[:ASKED] @ SEEN.documents.T), axis=1)[:, :FIRST]
     assert (plain != found).any(), "the correction changes the ranking"

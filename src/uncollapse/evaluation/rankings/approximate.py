@@ -52,7 +52,9 @@ def search_index(
     """The k documents with about the largest inner product with each query, by an HNSW graph.
 
     What the graph finds is scored again in float64 and ordered as `search` orders it, so only what it misses differs.
-    How much that is, is measured on the first queries against exact search.
+    How much that is, is measured on the first queries against exact search. The graph is built by one thread: threads
+    that build it together leave some documents without a link, other ones each time, and the same vectors then score
+    otherwise. Searching takes every core.
 
     Args:
         queries, documents, k, order, excluded: as of `search`.
@@ -68,7 +70,7 @@ def search_index(
     from usearch.index import Index
 
     index = Index(ndim=documents.shape[1], metric="ip", dtype="f32", expansion_search=max(expansion, k + 1))
-    index.add(np.arange(len(documents)), np.ascontiguousarray(documents, np.float32))
+    index.add(np.arange(len(documents)), np.ascontiguousarray(documents, np.float32), threads=1)
     wanted = min(k + (excluded is not None), len(documents))
     found = index.search(np.ascontiguousarray(queries, np.float32), wanted)
     keys = np.asarray(found.keys).astype(np.int64).reshape(len(queries), -1)
