@@ -1,11 +1,13 @@
 """A saved pipeline gives the same vectors bit for bit, belongs to its model, and is there whole or not at all."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from fix_examples import COMPOSITIONS, as_composition, notations
 from pipeline_examples import made_corpus
@@ -156,6 +158,21 @@ def test_a_description_that_says_nothing_is_refused(saved: Path, encoder, text: 
     (saved / "fix.json").write_text(text)
     with pytest.raises(FixError, match=message):
         load_pipeline(saved, CachedEncoder(encoder))
+
+
+def test_a_pipeline_of_a_version_that_kept_less_is_refused_by_name(
+    saved: Path, encoder: SentenceEncoder, cache: Path
+) -> None:
+    arrays = load_file(saved / "arrays.safetensors")
+    for name in arrays:
+        save_file({other: array for other, array in arrays.items() if other != name}, saved / "arrays.safetensors")
+        about = json.loads((saved / "fix.json").read_text())
+        about["arrays"] = hashlib.sha256((saved / "arrays.safetensors").read_bytes()).hexdigest()
+        (saved / "fix.json").write_text(json.dumps(about))
+        with pytest.raises(
+            FixError, match=f"has no '{name.partition('.')[2]}'.*another version.*Fit the pipeline anew"
+        ):
+            load_pipeline(saved, CachedEncoder(encoder, folder=cache))
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path, encoder: SentenceEncoder) -> None:

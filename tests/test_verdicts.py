@@ -48,6 +48,15 @@ def test_helps_and_hurts_need_both_the_test_and_the_interval(row, kind, title):
     assert (first.kind, first.title) == (kind, title)
 
 
+def test_the_setting_that_surely_gains_most_heads_the_page():
+    worth = {"a": (0.01, 0.2), "b": (-0.02, 0.001), "c": (0.02, 0.001), "d": (0.04, 0.001), "e": (0.3, 0.9)}
+    sure = {fix: (value - 0.01, value + 0.01) if p < 0.05 else (-1, 1) for fix, (value, p) in worth.items()}
+    rows = [gain(value, *sure[fix], p, fix=fix) for fix, (value, p) in worth.items()]
+    found = judge([SCORE, *rows], [TASK], ["none", *worth], "minilm")
+    titles = [finding.title for finding in found if finding.title.endswith("set/test")][:5]
+    assert [re.findall(r"\b[a-e]\b", title)[0] for title in titles] == ["d", "c", "b", "a", "e"]
+
+
 def test_a_gain_is_told_from_whatever_came_first():
     first = replace(SCORE, value=0.3, fix="bm25")
     (found, *_) = judge([first, SCORE, gain(0.02, 0.01, 0.03, 0.001)], [TASK], ["bm25", FIX], "bm25")

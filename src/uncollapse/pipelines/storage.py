@@ -72,7 +72,7 @@ def load_pipeline(folder: str | os.PathLike[str], base: CachedEncoder) -> FixedE
             f"`{' + '.join(str(one) for one in base.fixes)}` inside. Give it the model without fixes."
         )
     inside = base if base.fixes == fix.model else CachedEncoder(base.encoder, fix.model, folder=base.folder)
-    return FixedEncoder(inside, fix, _fitted(fix, _read_arrays(about, place), about))
+    return FixedEncoder(inside, fix, _restored(fix, about, place))
 
 
 def _arrays(fixed: FixedEncoder) -> dict[str, Floats]:
@@ -81,6 +81,20 @@ def _arrays(fixed: FixedEncoder) -> dict[str, Floats]:
     if fixed.fitted.score is not None:
         parts.append(("score", fixed.fitted.score.arrays))
     return {f"{part}.{name}": np.ascontiguousarray(array) for part, named in parts for name, array in named.items()}
+
+
+def _restored(fix: Composition, about: Mapping[str, Any], place: Path) -> Fitted:
+    try:
+        fitted = _fitted(fix, _read_arrays(about, place), about)
+        if fitted.score is not None:  # it reads its arrays when it is used
+            dim = int(fitted.score.arrays["dim"][0])
+            fitted.score.extend(np.ones((1, dim), np.float32), np.ones(1, np.int64), "document")
+    except KeyError as error:
+        raise FixError(
+            f"{str(place / ARRAYS)!r} has no {error}, which `{fix}` needs: another version of uncollapse saved it. "
+            "Fit the pipeline anew."
+        ) from error
+    return fitted
 
 
 def _fitted(fix: Composition, arrays: Mapping[str, Floats], about: Mapping[str, Any]) -> Fitted:

@@ -20,6 +20,8 @@ def judge(
 ) -> tuple[Finding, ...]:
     """Findings, most important first: does a fix help, where, is the ranking biased, is something cut off.
 
+    The setting that surely gains most comes first, then those that surely lose, then the others, as they were given.
+
     Args:
         rows: of all tasks.
         tasks: entries of `Result.about["tasks"]`.
@@ -31,9 +33,27 @@ def judge(
     read = [Task(rows, task, stock, name, rivals) for task in tasks]
     alone = [stock, *(fix for fix in others if fix in rivals)]
     return (
-        *(found for fix in others for found in _compare(read, fix)),
+        *_best_first(read, others),
         *(found for task in read for found in _describe(task, alone)),
     )
+
+
+def _best_first(tasks: Sequence[Task], fixes: Sequence[str]) -> Iterator[Finding]:
+    """What is said of every setting: the one that surely gains most, other gains, losses, the rest as given."""
+    said = {fix: tuple(_compare(tasks, fix)) for fix in fixes}
+    kinds = {fix: found[0].kind if found else "unknown" for fix, found in said.items()}
+    places = {"good": 0, "bad": 1}
+
+    def place(fix: str) -> tuple[int, float]:
+        return places.get(kinds[fix], 2), -_mean_gain(tasks, fix) if kinds[fix] == "good" else 0.0
+
+    for fix in sorted(said, key=place):
+        yield from said[fix]
+
+
+def _mean_gain(tasks: Sequence[Task], fix: str) -> float:
+    gains = [row.value for task in tasks if (row := task.overall(f"{task.main}_gain", fix))]
+    return sum(gains) / max(len(gains), 1)
 
 
 def _compare(tasks: Sequence[Task], fix: str) -> Iterator[Finding]:
