@@ -107,7 +107,8 @@ def chosen_blindly(**chosen: str) -> Blind:
     scores = {name: np.full(50, 0.4) for name in ("none", *chosen.values())}
     scores = {name: score + np.linspace(-0.1, 0.1, 50) for name, score in scores.items()}
     tried = dict.fromkeys(scores, 100)
-    return Blind(scores, chosen, next(iter(chosen.values())), tried, 100, spent=2000)
+    spent = {one.encoding: 1000 for one in TEMPERATURE.configurations}
+    return Blind(scores, chosen, next(iter(chosen.values())), tried, 100, spent=spent)
 
 
 def judged(*heats: Heat, rules: Rules = RULES) -> tuple[Result, tuple[Finding, ...]]:

@@ -32,10 +32,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def notes() -> Path:
-    """Documents of four sentences each, without any label."""
+    """Documents of five sentences each, without any label."""
     said = "The {} {} number {} likes {} things."
     lines = [
-        {"text": " ".join(said.format(WORDS[i % 10], WORDS[j], i, WORDS[i // 10]) for j in range(4))}
+        {"text": " ".join(said.format(WORDS[i % 10], WORDS[j], i, WORDS[i // 10]) for j in range(5))}
         for i in range(80)
     ]
     path = Path("notes.jsonl")
@@ -66,7 +66,7 @@ def test_compare_without_labels_says_that_none_stand_behind_it(
 ) -> None:
     assert run(["compare", str(notes), "-m", model, *FIXES, "-o", "out", "--json"]) == 0
     printed = capsys.readouterr()
-    assert "no labels, so sentences taken out of the documents are the queries" in " ".join(printed.err.split())
+    assert "no labels, so queries are made out of the documents" in " ".join(printed.err.split())
     result = Result.from_json(printed.out)
     assert not result.about["races"][0]["labelled"]
     assert result.verdict[-1].title == "No labels stand behind this"
@@ -113,7 +113,7 @@ def test_tune_with_and_without_labels(
         (["compare", "data", "--documents", "60"], "so it would do nothing. Leave it out, or take --no-labels"),
         (["compare", "notes.jsonl", "--encodes", "3"], "so it would do nothing on documents alone"),
         (["compare", "data", "--cache", "kept", "--no-cache"], "so --cache would do nothing"),
-        (["compare", "data", "--no-labels", "--no-cache"], "has four sentences or more"),
+        (["compare", "data", "--no-labels", "--no-cache"], "has 30 words or more, with a sentence"),
         (["compare", "mteb:SciFact", "--no-labels"], "--no-labels would do nothing: mteb itself says"),
         (["compare", "mteb:SciFact", "--queries", "q"], "--queries would do nothing: mteb itself says"),
         (["tune", "mteb:SciFact", "--fix", "whitening", "--text-field", "t"], "--text-field would do nothing: mteb"),

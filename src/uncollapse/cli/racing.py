@@ -49,10 +49,10 @@ QueriesOption = Annotated[
 ]
 NoLabelsOption = Annotated[
     bool,
-    typer.Option("--no-labels", help="Leave judgements alone: the queries are sentences taken out of the documents."),
+    typer.Option("--no-labels", help="Leave judgements alone: queries are made out of the documents."),
 ]
 DocumentsOption = Annotated[
-    int, typer.Option(min=50, help="Documents, of which a sentence is taken out each, where there are no labels.")
+    int, typer.Option(min=50, help="Documents that queries are made out of, where there are no labels.")
 ]
 
 
@@ -98,7 +98,7 @@ def compare(
     """Race all known fixes on your own data, and say which one pays, what it costs, or to leave the model as it is.
 
     With judged queries, every dial is chosen on some queries and scored on others, with paired tests and by length.
-    Without, sentences of your documents are the queries, and the verdict says that no labels stand behind it.
+    Without, queries are made out of your documents, and the verdict says that no labels stand behind it.
     Writes report.html (for your browser) and result.json. Vectors are kept: a stopped race goes on.
     """
     from uncollapse.tuning.contenders import read_contenders
@@ -136,8 +136,8 @@ def tune(
     criterion: Annotated[
         str,
         typer.Option(
-            help="What chooses without labels: `probe` (sentences look for their documents), or which number of the "
-            "model is matched between long and shorter texts: `mean_cosine`, `filter_rate` or `entropy`."
+            help="What chooses without labels: `probe` (queries made out of documents look for them), or which number "
+            "of the model is matched between long and shorter texts: `mean_cosine`, `filter_rate` or `entropy`."
         ),
     ] = "probe",
     learn_from: LearnOption = "task",
@@ -155,7 +155,7 @@ def tune(
 ) -> None:
     """Choose the dial of a fix on your own documents, without any label, and with labels where there are any.
 
-    Without labels, sentences are taken out of the documents and look for them. With a BEIR folder the judged queries
+    Without labels, queries are made out of the documents and look for them. With a BEIR folder the judged queries
     choose, and the report says what the choice without them would have lost. Either choice is checked on queries that
     had no say in it.
     """
@@ -257,9 +257,7 @@ def _say_data(data: "Corpus | Sequence[Task]", quiet: bool) -> None:
 
     if isinstance(data, Corpus):
         data.check_first()
-        say_notes(
-            (f"{data.name}: no labels, so sentences taken out of the documents are the queries", *data.notes), quiet
-        )
+        say_notes((f"{data.name}: no labels, so queries are made out of the documents", *data.notes), quiet)
         return
     say_notes(tuple(f"{task.name}/{task.split}: {note}" for task in data for note in task.notes), quiet)
 

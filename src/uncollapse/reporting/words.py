@@ -19,7 +19,7 @@ VIEWS = {
     "heads": "each head", "all heads": "median over heads", "spectrum": "by frequency", "layers": "after a layer",
     "one layer": "temperature in one layer", "race": "families", "race_by_length": "families by document length",
     "race_dials": "each dial", "race_costs": "cost", "race_blind": "probe without labels",
-    "tune_check": "sentences without a say", "tune_criterion": "matched number",
+    "tune_check": "queries without a say", "tune_criterion": "matched number",
 }  # fmt: skip
 MOST_PLACES = 4
 """Decimals of a small number that is read against 0."""

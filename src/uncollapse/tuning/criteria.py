@@ -29,7 +29,7 @@ from uncollapse.tuning.contenders import Configuration, Contender
 Floats = npt.NDArray[np.float64]
 
 DEFAULT = "probe"
-"""Sentences that look for their documents; the rows of CRITERIA stand beside it."""
+"""Queries made out of documents look for them; the rows of CRITERIA stand beside it."""
 
 CRITERION = "tune_criterion"
 """View of rows about how far every dial is from where it should be."""

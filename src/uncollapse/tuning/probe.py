@@ -1,22 +1,20 @@
-"""A search with known answers out of unlabelled documents: a sentence asks for the document it was taken out of."""
+"""A search with known answers out of unlabelled documents: queries made out of a document ask for it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from uncollapse.corpora.texts import Text
-from uncollapse.diagnosis.costs.sentences import draw, locate_sentences, once_only, quotable
 from uncollapse.evaluation.tasks import Retrieval, Texts
 from uncollapse.pipelines.fitting import Unlabelled
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
+from uncollapse.tuning.queries import FEWEST_WORDS, KINDS, make_queries, read_sources
 
-PROBE = "inverse cloze"
-"""What the probe is called, and the split of its task."""
-
-FEWEST_SENTENCES = 4
-"""Sentences a document must have: one is taken out of it, and something must be left to find."""
+PROBE = "known items"
+"""What the probe is called, and the split of its task: each query is made to find one known document."""
 
 FIRST = 100
 """Documents of the smallest sample of successive halving."""
@@ -24,29 +22,30 @@ FIRST = 100
 
 @dataclass(frozen=True)
 class Probe:
-    """Documents in random order, from most of which a sentence was taken out.
+    """Documents in random order, most of which are asked for.
 
     Args:
-        task: every document as it is without its sentence, and the sentences as queries.
-        asked: by document, in the task's order, the number of its query; -1 where it has none.
+        task: every document as it is, and one query of every kind for each that is asked for, those of one document
+            in a row.
+        asked: by document, in the task's order, its place among those asked for; -1 where it is not.
     """
 
     task: Retrieval
     asked: tuple[int, ...]
 
     def first(self, size: int) -> Retrieval:
-        """The search among the first documents only, for their own sentences."""
+        """The search among the first documents only, for themselves."""
         return self.among(size, self.asked[:size])
 
     def among(self, size: int, asked: Iterable[int]) -> Retrieval:
-        """The search for some of the sentences among the first documents.
+        """The search for some of the documents among the first.
 
         Args:
             size: documents that are searched.
-            asked: numbers of queries whose documents are among them; -1 for none.
+            asked: places of those that are asked for, which are among them; -1 for none.
         """
         documents, queries = self.task.documents, self.task.queries
-        chosen = [row for row in asked if row >= 0]
+        chosen = [row for place in asked if place >= 0 for row in range(place * len(KINDS), (place + 1) * len(KINDS))]
         names = tuple(queries.ids[row] for row in chosen)
         return Retrieval(
             self.task.name,
@@ -57,6 +56,10 @@ class Probe:
             notes=self.task.notes,
         )
 
+    def count(self, size: int) -> int:
+        """How many of the first documents are asked for."""
+        return sum(place >= 0 for place in self.asked[:size])
+
     def sizes(self) -> tuple[int, ...]:
         """Of growing samples: 100, 200, 400, ... and all."""
         n, sizes = len(self.asked), [FIRST]
@@ -65,49 +68,45 @@ class Probe:
         return (*(size for size in sizes if size < n), n)
 
 
+def by_document(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scores of the queries of a probe: float64 [documents asked for, kinds of queries]."""
+    return scores.reshape(-1, len(KINDS))
+
+
 def make_probe(corpus: Unlabelled, name: str, *, most: int, seed: int) -> Probe:
     """The probe on a random sample of documents.
 
-    Every document is searched without its sentence, so that each is encoded once. The sentence is drawn from all of
-    the document, also from beyond what a model reads.
+    The documents stay as they are, so that what is encoded for the probe is encoded for the corpus. Queries are made
+    of all of a document, also of what lies beyond what a model reads.
 
     Args:
         corpus: the documents.
         name: of the corpus.
         most: documents at most.
-        seed: of the draw.
+        seed: of the draws.
     """
     order = np.argsort(sampling_order(document_keys(corpus.ids), seed=seed), kind="stable")[:most].tolist()
     ids, texts = [corpus.ids[row] for row in order], [corpus.documents[row] for row in order]
-    located = [locate_sentences(text) for text in texts]
-    once = once_only(sentence for sentences in located for sentence in sentences)
-    rests: list[str] = []
     queries: dict[str, tuple[str, str]] = {}
     asked: list[int] = []
-    for place, (text, sentences) in enumerate(zip(texts, located, strict=True)):
-        options = quotable(sentences, once) if len(sentences) >= FEWEST_SENTENCES else ()
-        if not options:
-            rests.append(text)
-            asked.append(-1)
-            continue
-        sentence = draw(options, f"{ids[place]}\0cloze", seed=seed)
-        before, after = text[: sentence.start].rstrip(), text[sentence.stop :].lstrip()
-        rests.append(f"{before} {after}".strip())
-        asked.append(len(queries))
-        queries[f"sentence of {ids[place]}"] = (sentence.text, ids[place])
-    return Probe(_task(name, ids, rests, queries), tuple(asked))
+    for document, source in zip(ids, read_sources(texts), strict=True):
+        asked.append(-1 if source is None else len(queries) // len(KINDS))
+        if source is not None:
+            made = zip(KINDS, make_queries(source, document, seed=seed), strict=True)
+            queries.update({f"{kind} of {document}": (query, document) for kind, query in made})
+    return Probe(_task(name, ids, texts, queries), tuple(asked))
 
 
-def _task(name: str, ids: Sequence[str], rests: Sequence[str], queries: dict[str, tuple[str, str]]) -> Retrieval:
+def _task(name: str, ids: Sequence[str], texts: Sequence[str], queries: dict[str, tuple[str, str]]) -> Retrieval:
     return Retrieval(
         name,
         PROBE,
-        Texts(tuple(ids), tuple(rests)),
-        Texts(tuple(queries), tuple(sentence for sentence, _ in queries.values())),
+        Texts(tuple(ids), tuple(texts)),
+        Texts(tuple(queries), tuple(query for query, _ in queries.values())),
         {query: {document: 1} for query, (_, document) in queries.items()},
         notes=(
-            f"{len(queries):,} of {len(ids):,} documents have a sentence that can be asked for: four sentences or "
-            "more, and one of 6 to 40 words that occurs only once",
+            f"{len(queries) // len(KINDS):,} of {len(ids):,} documents are asked for, in {len(KINDS)} ways each: "
+            f"those of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words that is said only once",
         ),
     )
 

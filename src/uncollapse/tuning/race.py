@@ -17,6 +17,7 @@ from uncollapse.records import Result
 from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import CONTENDERS, Contender
 from uncollapse.tuning.probe import FIRST, Probe, make_probe, sample_texts
+from uncollapse.tuning.queries import FEWEST_WORDS
 from uncollapse.tuning.rows import heat_rows
 from uncollapse.tuning.rules import Rules
 from uncollapse.tuning.trials import Heat, probe_blindly, race_task
@@ -36,7 +37,7 @@ def compare(
 
     With judged queries, the dial of every family is chosen on some of them and scored on the others, over and over, so
     that no gain is flattered by the choice. Gains are tested in pairs, corrected for the number of families, and
-    looked at by length. Without labels the queries are sentences taken out of the documents, and the verdict says so.
+    looked at by length. Without labels queries are made out of the documents, and the verdict says so.
 
     Args:
         encoder: from `load`, with the token limit it is to be judged with.
@@ -121,8 +122,9 @@ def _race_corpus(corpus: Corpus, families: Sequence[Contender], bench: Bench, pr
     probe = read_probe(corpus, bench.rules, progress, most=bench.rules.documents)
     if not probe.task.queries.ids:
         raise CorpusError(
-            f"{corpus.name}: fixes are raced on sentences taken out of the documents, but none of {len(probe.asked)} "
-            "documents has four sentences or more. Give longer documents, or a BEIR folder with queries and answers."
+            f"{corpus.name}: fixes are raced on queries made out of the documents, but none of {len(probe.asked)} has "
+            f"{FEWEST_WORDS} words or more, with a sentence of 6 to 40 words that is said only once. Give longer "
+            "documents, or a BEIR folder with queries and answers."
         )
     return race_task(probe.task, families, bench, bench.rules, blind=None, progress=progress)
 
@@ -174,7 +176,7 @@ def _notes(heats: Sequence[Heat], data: Corpus | Sequence[Task], rules: Rules) -
     fixes = [one.fix for heat in heats for family in heat.families for one in family.contender.configurations]
     learned = [note for fix in dict.fromkeys(fixes) for note in learned_note(fix, tasks, rules.learn_from)]
     if isinstance(data, Corpus) and any(Group.QUERIES in needed_by(fix) for fix in fixes):
-        learned.append("what fixes learn of queries, they learned from the sentences that are searched with")
+        learned.append("what fixes learn of queries, they learned from the made queries that are searched with")
     out = [f"{heat.dataset}: {name} is left out: {why}" for heat in heats for name, why in heat.left_out.items()]
     return [*learned, *out]
 

@@ -198,7 +198,7 @@ def _blind_row(notation: str, scores: Floats, tried: int) -> Row:
     mean, half = float(scores.mean()), 1.96 * error_of(scores)
     note = f"searched among {tried:,} documents; the interval is 1.96 standard errors"
     low, high = max(0.0, mean - half), min(1.0, mean + half)
-    return Row("cloze_ndcg@10", mean, low, high, len(scores), view=BLIND, fix=notation, note=note)
+    return Row("known_item_ndcg@10", mean, low, high, len(scores), view=BLIND, fix=notation, note=note)
 
 
 def _costs(heat: Heat) -> Iterator[Row]:

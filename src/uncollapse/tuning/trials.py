@@ -14,7 +14,7 @@ from uncollapse.tuning.bench import STOCK, Measured, Scorer
 from uncollapse.tuning.contenders import START, Configuration, Contender
 from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest, pick_proven
 from uncollapse.tuning.halving import halve
-from uncollapse.tuning.probe import Probe
+from uncollapse.tuning.probe import Probe, by_document
 from uncollapse.tuning.rules import Rules
 
 Floats = npt.NDArray[np.float64]
@@ -28,15 +28,16 @@ class Blind:
     """What a probe without labels found.
 
     Args:
-        scores: by notation, the model as it came among them, float64 [queries] on the largest sample it reached.
+        scores: by notation, the model as it came among them, float64 [documents asked for], the mean over kinds of
+            queries, on the largest sample it reached.
         chosen: the dial it takes, by family; families that could not be probed are not there.
-        overall: the frozen pipeline unless another is proven to be better, or the best of all families where that is
-            not among them; None where the probe could not ask.
+        overall: the frozen pipeline unless another is proven to be better by queries of every kind, or the best of all
+            families where that is not among them; None where the probe could not ask.
         tried: documents that each was tried on.
         n_documents: of the whole sample.
         prices: how often the corpus would go through the model for each, beyond what is read for the model as it is
             and for what stands before it in the race; 1 for a temperature, 0 for a fix after the model.
-        spent: tokens that went through the model for the probe.
+        spent: tokens of documents that went through the model for the probe, by what decides how they are encoded.
     """
 
     scores: Mapping[str, Floats]
@@ -45,7 +46,7 @@ class Blind:
     tried: Mapping[str, int]
     n_documents: int
     prices: Mapping[str, float] = field(default_factory=dict)
-    spent: int = 0
+    spent: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ def race_task(
     """Score every configuration on a task, and choose dials on some queries to score them on the others.
 
     Args:
-        task: with judgements, or made of sentences.
+        task: with judgements, or of queries made out of documents.
         contenders: families.
         scorer: a bench.
         rules: of the race.
@@ -138,7 +139,7 @@ def race_task(
 
 
 def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer, progress: Reporter) -> Blind:
-    """Choose a dial of every family by sentences that look for their documents, on growing samples.
+    """Choose a dial of every family by queries made out of documents, on growing samples.
 
     Args:
         probe: of the corpus.
@@ -146,35 +147,36 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
         scorer: a bench.
         progress: shows how far the work is.
     """
-    sizes = [size for size in probe.sizes() if len(probe.first(size).queries) >= MIN_GROUPS]
+    sizes = [size for size in probe.sizes() if probe.count(size) >= MIN_GROUPS]
     if not sizes:
         return Blind({}, {}, None, {}, len(probe.asked))
     known = {str(STOCK): STOCK, **{str(one): one for contender in contenders for one in contender.configurations}}
-    ledger = Ledger(known)
+    ledger, tables = Ledger(known), dict[str, Floats]()
 
     def score(some: Sequence[str], size: int) -> dict[str, Floats]:
         found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)
         ledger.enter(found)
-        return {name: one.scores for name, one in found.items()}
+        tables.update({name: by_document(one.scores) for name, one in found.items()})
+        return {name: tables[name].mean(axis=1) for name in found}
 
     total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
     families = {contender.name: [str(one) for one in contender.configurations] for contender in contenders}
     with progress.track("choosing without labels", total, UNITS) as advance:
         halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score, kept=START)
         advance(total)
-    left = {
-        name: {one: halved.scores[one] for one in some if one in halved.survivors} for name, some in families.items()
-    }
+    left = {name: {one: tables[one] for one in some if one in halved.survivors} for name, some in families.items()}
     chosen = {name: _pick(scores, pick_mildest) for name, scores in left.items() if scores}
-    finals = {one: halved.scores[one] for one in chosen.values()}
+    finals = {one: tables[one] for one in chosen.values()}
     overall = _pick(finals, pick_best) if finals else None
     prices = ledger.prices(halved.tried)
-    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.spent)
+    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.fresh)
 
 
-def _pick(scores: Mapping[str, Floats], otherwise: Callable[[Mapping[str, Floats]], str]) -> str:
+def _pick(tables: Mapping[str, Floats], otherwise: Callable[[Mapping[str, Floats]], str]) -> str:
     """What stands in for judged queries: the frozen pipeline unless another is proven, where that is among them."""
-    return pick_proven(scores, START) if START in scores else otherwise(scores)
+    if START in tables:
+        return pick_proven(tables, START)
+    return otherwise({name: table.mean(axis=1) for name, table in tables.items()})
 
 
 @dataclass(eq=False)
@@ -187,11 +189,6 @@ class Ledger:
 
     known: Mapping[str, Configuration]
     fresh: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    @property
-    def spent(self) -> int:
-        """Of all."""
-        return sum(self.fresh.values())
 
     def enter(self, found: Mapping[str, Measured]) -> None:
         """Add what was measured at once; those that are encoded alike share their tokens."""
@@ -237,10 +234,12 @@ def _within_budget(
     if blind is None or not blind.scores:
         return list(members), {}
     prices, means = _prices(members, blind)
-    spent, paid = 1 + blind.spent / max(stock.tokens, 1), {STOCK.encoding}
+    begun = {way: tokens / max(stock.tokens, 1) for way, tokens in blind.spent.items()}
+    spent, paid = 1 + sum(begun.values()) - begun.get(STOCK.encoding, 0.0), {STOCK.encoding}
     for way in sorted(prices, key=lambda way: -means[way]):
-        if way not in paid and spent + prices[way] <= rules.encodes:
-            spent += prices[way]
+        rest = max(prices[way] - begun.get(way, 0.0), 0.0)  # the probe's documents are documents of the race
+        if way not in paid and spent + rest <= rules.encodes:
+            spent += rest
             paid.add(way)
     why = (
         f"the race may encode the corpus {rules.encodes:g} times at most, and others do better on the probe "

@@ -20,6 +20,7 @@ from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import START, Configuration, Contender
 from uncollapse.tuning.criteria import DEFAULT, Criterion, Matched, check_seen, cut_windows, match, read_criterion
 from uncollapse.tuning.probe import PROBE, Probe, sample_texts
+from uncollapse.tuning.queries import FEWEST_WORDS
 from uncollapse.tuning.race import check_inside, describe_rules, heat_facts, only_searches, read_probe
 from uncollapse.tuning.rows import RACE, blind_rows, heat_rows, tested
 from uncollapse.tuning.rules import Rules
@@ -30,10 +31,10 @@ ALL = "the dial"
 """The family that all fixes of a tuning make together."""
 
 HELD_OUT = 1 / 3
-"""Share of the probe's documents whose sentences have no say in the choice."""
+"""Share of the probe's documents whose queries have no say in the choice."""
 
 CHECK = "tune_check"
-"""View of rows about sentences that had no say in a choice without labels."""
+"""View of rows about made queries that had no say in a choice without labels."""
 
 
 def tune(
@@ -49,10 +50,10 @@ def tune(
 ) -> Result:
     """Choose one dial among those of some fixes.
 
-    Without labels a sentence is taken out of each document, and the dial is chosen that best finds documents by it:
-    successive halving on growing samples, then the mildest dial that sentences cannot tell from the best. Sentences
-    that had no say tell what it is worth. With labels the best dial on the judged queries is chosen, and what that is
-    worth comes from queries that had no say: nested cross-validation over independent groups of queries.
+    Without labels queries are made out of each document, in five ways, and the dial is chosen that best finds
+    documents by them: successive halving on growing samples, then the mildest dial that they cannot tell from the
+    best. Queries that had no say tell what it is worth. With labels the best dial on the judged queries is chosen, and
+    what that is worth comes from queries that had no say: nested cross-validation over independent groups of queries.
 
     Args:
         encoder: from `load`.
@@ -114,11 +115,11 @@ class _Unlabelled:
     """A choice without labels and what it is worth.
 
     Args:
-        blind: the choice; its `overall` is None where there are too few sentences.
-        check: what it adds on sentences that had no say; None where there are none.
+        blind: the choice; its `overall` is None where there are too few documents to ask for.
+        check: what it adds on made queries that had no say; None where there are none.
         rows: the scores of the dials, and of the check.
         refused: why some could not be tried, by notation.
-        matched: what was matched, where that and no sentence chose.
+        matched: what was matched, where that and no made query chose.
     """
 
     blind: Blind
@@ -131,7 +132,7 @@ class _Unlabelled:
 def _by_matching(
     criterion: Criterion, data: Corpus | Retrieval, family: Contender, bench: Bench, progress: Reporter
 ) -> _Unlabelled:
-    """A choice by a number of the model, which no sentence checks."""
+    """A choice by a number of the model, which no query checks."""
     members, rules = family.configurations, bench.rules
     check_seen(criterion, members)
     if isinstance(data, Corpus):
@@ -166,13 +167,13 @@ def _with_a_say(probe: Probe) -> Probe:
 
 
 def _check(unheard: Retrieval, chosen: Configuration, bench: Bench, progress: Reporter) -> Row:
-    """What the chosen dial adds on sentences of documents that had no say, searched among all."""
-    with progress.track("checking on other sentences", bench.work(unheard, [STOCK, chosen]), UNITS) as advance:
+    """What the chosen dial adds on queries of documents that had no say, searched among all."""
+    with progress.track("checking on other queries", bench.work(unheard, [STOCK, chosen]), UNITS) as advance:
         found = bench.measure(unheard, [STOCK, chosen], advance=advance)
     sheet, rules = bench.sheet(unheard), bench.rules
     before, after = (replace(sheet, columns={unheard.main: found[str(one)].scores}) for one in (STOCK, chosen))
     worth = gain(before, after, unheard.main, replicates=rules.replicates, resamples=rules.resamples, seed=rules.seed)
-    row = tested(f"cloze_{unheard.main}_gain", worth, CHECK, str(chosen))
+    row = tested(f"known_item_{unheard.main}_gain", worth, CHECK, str(chosen))
     return replace(row, p_holm=row.p, dataset=f"{unheard.name}/{PROBE}")
 
 
@@ -242,7 +243,7 @@ def _judge_without(found: _Unlabelled) -> Finding:
         return _judge_matched(found.matched)
     blind = found.blind
     if blind.overall is None:
-        asked = "sentences taken out of the documents, one a document of four sentences or more"
+        asked = f"documents of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words said only once"
         return Finding(
             "No dial can be chosen without labels",
             f"That takes {MIN_GROUPS} {asked}, and there are fewer. Give more or longer documents.",
@@ -252,8 +253,8 @@ def _judge_without(found: _Unlabelled) -> Finding:
     said = f"{_why(blind)}; {dropped} were dropped on smaller samples."
     title = f"Without labels: {blind.overall}"
     if found.check is None:
-        return Finding(title, f"{said} No sentences were left to check it.", "unknown")
-    checked = f"On sentences that had no say it adds {change(found.check)} to nDCG@10. {_advice(found.check)}"
+        return Finding(title, f"{said} No documents were left to check it.", "unknown")
+    checked = f"On made queries that had no say it adds {change(found.check)} to nDCG@10. {_advice(found.check)}"
     return Finding(title, f"{said} {checked} People's questions may like it less.", _kind(found.check))
 
 
@@ -262,15 +263,15 @@ def _why(blind: Blind) -> str:
     if blind.overall == START:
         return (
             f"It is what `fix --auto` writes, chosen on public collections, and none of {others - 1} other dials is "
-            "surely better at finding documents by sentences of theirs (three standard errors)"
+            "surely better at finding documents by every kind of query made out of them (two standard errors)"
         )
     if START in blind.scores:
         return (
-            f"Sentences find their documents surely better with it than with what `fix --auto` writes (three standard "
-            f"errors), and better than with any other of {others} dials"
+            "Queries of every kind made out of documents find them surely better with it than with what `fix --auto` "
+            f"writes (two standard errors), and of {others} dials it is the best of which that can be said"
         )
     return (
-        f"{blind.overall} is the mildest of {others} dials that sentences looking for their documents cannot tell "
+        f"{blind.overall} is the mildest of {others} dials that queries made out of documents cannot tell "
         "from the best"
     )
 

@@ -13,11 +13,12 @@ from uncollapse.records import Finding, Row
 from uncollapse.tuning.rows import BY_LENGTH, RACE, WHOLE, cost_of
 
 UNLABELLED = (
-    "No judgement by people stands behind this: the queries are sentences taken out of your own documents. Such "
-    "queries like strong dials better than people's questions do, so the mildest dial was taken that they cannot tell "
-    "from the best. A few hundred real queries with their answers decide it: a BEIR folder for `uncollapse compare`."
+    "No judgement by people stands behind this: the queries are made out of your own documents, in five ways. "
+    "Such queries like strong dials better than people's questions do, so the mildest dial was taken that they "
+    "cannot tell from the best. A few hundred real queries with their answers decide it: a BEIR folder for "
+    "`uncollapse compare`."
 )
-"""What a race on sentences alone cannot say."""
+"""What a race on made queries alone cannot say."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _too_few(order: Sequence[Standing], facts: Mapping[str, Any]) -> Finding:
     return Finding(
         f"Nothing can be told on {facts['dataset']}",
         f"It has {n} independent {'query' if n == 1 else 'queries'}, and {MIN_GROUPS} are needed before anything is "
-        "tested. Give more queries with their answers, or the documents alone, whose sentences are the queries then.",
+        "tested. Give more queries with their answers, or the documents alone: queries are made out of them then.",
         "unknown",
     )
 
@@ -126,14 +127,14 @@ def _use(winner: Standing, rows: Sequence[Row], facts: Mapping[str, Any]) -> Fin
         else " There are too few queries to look at single lengths."
     )
     moved = f"{_moved(winner, rows, facts)}, {_tested(winner.gain)}.{lengths}"
-    where = "" if facts["labelled"] else ", as far as sentences of it can tell"
+    where = "" if facts["labelled"] else ", as far as queries made out of it can tell"
     return Finding(f"Use {winner.dial} on {facts['dataset']}{where}", f"{moved} {_cost(winner, rows, facts)}", "good")
 
 
 def _moved(one: Standing, rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     stock = next(row for row in rows if _is(row, facts, RACE, "none") and row.measure == facts["main"])
     title = METRICS[facts["main"]].title
-    asked, after = "queries" if facts["labelled"] else "sentences", stock.value + one.gain.value
+    asked, after = "queries" if facts["labelled"] else "made queries", stock.value + one.gain.value
     return f"{title} goes from {stock.value:.3f} to {after:.3f} on {asked} that had no say in its dial"
 
 

@@ -51,6 +51,15 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
+def locate_words(text: str) -> tuple[tuple[int, int], ...]:
+    """Where each word of a text starts and stops, in characters.
+
+    >>> locate_words("It's red.")
+    ((0, 4), (5, 8))
+    """
+    return tuple(match.span() for match in _WORD.finditer(text))
+
+
 def normalised(sentence: str) -> str:
     """A sentence without case and line breaks, to tell whether two say the same.
 

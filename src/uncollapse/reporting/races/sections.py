@@ -96,7 +96,7 @@ def make_race_tiles(result: Result) -> list[Tile]:
 
 def _section(race: Race) -> Section:
     entry = race.entry
-    asked = "judged queries" if entry["labelled"] else "sentences taken out of the documents (no labels)"
+    asked = "judged queries" if entry["labelled"] else "queries made out of the documents (no labels)"
     lead = (
         f"{words.count(entry['n_documents'])} documents, {words.count(entry['n_queries'])} {asked}{_groups(entry)}. "
         "Every gain is on queries that had no say in the dial: it was chosen on some, and scored on the others, over "
@@ -128,8 +128,8 @@ def _table(race: Race) -> Chart:
     reading = (
         f"A gain is what is added to {glossary.title(race.main)} of the {words.STOCK}, {_stock(race)}: better or "
         f"worse where {RULE}, no difference that matters where {RULE_ALIKE}. Tokens and storage are times those of "
-        f"the {words.STOCK}. 'Without labels' is the dial that sentences of the documents choose, and how much the "
-        "best dial is ahead of it."
+        f"the {words.STOCK}. 'Without labels' is the dial that queries made out of the documents choose, and how much "
+        "the best dial is ahead of it."
     )
     table = Table(f"All families on {race.name}, largest gain first.", columns, lines)
     return Chart(f"{race.key}-families", "All families in one table", reading, table=table, wide=True)
@@ -292,15 +292,16 @@ def _dials(race: Race) -> Chart:
         (
             Cell(notation, "chosen" if notation == family["chosen"] and len(family["grid"]) > 1 else ""),
             _gain_alone(race.one(f"{race.main}_gain", DIALS, notation)),
-            _score(race.one("cloze_ndcg@10", BLIND, notation)),
+            _score(race.one("known_item_ndcg@10", BLIND, notation)),
         )
         for family in race.families
         for notation in family["grid"]
     ]
     reading = (
         "These gains are over all queries, without setting any aside: the best of several dials looks better here "
-        "than it is on other queries. The probe is nDCG@10 of sentences that look for their own document; dials that "
-        "were surely worse on a small sample were not tried on larger ones, so that only numbers of one n compare."
+        "than it is on other queries. The probe is nDCG@10 of queries made out of documents, in five ways, that look "
+        "for their own; dials that were surely worse on a small sample were not tried on larger ones, so that only "
+        "numbers of one n compare."
     )
     table = Table(f"Every dial on {race.name}.", columns, tuple(lines[:4]), tuple(lines[4:]), "Show all dials")
     return Chart(f"{race.key}-dials", "Every dial", reading, table=table, wide=True)

@@ -66,6 +66,15 @@ RACED: Mapping[str, Entry] = MappingProxyType(
                 "How many stretches of documents, cut to several lengths, a fix learned from.",
             ),
             Entry(
+                "known_item_ndcg@k",
+                "Rank of the document that a query was made out of",
+                "mean of 1 / log2(1 + rank) of the document, 0 beyond rank k, over five kinds of queries",
+                "0 to 1",
+                "higher",
+                "How near the top a document stands for queries made out of it: 1 always first, 0 beyond rank k.",
+                "Azzopardi, de Rijke & Balog 2007 (known-item queries made out of documents)",
+            ),
+            Entry(
                 "mean_cosine_apart",
                 "Mean cosine away from that of shorter texts",
                 "|mean cosine of pairs of long texts, with the fix - that of the same texts cut short, without|",

@@ -1,0 +1,141 @@
+"""What choosing a dial without labels loses, by several rules, on collections with judgements.
+
+    python benchmarks/regret.py FOLDER[:SPLIT]... [--documents 150] [--seed 0] [--out FOLDER]
+
+Every dial of `compare` that comes after the model races on the judged queries, with and without `cover` before it.
+Then it is chosen without them, by queries made out of the documents. Regret: points of the main score behind the best
+dial *on the same judged queries*, which makes every regret look larger than it is; plus or minus 1.96 standard errors
+of the paired difference over queries. Vectors are kept in the cache: a stopped run goes on.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import numpy.typing as npt
+
+from uncollapse.encoders import load
+from uncollapse.encoders.cache import default_folder
+from uncollapse.evaluation.reading.layouts import open_tasks
+from uncollapse.evaluation.tasks import Retrieval
+from uncollapse.fixes import parse
+from uncollapse.fixes.composition import Composition, compose
+from uncollapse.progress import Bars
+from uncollapse.tuning.bench import STOCK, Bench
+from uncollapse.tuning.contenders import CONTENDERS, START, Configuration
+from uncollapse.tuning.crossfit import pick_best, pick_mildest, pick_proven
+from uncollapse.tuning.halving import error_of
+from uncollapse.tuning.probe import by_document
+from uncollapse.tuning.queries import KINDS
+from uncollapse.tuning.race import read_probe
+from uncollapse.tuning.rules import Rules
+
+Floats = npt.NDArray[np.float64]
+Tables = Mapping[str, Floats]
+COVER = "cover(126)"
+
+
+def grid() -> list[Configuration]:
+    """The model as it came and everything after it, alone and with long texts read to their end."""
+    after = [one for row in CONTENDERS for one in row.configurations if not one.fix.model]
+    covered = [_covered(one) for one in after if one.fix.text is None and one.fix.score is None]
+    return list({str(one): one for one in (STOCK, *after, *covered)}.values())
+
+
+def _covered(one: Configuration) -> Configuration:
+    return Configuration("covered", Composition((*compose(parse(COVER)).parts, *one.fix.parts)))
+
+
+def _of_kind(place: int) -> Callable[[Tables], str]:
+    return lambda tables: pick_proven({name: table[:, [place]] for name, table in tables.items()}, START)
+
+
+def _means(tables: Tables) -> Tables:
+    return {name: table.mean(axis=1) for name, table in tables.items()}
+
+
+RULES: Mapping[str, Callable[[Tables], str]] = {
+    "always what `fix --auto` writes": lambda _: START,
+    "unless all five kinds prove another (`tune`)": lambda tables: pick_proven(tables, START),
+    **{f"unless `{kind}` proves another": _of_kind(place) for place, kind in enumerate(KINDS)},
+    "unless the mean of the kinds proves another": lambda tables: pick_proven(
+        {name: mean[:, None] for name, mean in _means(tables).items()}, START
+    ),
+    "best by the mean of the kinds": lambda tables: pick_best(_means(tables)),
+    "mildest not told from it": lambda tables: pick_mildest(_means(tables)),
+    "nothing": lambda _: str(STOCK),
+}
+"""How to choose: from scores of every dial, float64 [documents, kinds of queries]."""
+
+
+def measure(task: Retrieval, bench: Bench, documents: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Scores of every dial on judged queries, and on made ones."""
+    some, progress = grid(), Bars()
+    probe = read_probe(task, bench.rules, progress, most=documents)
+    with progress.track(f"{task.name}, made queries", bench.work(probe.task, some), "characters") as advance:
+        made = bench.measure(probe.task, some, advance=advance)
+    with progress.track(f"{task.name}, judged queries", bench.work(task, some), "characters") as advance:
+        judged = bench.measure(task, some, advance=advance, keep=False)
+    both = [str(one) for one in some if str(one) in made and str(one) in judged]
+    return {name: judged[name].scores for name in both}, {name: by_document(made[name].scores) for name in both}
+
+
+def regret(judged: Tables, chosen: str) -> tuple[float, float]:
+    """Points behind the best dial, and 1.96 standard errors."""
+    behind = judged[pick_best(judged)] - judged[chosen]
+    return 100 * float(behind.mean()), 196 * error_of(behind)
+
+
+def print_table(found: Mapping[str, tuple[Tables, Tables]]) -> None:
+    print(f"| choice without labels | mean of {len(found)} | {' | '.join(found)} |")
+    print(f"|---|---|{'---|' * len(found)}")
+    for rule, choose in RULES.items():
+        cells = [regret(judged, choose(made)) for judged, made in found.values()]
+        said = [f"{value:.1f} ± {error:.1f}" for value, error in cells]
+        print(f"| {rule} | {np.mean([value for value, _ in cells]):.2f} | {' | '.join(said)} |")
+    sizes = (
+        f"{name}: n = {len(judged[START])} queries, {len(made[START])} documents asked for"
+        for name, (judged, made) in found.items()
+    )
+    print("\n" + "; ".join(sizes))
+    for name, (judged, made) in found.items():
+        proven = pick_proven(made, START)
+        print(f"{name}: best {pick_best(judged)}; tune takes {proven}")
+
+
+def tasks_of(folders: Sequence[str]) -> list[Retrieval]:
+    opened = []
+    for folder in folders:
+        path, _, split = folder.partition(":")
+        opened += open_tasks(path, split=[split] if split else None)
+    return [task for task in opened if isinstance(task, Retrieval)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", help="FOLDER or FOLDER:SPLIT")
+    parser.add_argument("--documents", type=int, default=150)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder for the scores")
+    asked = parser.parse_args()
+    found = {}
+    for task in tasks_of(asked.folders):
+        bench = Bench(load("minilm"), Rules(seed=asked.seed), cache=default_folder())
+        judged, made = found[task.name] = measure(task, bench, asked.documents)
+        if asked.out:
+            asked.out.mkdir(parents=True, exist_ok=True)
+            np.savez(
+                asked.out / f"{task.name}.npz",
+                judged=np.stack(list(judged.values())),
+                names=list(judged),
+                made=np.stack(list(made.values())),
+            )
+    print_table(found)
+
+
+if __name__ == "__main__":
+    main()
