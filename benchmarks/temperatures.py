@@ -9,8 +9,8 @@ over all sets of the table. The second table does the same by document length. V
 a stopped run goes on.
 
 Large sets can be sampled: random judged queries with all that was judged for them, filled up with random other
-documents; random texts to learn from and to try on. Scores of a sample of documents are higher than those of all, since
-there is less to search among; what a temperature adds is still paired. The table names a sampled set "a part of" it.
+documents; random texts to learn from and to try on. Scores of a sample of documents are higher than those of all,
+since there is less to search among; what a temperature adds is still paired. The table calls it "a part of" the set.
 """
 
 import argparse
