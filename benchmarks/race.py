@@ -50,9 +50,8 @@ def main() -> None:
     entry = found[0].about["races"][0]
     raced = sum(len(family["grid"]) for family in entry["families"])
     asked_for = sum(len(row.grid) for row in CONTENDERS)
-    print(
-        f"{len(task.documents)} documents, {len(task.queries)} queries of {task.name}, {asked.max_tokens} tokens at most"
-    )
+    texts = f"{len(task.documents)} documents, {len(task.queries)} queries"
+    print(f"{texts} of {task.name}, {asked.max_tokens} tokens at most")
     print(f"plain encoding: {plain[0]:.1f} s before, {plain[1]:.1f} s after")
     print(f"race of {raced} settings of {asked_for} in {len(entry['families'])} families: {race:.1f} s")
     print(f"ratio: {race / (sum(plain) / 2):.2f}")
