@@ -118,7 +118,7 @@ def read_qdrant(folder: Path, queries: Vectors, metric: str) -> Found:
 
 
 def read_pgvector(folder: Path, queries: Vectors, metric: str) -> Found:
-    """As PostgreSQL's documentation says that the text format is read; there is no server here."""
+    """As PostgreSQL's documentation says that the text format is read; test_postgres.py asks a server."""
     assert ("<#>" if metric == "dot" else "<=>") in (folder / SQL).read_text()
     lines = (folder / DATA).read_bytes().decode().split("\n")
     assert lines.pop() == "", "the last line ends too"
