@@ -1,6 +1,7 @@
 """The figures of the report and the words around them: the rows and nothing else, and a reason where there is none."""
 
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -33,6 +34,13 @@ def test_figures_show_the_rows_and_nothing_else() -> None:
     rows = result.select(measure="mean_cosine", view="windows", fix="none")
     assert [row.high for row in rows] + [row.low for row in reversed(rows)] in [band["y"] for band in bands]
     assert len(bands) == 2
+
+
+@pytest.mark.parametrize("limit", [8, 24, 256])
+def test_a_limit_is_inside_the_picture_wherever_the_texts_are(limit: int) -> None:
+    figure = plots.histogram([LengthCount(16, 32, 5, 5), LengthCount(32, 64, 5, 0)], limits=[(limit, "limit")])
+    low, high = figure["layout"]["xaxis"]["range"]
+    assert low < math.log10(limit) < high
 
 
 def test_histogram_bars_stand_on_their_edges() -> None:

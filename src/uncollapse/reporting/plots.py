@@ -118,7 +118,8 @@ def histogram(lengths: Sequence[LengthCount], *, limits: Sequence[tuple[int, str
     figure.add_trace(_bars(lengths, "whole", unit))
     figure.add_trace(_bars(lengths, "cut", unit))
     edges = [max(item.low, 1) for item in lengths] + [item.high for item in lengths]
-    axis = token_axis(min(edges), max([*edges, *(tokens for tokens, _ in limits)]), pad=1.03, unit=unit)
+    shown = [*edges, *(tokens for tokens, _ in limits)]
+    axis = token_axis(min(shown), max(shown), pad=1.03, unit=unit)
     figure.update_layout(barmode="stack", bargap=0, xaxis=axis, yaxis={"rangemode": "tozero", "nticks": 6})
     for index, (tokens, text) in enumerate(limits):
         _mark_limit(figure, tokens, text, step=index, leftwards=math.log10(tokens) > sum(axis["range"]) / 2)
