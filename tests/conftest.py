@@ -8,6 +8,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 import transformers
 from hypothesis import HealthCheck, settings
 
@@ -17,3 +21,12 @@ settings.load_profile("any machine")
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One browser for all pages."""
+    from browser_pages import launch_chromium
+
+    with launch_chromium() as browser:
+        yield browser

@@ -1,64 +1,40 @@
 """The report of an explanation in a real browser: it draws, fits and is silent, wide and narrow, light and dark."""
 
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 import explanation_examples as examples
-from uncollapse.reporting import write_report
-
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-from test_browser import PATIENCE_MS, SIZES, View, chromium, wait_until
+from browser_pages import SIZES, Opened, View, opener
 
 pytestmark = pytest.mark.browser
-
-__all__ = ["chromium"]
 
 SCHEMES = {"wide": "light", "narrow": "dark"}
 
 
 @pytest.fixture(scope="module")
-def opened(chromium, tmp_path_factory: pytest.TempPathFactory) -> object:  # type: ignore[no-untyped-def]
-    """Opens the full report; a page of many figures takes seconds on a small machine, so that it is opened once."""
-    path = tmp_path_factory.mktemp("reports") / "explanation.html"
-    write_report(path, examples.full_result())
-    views: dict[str, View] = {}
+def opened(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    folder = tmp_path_factory.mktemp("reports")
+    by_scheme = {one: opener(chromium, folder, {"full": examples.full_result}, scheme=one) for one in SCHEMES.values()}
 
     def open_report(size: str) -> View:
-        if size not in views:
-            views[size] = _open(chromium, path, size)
-        return views[size]
+        return by_scheme[SCHEMES[size]]("full", size)
 
     return open_report
 
 
-def _open(browser, path: Path, size: str) -> View:  # type: ignore[no-untyped-def]
-    width, height = SIZES[size]
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=SCHEMES[size])
-    page.set_default_timeout(PATIENCE_MS)
-    view = View(page, path.as_uri())
-    page.on("request", lambda request: view.requests.append(request.url))
-    page.on("console", lambda message: view.complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: view.complaints.append(f"error: {error}"))
-    page.goto(view.address)
-    wait_until(page, "document.querySelectorAll('.chart:not(.js-plotly-plot)').length === 0", seconds=60)
-    return view
-
-
 @pytest.mark.parametrize("size", SIZES)
-def test_report_opens_without_a_word_and_fits(opened, size: str) -> None:  # type: ignore[no-untyped-def]
+def test_report_opens_without_a_word_and_fits(opened: Opened, size: str) -> None:
     view = opened(size)
     view.page.locator("#numbers summary").first.click()
     assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert view.complaints == []
-    # the picture of a map is inside the page too, as a data address
-    assert [request for request in view.requests if not request.startswith("data:")] == [view.address]
+    assert view.beyond == []
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_every_chart_is_drawn_inside_the_page_at_its_height(opened, size: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_chart_is_drawn_inside_the_page_at_its_height(opened: Opened, size: str) -> None:
     boxes = opened(size).page.evaluate(
         """[...document.querySelectorAll('.explanation .chart')].map((chart) => {
             const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
@@ -78,7 +54,7 @@ def test_every_chart_is_drawn_inside_the_page_at_its_height(opened, size: str) -
         assert last <= SIZES[size][0], key
 
 
-def test_labels_do_not_overlap_on_a_narrow_page(opened) -> None:  # type: ignore[no-untyped-def]
+def test_labels_do_not_overlap_on_a_narrow_page(opened: Opened) -> None:
     page = opened("narrow").page
     for axis, start, end in (("xtick", "left", "right"), ("ytick", "top", "bottom")):
         for key in ("heads-longest", "stages-share", "frequencies-power", "embedding-changes", "theory"):
@@ -99,7 +75,7 @@ def test_labels_do_not_overlap_on_a_narrow_page(opened) -> None:  # type: ignore
         ("frequencies-power", (0.5 / 16, 5.5 / 6), ("layer 5", "cycles a token", "Share of power", "n = 48")),
     ],
 )
-def test_hover_says_the_number_its_interval_and_n(opened, key, place, said) -> None:  # type: ignore[no-untyped-def]
+def test_hover_says_the_number_its_interval_and_n(opened: Opened, key, place, said) -> None:
     view = opened("wide")
     chart = view.page.locator(f"#chart-{key}")
     chart.scroll_into_view_if_needed()
@@ -113,7 +89,7 @@ def test_hover_says_the_number_its_interval_and_n(opened, key, place, said) -> N
     assert view.complaints == []
 
 
-def test_legends_show_more_than_colours(opened) -> None:  # type: ignore[no-untyped-def]
+def test_legends_show_more_than_colours(opened: Opened) -> None:
     marks = opened("wide").page.evaluate(
         """[...document.querySelectorAll('.explanation .legend')].map((legend) => [...legend.children].map((entry) => {
             const mark = getComputedStyle(entry, '::before');
