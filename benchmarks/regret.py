@@ -5,12 +5,14 @@
 Every dial of `compare` that comes after the model races on the judged queries, with and without `cover` before it.
 Then it is chosen without them, by queries made out of the documents. Regret: points of the main score behind the best
 dial *on the same judged queries*, which makes every regret look larger than it is; plus or minus 1.96 standard errors
-of the paired difference over queries. Vectors are kept in the cache: a stopped run goes on.
+of the paired difference over independent groups of queries. Rules see all made queries; `tune` halves its grid on the
+way and keeps a third of the documents aside. Vectors are kept in the cache: a stopped run goes on.
 """
 
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,14 +23,14 @@ import numpy.typing as npt
 from uncollapse.encoders import load
 from uncollapse.encoders.cache import default_folder
 from uncollapse.evaluation.reading.layouts import open_tasks
+from uncollapse.evaluation.statistics.significance import standard_error
 from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.fixes import parse
 from uncollapse.fixes.composition import Composition, compose
 from uncollapse.progress import Bars
 from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import CONTENDERS, START, Configuration
-from uncollapse.tuning.crossfit import pick_best, pick_mildest, pick_proven
-from uncollapse.tuning.halving import error_of
+from uncollapse.tuning.crossfit import pick_best, pick_proven
 from uncollapse.tuning.probe import by_document
 from uncollapse.tuning.queries import KINDS
 from uncollapse.tuning.race import read_probe
@@ -66,7 +68,6 @@ RULES: Mapping[str, Callable[[Tables], str]] = {
         {name: mean[:, None] for name, mean in _means(tables).items()}, START
     ),
     "best by the mean of the kinds": lambda tables: pick_best(_means(tables)),
-    "mildest not told from it": lambda tables: pick_mildest(_means(tables)),
     "nothing": lambda _: str(STOCK),
 }
 """How to choose: from scores of every dial, float64 [documents, kinds of queries]."""
@@ -84,27 +85,36 @@ def measure(task: Retrieval, bench: Bench, documents: int) -> tuple[dict[str, Fl
     return {name: judged[name].scores for name in both}, {name: by_document(made[name].scores) for name in both}
 
 
-def regret(judged: Tables, chosen: str) -> tuple[float, float]:
-    """Points behind the best dial, and 1.96 standard errors."""
-    behind = judged[pick_best(judged)] - judged[chosen]
-    return 100 * float(behind.mean()), 196 * error_of(behind)
+@dataclass(frozen=True)
+class Found:
+    """A set: scores of every dial on judged queries and on made ones, and the groups of the judged."""
+
+    judged: Tables
+    made: Tables
+    groups: Sequence[str]
+
+    def regret(self, chosen: str) -> tuple[float, float]:
+        """Points behind the best dial, and 1.96 standard errors."""
+        behind = self.judged[pick_best(self.judged)] - self.judged[chosen]
+        return 100 * float(behind.mean()), 196 * standard_error(behind, self.groups)
+
+    def chosen(self, choose: Callable[[Tables], str]) -> str:
+        return choose({name: table for name, table in self.made.items() if name != str(STOCK)})
 
 
-def print_table(found: Mapping[str, tuple[Tables, Tables]]) -> None:
+def print_table(found: Mapping[str, Found]) -> None:
     print(f"| choice without labels | mean of {len(found)} | {' | '.join(found)} |")
     print(f"|---|---|{'---|' * len(found)}")
     for rule, choose in RULES.items():
-        cells = [regret(judged, choose(made)) for judged, made in found.values()]
+        cells = [one.regret(one.chosen(choose)) for one in found.values()]
         said = [f"{value:.1f} ± {error:.1f}" for value, error in cells]
         print(f"| {rule} | {np.mean([value for value, _ in cells]):.2f} | {' | '.join(said)} |")
-    sizes = (
-        f"{name}: n = {len(judged[START])} queries, {len(made[START])} documents asked for"
-        for name, (judged, made) in found.items()
-    )
-    print("\n" + "; ".join(sizes))
-    for name, (judged, made) in found.items():
-        proven = pick_proven(made, START)
-        print(f"{name}: best {pick_best(judged)}; tune takes {proven}")
+    for name, one in found.items():
+        sizes = (
+            f"{len(set(one.groups))} groups of {len(one.groups)} queries, {len(one.made[START])} documents asked for"
+        )
+        proven = one.chosen(lambda tables: pick_proven(tables, START))
+        print(f"{name}: {sizes}; best {pick_best(one.judged)}; taken {proven}")
 
 
 def tasks_of(folders: Sequence[str]) -> list[Retrieval]:
@@ -122,18 +132,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder for the scores")
     asked = parser.parse_args()
-    found = {}
+    found: dict[str, Found] = {}
     for task in tasks_of(asked.folders):
         bench = Bench(load("minilm"), Rules(seed=asked.seed), cache=default_folder())
-        judged, made = found[task.name] = measure(task, bench, asked.documents)
+        judged, made = measure(task, bench, asked.documents)
+        one = found[f"{task.name}/{task.split}"] = Found(judged, made, bench.sheet(task).groups)
         if asked.out:
             asked.out.mkdir(parents=True, exist_ok=True)
-            np.savez(
-                asked.out / f"{task.name}.npz",
-                judged=np.stack(list(judged.values())),
-                names=list(judged),
-                made=np.stack(list(made.values())),
-            )
+            arrays = {name: np.stack(list(tables.values())) for name, tables in (("judged", judged), ("made", made))}
+            place = asked.out / f"{task.name}-{task.split}.npz"
+            np.savez(place, names=list(judged), groups=list(one.groups), **arrays)
     print_table(found)
 
 

@@ -92,7 +92,36 @@ def test_short_documents_are_not_asked_for(words: int) -> None:
 
 def test_the_page_names_every_kind() -> None:
     page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text(encoding="utf-8")
-    assert re.findall(r"(?m)^\| `(\w+)` \| [^|]+ \|$", page) == list(KINDS)
+    told = {kind.name: kind.says for kind in KINDS.values()}
+    assert dict(re.findall(r"(?m)^\| `(\w+)` \| ([^|]+) \|$", page)) == told
+
+
+def test_what_documents_share_word_for_word_is_no_query_in_a_row() -> None:
+    shared = " ".join(f"The parties agree on point {chr(97 + i) * 2} without any doubt." for i in range(12))
+    own = "In {0} the {0} dog of {0} sleeps on the {0} hill."
+    texts = [f"{shared} {own.format(chr(107 + i) * 3)} {shared}" for i in range(8)]
+    for i, source in enumerate(read_sources(texts)):
+        assert source is not None
+        for seed in range(20):
+            made = dict(zip(KINDS, make_queries(source, f"d{i}", seed=seed), strict=True))
+            assert sum(made["stretch"] in text for text in texts) == 1 or chr(107 + i) * 3 not in made["stretch"]
+        asked = [make_queries(source, f"d{i}", seed=seed)[list(KINDS).index("stretch")] for seed in range(20)]
+        assert np.mean([chr(107 + i) * 3 in query for query in asked]) > 0.8
+    assert read_sources([shared] * 3) == [None] * 3
+
+
+def test_words_keep_the_marks_on_them() -> None:
+    hindi = (
+        "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902 \u090f\u0915 "
+        "\u092a\u094d\u0930\u092f\u094b\u0917 \u0939\u0948 \u0914\u0930"
+    )
+    letter = "\u0915"
+    text = ". ".join(f"{hindi} {letter * i}" for i in range(1, 8)) + "."
+    whole = set(text.replace(".", "").split())
+    for seed in range(10):
+        made = dict(zip(KINDS, make_queries(source_of(text), "d", seed=seed), strict=True))
+        assert set(made["half"].split()) <= whole
+        assert set(made["keywords"].split()) <= whole
 
 
 def test_chinese_is_asked_for_by_its_characters() -> None:

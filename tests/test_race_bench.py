@@ -192,6 +192,21 @@ def test_scores_of_a_probe_are_sorted_by_document_and_kind() -> None:
     assert (documents == documents[:, :1]).all()
 
 
+def test_what_is_told_of_a_probe_counts_documents_and_not_their_five_queries(encoder: SentenceEncoder) -> None:
+    task = make_probe(corpus(), "corpus", most=1000, seed=0).task
+    assert len(set(Bench(encoder, Rules()).sheet(task).groups)) == 54
+
+
+def test_a_probe_teaches_fixes_no_query_of_its_own(encoder: SentenceEncoder) -> None:
+    probe = make_probe(corpus(), "corpus", most=1000, seed=0)
+    alone = Retrieval("corpus", "test", probe.task.documents, Texts(("q",), ("red dog",)), {"q": {"d1": 1}})
+    fix = Configuration("r", compose(parse("centering(role)")))
+    bench = Bench(encoder, Rules())
+    measured = bench.measure(probe.task, [fix])[str(fix)]
+    learned = bench.measure(alone, [fix])[str(fix)]
+    assert measured.fitted == learned.fitted
+
+
 def test_samples_grow_around_each_other_and_follow_the_seed() -> None:
     probe = make_probe(corpus(), "corpus", most=1000, seed=0)
     small, large = probe.first(20), probe.first(60)

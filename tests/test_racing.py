@@ -18,7 +18,7 @@ from race_examples import (
     plain_task,
     run,
 )
-from uncollapse.errors import CorpusError, NotationError, UncollapseError
+from uncollapse.errors import CorpusError, ModelError, NotationError, UncollapseError
 from uncollapse.evaluation.tasks import Similarity
 from uncollapse.fixes import FIXES, parse
 from uncollapse.fixes.composition import compose
@@ -34,7 +34,7 @@ from uncollapse.tuning.queries import KINDS
 from uncollapse.tuning.race import beside_labels, heat_facts, only_searches
 from uncollapse.tuning.rows import BY_LENGTH, COSTS, RACE, WHOLE, heat_rows
 from uncollapse.tuning.rules import Rules
-from uncollapse.tuning.trials import Ledger, probe_blindly
+from uncollapse.tuning.trials import Ledger, probe_blindly, race_task
 from uncollapse.tuning.tune import merged
 
 HARMFUL = {name: lambda n: np.where(n > 800, -0.06, 0.06) for name in TEMPERATURE.grid}
@@ -79,6 +79,11 @@ def test_a_smaller_gain_that_hurts_nowhere_beats_a_larger_one_that_does() -> Non
 def test_few_queries_say_that_nothing_can_be_told() -> None:
     _, verdict = judged(run(Planted({"whitening(0.25)": 0.3}), n=7))
     assert verdict[0].title == "Nothing can be told on planted/test"
+    assert (
+        verdict[0].sentence == "7 documents can be asked for, and 10 are needed before anything is tested. Give more."
+    )
+    blind = chosen_blindly(whitening="whitening(0.25)")
+    _, verdict = judged(run(Planted({"whitening(0.25)": 0.3}), n=7, blind=blind))
     assert "It has 7 independent queries, and 10 are needed" in verdict[0].sentence
     assert len(verdict) == 1
 
@@ -164,6 +169,44 @@ def test_without_labels_the_frozen_pipeline_is_taken_unless_another_is_proven(be
     assert probe_blindly(probe, [together], Planted({"whitening(0.25)": better}), Silent()).overall == taken
     without = probe_blindly(probe, [WHITENING], Planted({"whitening(0.25)": better}), Silent())
     assert without.overall == "whitening(0.25)"
+
+
+def test_a_dial_that_one_kind_likes_best_does_not_push_out_the_one_that_all_prove() -> None:
+    names = tuple(f"d{i:04}" for i in range(300))
+    texts = tuple(f"Text {i} is here for all. " * 4 + f"It says the number {i} to those who ask." for i in range(300))
+    probe = make_probe(Unlabelled(names, texts), "planted", most=300, seed=0)
+
+    def by_one_kind(lengths: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(lengths)) % len(KINDS) == 0, 0.6, 0.0)
+
+    scorer = Planted({"whitening(0.25)": 0.05, "whitening(0.5)": by_one_kind})
+    families = [WHITENING, Contender("auto", (START,), "two Dense layers")]
+    blind = probe_blindly(probe, families, scorer, Silent())
+    assert blind.scores["whitening(0.5)"].mean() > blind.scores["whitening(0.25)"].mean()
+    assert blind.overall == "whitening(0.25)"
+
+
+def test_a_race_on_documents_alone_recommends_what_all_kinds_prove_or_nothing() -> None:
+    names = tuple(f"d{i:04}" for i in range(200))
+    texts = tuple(f"Text {i} is here for all. " * 4 + f"It says the number {i} to those who ask." for i in range(200))
+    task = make_probe(Unlabelled(names, texts), "planted", most=200, seed=0).task
+    families = [WHITENING, Contender("auto", (START,), "two Dense layers")]
+
+    def taken(**effects: Effect) -> tuple[str | None, str]:
+        found = {"whitening(0.25)": effects["other"], START: effects["start"]}
+        heat = race_task(task, families, Planted(found), RULES, blind=None, progress=Silent())
+        _, verdict = judged(heat)
+        return heat.taken, verdict[0].title
+
+    assert taken(other=by_all_kinds_but_the_first, start=0.05)[0] == START
+    assert taken(other=by_all_kinds_but_the_first, start=0.05)[1].startswith(f"Use {START} on planted")
+    assert taken(other=by_all_kinds_but_the_first, start=0.0)[1] == "Leave minilm as it is on planted/known items"
+    assert taken(other=0.2, start=0.05)[1].startswith("Use whitening(0.25) on planted")
+
+
+def test_a_model_that_cannot_be_scored_is_told_by_its_reason() -> None:
+    with pytest.raises(ModelError, match="The model as it is could not be scored: .* needs at least 20 documents"):
+        run(Planted({}, bad=["none"]))
 
 
 def test_what_is_encoded_alike_is_paid_once_and_only_beyond_what_came_before() -> None:

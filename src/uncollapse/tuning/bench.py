@@ -23,6 +23,7 @@ from uncollapse.measures import unit
 from uncollapse.pipelines.encoder import FixedEncoder, encoding_work, of_folder
 from uncollapse.pipelines.fitting import LEARNED_FROM, fit_pipeline, needed_by
 from uncollapse.tuning.contenders import Configuration
+from uncollapse.tuning.probe import PROBE
 from uncollapse.tuning.rules import Rules
 
 Floats = npt.NDArray[np.float64]
@@ -193,14 +194,16 @@ class Bench:
         return tokens
 
     def _score(self, task: Retrieval, one: Configuration, read: tuple[int, int]) -> Measured:
-        texts = unlabelled(task, self.rules.learn_from)
+        # Queries of a probe are five of a kind a document, which no log of searches is.
+        texts = unlabelled(task, "sentences" if task.split == PROBE else self.rules.learn_from)
         encoder = fit_pipeline(self.base(one), self._whole(one), texts, seed=self.rules.seed)
         several = encoder.encode_several(task.documents.texts, task.documents.ids, role="document")
         documents, owners = several.flat, None if several.is_single else several.owners
         queries = encoder.encode(task.queries.texts, task.queries.ids, role="query")
         directed = (lambda vectors: vectors) if encoder.inner_product else unit
         scores = main_scores(task, directed(queries.vectors), directed(documents.vectors), owners)
-        sizes = {Group.DOCUMENTS: min(len(texts.documents), LEARNED_FROM), Group.QUERIES: len(texts.queries)}
+        counts = {Group.DOCUMENTS: len(texts.documents), Group.QUERIES: len(texts.queries)}
+        sizes = {group: min(count, LEARNED_FROM) for group, count in counts.items()}
         seen = encoder.fitted.learned_from  # vectors, of which a text may have several
         fitted = {str(group): sizes.get(group) or seen.get(str(group), 0) for group in sorted(needed_by(one.fix))}
         tokens, fresh = read

@@ -11,7 +11,7 @@ from uncollapse.evaluation.tasks import Retrieval, Texts
 from uncollapse.pipelines.fitting import Unlabelled
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
-from uncollapse.tuning.queries import FEWEST_WORDS, KINDS, make_queries, read_sources
+from uncollapse.tuning.queries import FEWEST_WORDS, KINDS, SHINGLE, make_queries, read_sources
 
 PROBE = "known items"
 """What the probe is called, and the split of its task: each query is made to find one known document."""
@@ -106,7 +106,8 @@ def _task(name: str, ids: Sequence[str], texts: Sequence[str], queries: dict[str
         {query: {document: 1} for query, (_, document) in queries.items()},
         notes=(
             f"{len(queries) // len(KINDS):,} of {len(ids):,} documents are asked for, in {len(KINDS)} ways each: "
-            f"those of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words that is said only once",
+            f"those of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words and {SHINGLE} words in a row "
+            "that no other has",
         ),
     )
 

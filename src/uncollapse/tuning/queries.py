@@ -7,8 +7,9 @@ the fault of one way of making them.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,9 @@ FEWEST_WORDS = 30
 
 STRETCH = 16
 """Words in a row."""
+
+SHINGLE = 4
+"""Words in a row that tell a document from others, where no other has them."""
 
 _TRIES, _REACH = 20, 100
 _DIGITS = re.compile(r"\d+")
@@ -34,12 +38,14 @@ class Source:
         words: where each starts and stops, in characters.
         sentences: those that can be asked for; one at least.
         rarity: of each word, log((documents + 1) / (those that have it + 1/2)).
+        own: of each word, whether no other document has the four words that begin with it.
     """
 
     text: str
     words: tuple[tuple[int, int], ...]
     sentences: tuple[Sentence, ...]
     rarity: tuple[float, ...]
+    own: tuple[bool, ...]
 
     def stretch(self, start: int, length: int) -> str:
         """Words in a row, with what stands between them."""
@@ -66,10 +72,23 @@ def _half(source: Source, draws: Draws) -> str:
     return " ".join(kept or words[:3])
 
 
-def _around_rare(source: Source, draws: Draws) -> str:
+def _around_rare(source: Source, draws: Draws) -> tuple[int, int]:
     centre = max(draws.integers(len(source.words), size=_TRIES).tolist(), key=lambda place: source.rarity[place])
-    length = int(draws.integers(4, 13))
-    return source.stretch(min(max(centre - length // 2, 0), len(source.words) - length), length)
+    length = int(draws.integers(SHINGLE, 13))
+    return min(max(centre - length // 2, 0), len(source.words) - length), length
+
+
+def _anywhere(source: Source, draws: Draws) -> tuple[int, int]:
+    return int(draws.integers(len(source.words) - STRETCH + 1)), STRETCH
+
+
+def _in_a_row(drawn: Callable[[Source, Draws], tuple[int, int]], source: Source, draws: Draws) -> str:
+    """Words in a row, four of which no other document has in a row: else there would be several right answers."""
+    for _ in range(_TRIES):
+        start, length = drawn(source, draws)
+        if any(source.own[start : start + length - SHINGLE + 1]):
+            break
+    return source.stretch(start, length)
 
 
 def _keywords(source: Source, draws: Draws) -> str:
@@ -80,10 +99,6 @@ def _keywords(source: Source, draws: Draws) -> str:
     telling = [word for word in counts if not _DIGITS.fullmatch(word) and (len(word) > 2 or not word.isascii())]
     telling.sort(key=lambda word: -counts[word] * rarity[word])
     return " ".join((telling or list(counts))[: int(draws.integers(3, 7))])
-
-
-def _stretch(source: Source, draws: Draws) -> str:
-    return source.stretch(int(draws.integers(max(1, len(source.words) - STRETCH + 1))), STRETCH)
 
 
 @dataclass(frozen=True)
@@ -104,11 +119,11 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     row.name: row
     for row in (
-        Kind("sentence", "a sentence of 6 to 40 words", _sentence),
-        Kind("half", "about every second word of a sentence", _half),
-        Kind("rare", "4 to 12 words around a rare one", _around_rare),
-        Kind("keywords", "the 3 to 6 most telling words of a stretch of 100", _keywords),
-        Kind("stretch", f"{STRETCH} words in a row", _stretch),
+        Kind("sentence", "a sentence of 6 to 40 words that is said only once", _sentence),
+        Kind("half", "about every second word of such a sentence", _half),
+        Kind("rare", "4 to 12 words in a row around a rare one", partial(_in_a_row, _around_rare)),
+        Kind("keywords", "the 3 to 6 most telling words of a stretch of 100 (often there, rare elsewhere)", _keywords),
+        Kind("stretch", f"{STRETCH} words in a row", partial(_in_a_row, _anywhere)),
     )
 }
 """Ways to make a query: one row each."""
@@ -117,7 +132,8 @@ KINDS: Mapping[str, Kind] = {
 def read_sources(texts: Sequence[str]) -> list[Source | None]:
     """The documents of a corpus with what queries are made of; None for one that cannot be asked for.
 
-    Asked for are documents of 30 words or more with a sentence of 6 to 40 words that is said only once.
+    Asked for are documents of 30 words or more with a sentence of 6 to 40 words that is said only once, and with four
+    words in a row that no other has.
 
     >>> text = "The red dog of the old smith sleeps all day. " + "It barks at night and eats what others leave. " * 4
     >>> [source is not None for source in read_sources([text, "Too short a text."])]
@@ -126,25 +142,28 @@ def read_sources(texts: Sequence[str]) -> list[Source | None]:
     words = [locate_words(text) for text in texts]
     located = [locate_sentences(text) for text in texts]
     once = once_only(sentence for sentences in located for sentence in sentences)
-    spread = _spread(texts, words)
+    said = [[text[start:stop].casefold() for start, stop in places] for text, places in zip(texts, words, strict=True)]
+    having, sharing = Counter[str](), Counter[int]()
+    for spoken in said:
+        having.update(set(spoken))
+        sharing.update(set(_shingles(spoken)))
+    rarity = {word: float(np.log((len(texts) + 1) / (count + 0.5))) for word, count in having.items()}
     sources: list[Source | None] = []
-    for text, places, sentences in zip(texts, words, located, strict=True):
+    for text, places, sentences, spoken in zip(texts, words, located, said, strict=True):
         options = quotable(sentences, once) if len(places) >= FEWEST_WORDS else ()
-        rarity = tuple(spread[text[start:stop].casefold()] for start, stop in places) if options else ()
-        sources.append(Source(text, places, options, rarity) if options else None)
+        own = tuple(sharing[one] == 1 for one in _shingles(spoken)) if options else ()
+        source = Source(text, places, options, tuple(rarity[word] for word in spoken), own)
+        sources.append(source if any(own) else None)
     return sources
 
 
-def _spread(texts: Sequence[str], words: Iterable[Sequence[tuple[int, int]]]) -> dict[str, float]:
-    """How rare each word is among the documents."""
-    having: Counter[str] = Counter()
-    for text, places in zip(texts, words, strict=True):
-        having.update({text[start:stop].casefold() for start, stop in places})
-    return {word: float(np.log((len(texts) + 1) / (count + 0.5))) for word, count in having.items()}
+def _shingles(words: Sequence[str]) -> list[int]:
+    """A hash of every four words in a row."""
+    return [hash(tuple(words[place : place + SHINGLE])) for place in range(len(words) - SHINGLE + 1)]
 
 
 def make_queries(source: Source, name: str, *, seed: int) -> tuple[str, ...]:
-    """One query of every kind, in the order of KINDS, the same for the same name and seed on every machine.
+    """One query of every kind, in the order of KINDS, the same for the same name and seed.
 
     Args:
         source: the document.

@@ -136,7 +136,7 @@ def _race_labelled(task: Retrieval, families: Sequence[Contender], bench: Bench,
 
 
 def beside_labels(documents: int, families: Sequence[Contender], rules: Rules) -> int:
-    """Documents of a probe that only says what it would have chosen: it costs about one encoding of the corpus.
+    """Documents of a probe that only says what it would have chosen: read in every way, about as many as the corpus.
 
     >>> from uncollapse.tuning.contenders import read_contenders
     >>> [beside_labels(n, read_contenders(["temperature"]), Rules()) for n in (300, 600, 6000)]
@@ -176,7 +176,7 @@ def _notes(heats: Sequence[Heat], data: Corpus | Sequence[Task], rules: Rules) -
     fixes = [one.fix for heat in heats for family in heat.families for one in family.contender.configurations]
     learned = [note for fix in dict.fromkeys(fixes) for note in learned_note(fix, tasks, rules.learn_from)]
     if isinstance(data, Corpus) and any(Group.QUERIES in needed_by(fix) for fix in fixes):
-        learned.append("what fixes learn of queries, they learned from the made queries that are searched with")
+        learned.append("what fixes learn of queries, they learned from sentences of the documents")
     out = [f"{heat.dataset}: {name} is left out: {why}" for heat in heats for name, why in heat.left_out.items()]
     return [*learned, *out]
 
@@ -204,6 +204,7 @@ def heat_facts(heat: Heat) -> dict[str, Any]:
         "n_groups": len(set(heat.sheet.groups)),
         "families": families,
         "blind": heat.blind.overall if heat.blind else None,
+        "taken": heat.taken,
         "blind_documents": heat.blind.n_documents if heat.blind else 0,
         "left_out": dict(heat.left_out),
         "notes": list(heat.notes),

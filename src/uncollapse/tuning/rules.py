@@ -18,7 +18,7 @@ class Rules:
         bins: length bins of about equally many queries.
         documents: of the corpus that a probe without labels asks for.
         beside_labels: the same at most where there are labels and the probe only says what it would have chosen; fewer
-            where that many would cost more than about one encoding of the corpus, but not below 100.
+            where those, read in every way, would be more than the corpus, but not below 100.
         encodes: most encodings of the whole corpus; configurations beyond that are left out, those first that do worst
             on the probe without labels. Fixes after the model need none of their own.
         learn_from: which queries fixes learn from that need some; see `LearnFrom`.

@@ -1,11 +1,12 @@
 """One data set of a race: every configuration scored, dials chosen with and without labels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from uncollapse.errors import ModelError
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.evaluation.tasks import Retrieval
@@ -84,6 +85,8 @@ class Heat:
         families: those that could be raced.
         whole: the race itself as a family: fix and dial chosen together.
         blind: what a probe without labels says; None where the race itself is that probe.
+        taken: where the race itself is that probe, what would be taken by it; None where judgements decide, or where
+            the frozen pipeline is not among the members.
         left_out: why some are not in it, by notation.
         notes: what a reader must know of the data.
     """
@@ -97,6 +100,7 @@ class Heat:
     families: tuple[Family, ...]
     whole: Crossfit | None
     blind: Blind | None = None
+    taken: str | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -123,7 +127,10 @@ def race_task(
     members = [one for contender in contenders for one in contender.configurations]
     dataset = f"{task.name}/{task.split}"
     with progress.track(f"{dataset}, as it is", scorer.work(task, [STOCK]), UNITS) as advance:
-        stock = scorer.measure(task, [STOCK], advance=advance)[str(STOCK)]
+        found = scorer.measure(task, [STOCK], advance=advance)
+    if str(STOCK) not in found:
+        raise ModelError(f"The model as it is could not be scored: {scorer.refusals(task)[str(STOCK)]}")
+    stock = found[str(STOCK)]
     sheet = scorer.sheet(task)
     entered, left_out = _within_budget(members, stock, blind, rules)
     with progress.track(f"{dataset}, {len(entered)} settings", scorer.work(task, entered), UNITS) as advance:
@@ -132,10 +139,16 @@ def race_task(
     every = {name: one.scores for family in families for name, one in family.measured.items()}
     whole = _crossfit(every, sheet, rules) if len(families) > 1 else None
     refused = {**scorer.refusals(task), **left_out}
+    labelled = blind is not None
+    taken = None if labelled or START not in every else pick_proven(_by_document(every), START)
     return Heat(
-        dataset, task.main, len(task.documents), blind is not None, sheet, stock, families, whole, blind, refused,
+        dataset, task.main, len(task.documents), labelled, sheet, stock, families, whole, blind, taken, refused,
         task.notes,
     )  # fmt: skip
+
+
+def _by_document(scores: Mapping[str, Floats]) -> dict[str, Floats]:
+    return {name: by_document(one) for name, one in scores.items()}
 
 
 def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer, progress: Reporter) -> Blind:
@@ -151,32 +164,35 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     if not sizes:
         return Blind({}, {}, None, {}, len(probe.asked))
     known = {str(STOCK): STOCK, **{str(one): one for contender in contenders for one in contender.configurations}}
-    ledger, tables = Ledger(known), dict[str, Floats]()
+    ledger = Ledger(known)
 
     def score(some: Sequence[str], size: int) -> dict[str, Floats]:
         found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)
         ledger.enter(found)
-        tables.update({name: by_document(one.scores) for name, one in found.items()})
-        return {name: tables[name].mean(axis=1) for name in found}
+        return {name: by_document(one.scores) for name, one in found.items()}
 
     total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
     families = {contender.name: [str(one) for one in contender.configurations] for contender in contenders}
     with progress.track("choosing without labels", total, UNITS) as advance:
         halved = halve({str(STOCK): [str(STOCK)], **families}, sizes, score, kept=START)
         advance(total)
-    left = {name: {one: tables[one] for one in some if one in halved.survivors} for name, some in families.items()}
-    chosen = {name: _pick(scores, pick_mildest) for name, scores in left.items() if scores}
-    finals = {one: tables[one] for one in chosen.values()}
-    overall = _pick(finals, pick_best) if finals else None
+    if str(STOCK) not in halved.survivors:
+        raise ModelError(f"The model as it is could not be scored: {scorer.refusals(probe.task)[str(STOCK)]}")
+    left = {one: halved.scores[one] for one in halved.survivors if one != str(STOCK)}
+    means = {name: table.mean(axis=1) for name, table in halved.scores.items()}
+    chosen = {name: _pick({one: left[one] for one in some if one in left}) for name, some in families.items()}
+    chosen = {name: one for name, one in chosen.items() if one}
+    best = pick_best({one: means[one] for one in chosen.values()}) if chosen else None
+    overall = pick_proven(left, START) if START in left else best
     prices = ledger.prices(halved.tried)
-    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.fresh)
+    return Blind(means, chosen, overall, halved.tried, len(probe.asked), prices, ledger.fresh)
 
 
-def _pick(tables: Mapping[str, Floats], otherwise: Callable[[Mapping[str, Floats]], str]) -> str:
-    """What stands in for judged queries: the frozen pipeline unless another is proven, where that is among them."""
+def _pick(tables: Mapping[str, Floats]) -> str:
+    """The dial of a family: the frozen pipeline unless another is proven, or the mildest; "" of none."""
     if START in tables:
         return pick_proven(tables, START)
-    return otherwise({name: table.mean(axis=1) for name, table in tables.items()})
+    return pick_mildest({name: table.mean(axis=1) for name, table in tables.items()}) if tables else ""
 
 
 @dataclass(eq=False)
@@ -233,10 +249,10 @@ def _within_budget(
     """The configurations whose encodings are paid for, best of the probe first, and why the others are not."""
     if blind is None or not blind.scores:
         return list(members), {}
-    prices, means = _prices(members, blind)
+    prices, merits = _prices(members, blind)
     begun = {way: tokens / max(stock.tokens, 1) for way, tokens in blind.spent.items()}
     spent, paid = 1 + sum(begun.values()) - begun.get(STOCK.encoding, 0.0), {STOCK.encoding}
-    for way in sorted(prices, key=lambda way: -means[way]):
+    for way in sorted(prices, key=lambda way: merits[way], reverse=True):
         rest = max(prices[way] - begun.get(way, 0.0), 0.0)  # the probe's documents are documents of the race
         if way not in paid and spent + rest <= rules.encodes:
             spent += rest
@@ -251,13 +267,16 @@ def _within_budget(
 
 def _prices(
     members: Sequence[Configuration], blind: Blind
-) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
-    """Of every way to encode, how many encodings of the corpus it takes, and what its best member scores blindly."""
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], tuple[int, float]]]:
+    """Of every way to encode, how many encodings of the corpus it takes, and how far its best member came blindly.
+
+    A mean among fewer documents is higher, so the number of documents that a member was not dropped on goes first.
+    """
     prices: dict[tuple[str, str], float] = {}
-    means: dict[tuple[str, str], float] = {}
+    merits: dict[tuple[str, str], tuple[int, float]] = {}
     for one in members:
         scores = blind.scores.get(str(one))
-        mean = -np.inf if scores is None else float(scores.mean())
-        means[one.encoding] = max(mean, means.get(one.encoding, -np.inf))
+        merit = (0, -np.inf) if scores is None else (blind.tried[str(one)], float(scores.mean()))
+        merits[one.encoding] = max(merit, merits.get(one.encoding, (0, -np.inf)))
         prices[one.encoding] = max(blind.prices.get(str(one), 1.0), prices.get(one.encoding, 0.0))
-    return prices, means
+    return prices, merits

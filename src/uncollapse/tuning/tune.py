@@ -1,5 +1,6 @@
 """One dial out of many: chosen without labels, with labels where there are any, and checked on what had no say."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.scores import gain
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.evaluation.tasks import Retrieval, Task
-from uncollapse.evaluation.verdicts.numbers import change
+from uncollapse.evaluation.verdicts.numbers import change, sentence
 from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import describe_model
 from uncollapse.records import Finding, Result, Row
@@ -52,7 +53,8 @@ def tune(
 
     Without labels queries are made out of each document, in five ways, and the dial is chosen that best finds
     documents by them: successive halving on growing samples, then the mildest dial that they cannot tell from the
-    best. Queries that had no say tell what it is worth. With labels the best dial on the judged queries is chosen, and
+    best; or, where what `fix --auto` writes is among them, that unless another is proven. Queries that had no say tell
+    what it is worth. With labels the best dial on the judged queries is chosen, and
     what that is worth comes from queries that had no say: nested cross-validation over independent groups of queries.
 
     Args:
@@ -243,12 +245,7 @@ def _judge_without(found: _Unlabelled) -> Finding:
         return _judge_matched(found.matched)
     blind = found.blind
     if blind.overall is None:
-        asked = f"documents of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words said only once"
-        return Finding(
-            "No dial can be chosen without labels",
-            f"That takes {MIN_GROUPS} {asked}, and there are fewer. Give more or longer documents.",
-            "unknown",
-        )
+        return Finding("No dial can be chosen without labels", _why_none(found), "unknown")
     dropped = sum(1 for tried in blind.tried.values() if tried < max(blind.tried.values()))
     said = f"{_why(blind)}; {dropped} were dropped on smaller samples."
     title = f"Without labels: {blind.overall}"
@@ -256,6 +253,17 @@ def _judge_without(found: _Unlabelled) -> Finding:
         return Finding(title, f"{said} No documents were left to check it.", "unknown")
     checked = f"On made queries that had no say it adds {change(found.check)} to nDCG@10. {_advice(found.check)}"
     return Finding(title, f"{said} {checked} People's questions may like it less.", _kind(found.check))
+
+
+def _why_none(found: _Unlabelled) -> str:
+    if found.blind.scores:
+        return f"None of them could be tried. {sentence(next(iter(found.refused.values()), ''))}".rstrip()
+    asked = f"documents of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words said only once"
+    fewest = math.ceil(MIN_GROUPS / (1 - HELD_OUT))
+    return (
+        f"That takes about {fewest} {asked}, a third of which has no say, and there are fewer. Give more or longer "
+        "documents."
+    )
 
 
 def _why(blind: Blind) -> str:

@@ -14,11 +14,15 @@ from uncollapse.tuning.rows import BY_LENGTH, RACE, WHOLE, cost_of
 
 UNLABELLED = (
     "No judgement by people stands behind this: the queries are made out of your own documents, in five ways. "
-    "Such queries like strong dials better than people's questions do, so the mildest dial was taken that they "
-    "cannot tell from the best. A few hundred real queries with their answers decide it: a BEIR folder for "
-    "`uncollapse compare`."
+    "Such queries like strong dials better than people's questions do{taken}. A few hundred real queries with their "
+    "answers decide it: a BEIR folder for `uncollapse compare`."
 )
 """What a race on made queries alone cannot say."""
+
+TAKEN = (
+    ", so what `fix --auto` writes is what is tested for use, unless each of the five finds documents surely better "
+    "with another"
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,22 @@ def standings(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[Standing]:
         name: tuple(row for row in own if (row.view, row.fix) == (BY_LENGTH, name) and is_sure(row) and row.value < 0)
         for name in gains
     }
-    dials = {family["name"]: family["chosen"] for family in facts["families"]}
+    dials = {family["name"]: _dial(family, facts.get("taken")) for family in facts["families"]}
     found = [Standing(name, dials[name], gain, worse[name]) for name, gain in gains.items()]
     return sorted(found, key=lambda one: -one.gain.value)
 
 
+def _dial(family: Mapping[str, Any], taken: str | None) -> str:
+    return str(taken if taken in family["grid"] else family["chosen"])
+
+
 def find_winner(rows: Sequence[Row], facts: Mapping[str, Any]) -> Standing | None:
-    """The family with the largest gain among those that are surely better, and at no length surely worse."""
-    return next((one for one in standings(rows, facts) if one.better and not one.worse), None)
+    """The family with the largest gain among those that are surely better, and at no length surely worse.
+
+    Where no labels stand behind a race, only the family is asked whose member would be taken without them.
+    """
+    asked = {family["name"] for family in facts["families"] if facts.get("taken") in (None, *family["grid"])}
+    return next((one for one in standings(rows, facts) if one.name in asked and one.better and not one.worse), None)
 
 
 def judge_race(rows: Sequence[Row], races: Sequence[Mapping[str, Any]], model: str) -> tuple[Finding, ...]:
@@ -101,7 +113,8 @@ def _judge(rows: Sequence[Row], facts: Mapping[str, Any], model: str) -> Iterato
     yield from _whole(rows, facts)
     yield from _regret(rows, facts)
     if not facts["labelled"]:
-        yield Finding("No labels stand behind this", UNLABELLED, "unknown")
+        said = UNLABELLED.format(taken=TAKEN if facts.get("taken") else "")
+        yield Finding("No labels stand behind this", said, "unknown")
 
 
 def _nothing_raced(facts: Mapping[str, Any]) -> Finding:
@@ -110,9 +123,12 @@ def _nothing_raced(facts: Mapping[str, Any]) -> Finding:
 
 
 def _too_few(order: Sequence[Standing], facts: Mapping[str, Any]) -> Finding:
-    n = order[0].gain.n
+    n, title = order[0].gain.n, f"Nothing can be told on {facts['dataset']}"
+    if not facts["labelled"]:
+        asked = f"{n} {'document' if n == 1 else 'documents'} can be asked for"
+        return Finding(title, f"{asked}, and {MIN_GROUPS} are needed before anything is tested. Give more.", "unknown")
     return Finding(
-        f"Nothing can be told on {facts['dataset']}",
+        title,
         f"It has {n} independent {'query' if n == 1 else 'queries'}, and {MIN_GROUPS} are needed before anything is "
         "tested. Give more queries with their answers, or the documents alone: queries are made out of them then.",
         "unknown",

@@ -1,10 +1,11 @@
 """Sentences of a corpus as search queries whose right answer is known: the document they come from."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+import regex
 
 from uncollapse.corpora.sentences import split_sentences
 from uncollapse.resampling import document_keys, sampling_order
@@ -12,9 +13,10 @@ from uncollapse.resampling import document_keys, sampling_order
 SHORTEST, LONGEST = 6, 40
 """Words of a sentence that is used as a query; Chinese and Japanese characters count as words."""
 
-# One ideograph or kana (CJK without and with extensions, compatibility forms), or a run of other letters and digits.
+# One ideograph or kana (CJK without and with extensions, compatibility forms), or a run of other letters and digits
+# with the marks on them: decomposed accents, vowel signs of Indian scripts, which `re` takes for no part of a word.
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+(?:['\u2019-][^\W{_IDEOGRAPHS}]+)*")
+_WORD = regex.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+(?:['\u2019-][^\W{_IDEOGRAPHS}]+)*")
 
 T = TypeVar("T")
 
@@ -45,8 +47,8 @@ def locate_sentences(text: str) -> tuple[Sentence, ...]:
 def count_words(text: str) -> int:
     """Words of a text, with a Chinese or Japanese character for a word.
 
-    >>> count_words("It's 3 words-or-so"), count_words("\u6211\u4eec")
-    (3, 2)
+    >>> count_words("It's 3 words-or-so"), count_words("\u6211\u4eec"), count_words("re\u0301sume\u0301")
+    (3, 2, 1)
     """
     return len(_WORD.findall(text))
 
