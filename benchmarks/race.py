@@ -29,8 +29,8 @@ def seconds(act: Callable[[], object]) -> float:
 
 
 def encode(encoder: SentenceEncoder, task: Retrieval) -> None:
-    encoder.encode(list(task.documents.texts), role="document")
-    encoder.encode(list(task.queries.texts), role="query")
+    encoder.encode(list(task.documents.texts))
+    encoder.encode(list(task.queries.texts))
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def test_tune_with_and_without_labels(
         (["compare", "data", "--documents", "60"], "so it would do nothing. Leave it out, or take --no-labels"),
         (["compare", "notes.jsonl", "--encodes", "3"], "so it would do nothing on documents alone"),
         (["compare", "data", "--cache", "kept", "--no-cache"], "so --cache would do nothing"),
-        (["compare", "data", "--no-labels", "--no-cache"], "has 30 words or more, with a sentence"),
+        (["compare", "data", "--no-labels", "--no-cache"], "has 30 words or more, and four in a row"),
         (["compare", "mteb:SciFact", "--no-labels"], "--no-labels would do nothing: mteb itself says"),
         (["compare", "mteb:SciFact", "--queries", "q"], "--queries would do nothing: mteb itself says"),
         (["tune", "mteb:SciFact", "--fix", "whitening", "--text-field", "t"], "--text-field would do nothing: mteb"),

@@ -110,7 +110,7 @@ def test_sums_of_two_models_do_not_merge() -> None:
     ("group", "least", "advice"),
     [
         (Group.DOCUMENTS, FEWEST, "Give more documents, or leave the fix out"),
-        (Group.QUERIES, FEWEST, "Give queries, or documents with more sentences"),
+        (Group.QUERIES, FEWEST, "Give queries, or more documents with sentences"),
         (Group.WINDOWS, 4 * FEWEST, "Give more documents, or longer ones"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from tiny import save_tiny
 from uncollapse.encoders import SentenceEncoder, load
 from uncollapse.pipelines import windows
-from uncollapse.pipelines.windows import cut_windows, take_sentences
+from uncollapse.pipelines.windows import STRETCH, cut_windows, take_sentences, take_stretches
 
 TEXTS = [" ".join(f"word{i}{'x' * (i % 5)} and" for i in range(start, start + 12)) for start in range(30)]
 IDS = [f"text {i}" for i in range(30)]
@@ -83,3 +83,13 @@ def test_so_many_sentences_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     few = take_sentences([str(i) for i in range(9)], texts)
     assert len(few) == 3
     assert few == take_sentences([str(i) for i in range(8, -1, -1)], texts[::-1])
+
+
+def test_texts_without_sentences_teach_by_words_in_a_row() -> None:
+    texts = [" ".join(f"w{i}x{j}" for j in range(20 + 5 * i)) for i in range(9)]
+    names = [str(i) for i in range(9)]
+    taken = take_stretches(names, texts)
+    assert len(taken) == sum(len(text.split()) >= 2 * STRETCH for text in texts)
+    assert all(len(one.split()) == STRETCH and any(one in text for text in texts) for one in taken)
+    assert sorted(taken) == sorted(take_stretches(names[::-1], texts[::-1]))
+    assert take_stretches(names, texts, seed=1) != taken

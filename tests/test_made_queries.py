@@ -110,6 +110,17 @@ def test_what_documents_share_word_for_word_is_no_query_in_a_row() -> None:
     assert read_sources([shared] * 3) == [None] * 3
 
 
+def test_texts_without_punctuation_are_asked_for_by_words_in_a_row() -> None:
+    words = np.random.default_rng(0).choice(list("abcdefghij"), (5, 60))
+    texts = [" ".join(f"{word}{chr(97 + i)}" for word in row) for i, row in enumerate(words)]
+    for text, source in zip(texts, read_sources(texts), strict=True):
+        assert source is not None
+        made = dict(zip(KINDS, make_queries(source, text[:9], seed=0), strict=True))
+        assert made["sentence"] in text
+        assert count_words(made["sentence"]) == STRETCH
+        assert 1 <= count_words(made["half"]) <= STRETCH
+
+
 def test_words_keep_the_marks_on_them() -> None:
     hindi = (
         "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902 \u090f\u0915 "

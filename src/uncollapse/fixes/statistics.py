@@ -29,7 +29,7 @@ class Group(StrEnum):
 
 _MORE = {
     Group.DOCUMENTS: "more documents",
-    Group.QUERIES: "queries, or documents with more sentences of 5 to 40 words",
+    Group.QUERIES: "queries, or more documents with sentences of 5 to 40 words or of 32 words in all",
     Group.WINDOWS: "more documents, or longer ones",
 }
 

@@ -13,7 +13,7 @@ from uncollapse.fixes.maps import Role
 from uncollapse.fixes.statistics import FEWEST, Group, Statistics, Sums
 from uncollapse.pipelines.encoder import Advance, Fitted, FixedEncoder, encoding_work
 from uncollapse.pipelines.several import direct
-from uncollapse.pipelines.windows import cut_windows, take_sentences
+from uncollapse.pipelines.windows import cut_windows, take_sentences, take_stretches
 from uncollapse.resampling import document_keys, sampling_order
 
 LEARNED_FROM = 2000
@@ -135,9 +135,11 @@ def gather(
 
 
 def _asked(chosen: Unlabelled, seed: int) -> tuple[str, ...]:
-    """Real queries, or sentences in their stead."""
-    enough = len(chosen.queries) >= FEWEST
-    return chosen.queries if enough else take_sentences(chosen.ids, chosen.documents, seed=seed)
+    """Real queries, or sentences in their stead; of texts without punctuation, words in a row."""
+    if len(chosen.queries) >= FEWEST:
+        return chosen.queries
+    sentences = take_sentences(chosen.ids, chosen.documents, seed=seed)
+    return sentences if len(sentences) >= FEWEST else take_stretches(chosen.ids, chosen.documents, seed=seed)
 
 
 def sample(corpus: Unlabelled, seed: int) -> Unlabelled:

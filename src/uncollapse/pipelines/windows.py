@@ -21,6 +21,9 @@ NEAR = 16
 
 SHORTEST_WORDS, LONGEST_WORDS = 5, 40
 
+STRETCH = 16
+"""Words in a row that stand for a query where texts have no sentences."""
+
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
 
@@ -72,6 +75,29 @@ def take_sentences(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -
     order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable").tolist()
     drawn = (_one_sentence(texts[row], ids[row], seed) for row in order)
     return tuple(islice(filter(None, drawn), ASKED))
+
+
+def take_stretches(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> tuple[str, ...]:
+    """16 words in a row of each of at most 1,000 random documents of twice as many: for texts without punctuation.
+
+    Args:
+        ids: one a document.
+        texts: the documents.
+        seed: of the draw.
+
+    >>> take_stretches(["a"], [" ".join("abcdefghijklmnopqrstuvwxyz" * 2)])[0].count(" ")
+    15
+    """
+    order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable").tolist()
+    drawn = (_one_stretch(texts[row].split(), ids[row], seed) for row in order)
+    return tuple(islice(filter(None, drawn), ASKED))
+
+
+def _one_stretch(words: Sequence[str], name: str, seed: int) -> str:
+    if len(words) < 2 * STRETCH:
+        return ""
+    start = int(sampling_order(document_keys([f"{name}\0stretch"]), seed=seed)[0]) % (len(words) - STRETCH + 1)
+    return " ".join(words[start : start + STRETCH])
 
 
 def _one_sentence(text: str, name: str, seed: int) -> str:

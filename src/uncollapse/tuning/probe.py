@@ -106,8 +106,7 @@ def _task(name: str, ids: Sequence[str], texts: Sequence[str], queries: dict[str
         {query: {document: 1} for query, (_, document) in queries.items()},
         notes=(
             f"{len(queries) // len(KINDS):,} of {len(ids):,} documents are asked for, in {len(KINDS)} ways each: "
-            f"those of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words and {SHINGLE} words in a row "
-            "that no other has",
+            f"those of {FEWEST_WORDS} words or more, with {SHINGLE} in a row that no other has",
         ),
     )
 

@@ -36,7 +36,7 @@ class Source:
     Args:
         text: of it.
         words: where each starts and stops, in characters.
-        sentences: those that can be asked for; one at least.
+        sentences: those that can be asked for; none in a text without punctuation.
         rarity: of each word, log((documents + 1) / (those that have it + 1/2)).
         own: of each word, whether no other document has the four words that begin with it.
     """
@@ -62,6 +62,8 @@ Draws = np.random.Generator
 
 
 def _sentence(source: Source, draws: Draws) -> str:
+    if not source.sentences:
+        return _in_a_row(_anywhere, source, draws)
     return source.sentences[draws.integers(len(source.sentences))].text
 
 
@@ -119,7 +121,11 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     row.name: row
     for row in (
-        Kind("sentence", "a sentence of 6 to 40 words that is said only once", _sentence),
+        Kind(
+            "sentence",
+            "a sentence of 6 to 40 words that is said only once; 16 words in a row of a text that has none",
+            _sentence,
+        ),
         Kind("half", "about every second word of such a sentence", _half),
         Kind("rare", "4 to 12 words in a row around a rare one", partial(_in_a_row, _around_rare)),
         Kind("keywords", "the 3 to 6 most telling words of a stretch of 100 (often there, rare elsewhere)", _keywords),
@@ -132,8 +138,7 @@ KINDS: Mapping[str, Kind] = {
 def read_sources(texts: Sequence[str]) -> list[Source | None]:
     """The documents of a corpus with what queries are made of; None for one that cannot be asked for.
 
-    Asked for are documents of 30 words or more with a sentence of 6 to 40 words that is said only once, and with four
-    words in a row that no other has.
+    Asked for are documents of 30 words or more with four words in a row that no other has.
 
     >>> text = "The red dog of the old smith sleeps all day. " + "It barks at night and eats what others leave. " * 4
     >>> [source is not None for source in read_sources([text, "Too short a text."])]
@@ -150,10 +155,9 @@ def read_sources(texts: Sequence[str]) -> list[Source | None]:
     rarity = {word: float(np.log((len(texts) + 1) / (count + 0.5))) for word, count in having.items()}
     sources: list[Source | None] = []
     for text, places, sentences, spoken in zip(texts, words, located, said, strict=True):
-        options = quotable(sentences, once) if len(places) >= FEWEST_WORDS else ()
-        own = tuple(sharing[one] == 1 for one in _shingles(spoken)) if options else ()
-        source = Source(text, places, options, tuple(rarity[word] for word in spoken), own)
-        sources.append(source if any(own) else None)
+        own = tuple(sharing[one] == 1 for one in _shingles(spoken))
+        source = Source(text, places, quotable(sentences, once), tuple(rarity[word] for word in spoken), own)
+        sources.append(source if len(places) >= FEWEST_WORDS and any(own) else None)
     return sources
 
 

@@ -123,8 +123,8 @@ def _race_corpus(corpus: Corpus, families: Sequence[Contender], bench: Bench, pr
     if not probe.task.queries.ids:
         raise CorpusError(
             f"{corpus.name}: fixes are raced on queries made out of the documents, but none of {len(probe.asked)} has "
-            f"{FEWEST_WORDS} words or more, with a sentence of 6 to 40 words that is said only once. Give longer "
-            "documents, or a BEIR folder with queries and answers."
+            f"{FEWEST_WORDS} words or more, and four in a row that no other has. Give longer documents, or a BEIR "
+            "folder with queries and answers."
         )
     return race_task(probe.task, families, bench, bench.rules, blind=None, progress=progress)
 

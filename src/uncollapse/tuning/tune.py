@@ -258,7 +258,7 @@ def _judge_without(found: _Unlabelled) -> Finding:
 def _why_none(found: _Unlabelled) -> str:
     if found.blind.scores:
         return f"None of them could be tried. {sentence(next(iter(found.refused.values()), ''))}".rstrip()
-    asked = f"documents of {FEWEST_WORDS} words or more, with a sentence of 6 to 40 words said only once"
+    asked = f"documents of {FEWEST_WORDS} words or more, with four in a row that no other has"
     fewest = math.ceil(MIN_GROUPS / (1 - HELD_OUT))
     return (
         f"That takes about {fewest} {asked}, a third of which has no say, and there are fewer. Give more or longer "
