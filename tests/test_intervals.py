@@ -147,6 +147,37 @@ def test_v_measures_at_their_n_are_covered() -> None:
     assert np.mean([one.low <= mean <= one.high for one in found]) >= 0.88
 
 
+def test_luckier_starts_are_no_better_clusters() -> None:
+    """Two fixes whose ten starts are of the same quality on average: their difference is 0 about 19 times in 20."""
+    generator = np.random.default_rng(11)
+    labels = np.repeat(np.arange(4.0), 50)
+
+    def starts() -> np.ndarray:
+        quality = generator.uniform(0.3, 0.9, 10)  # a start lands well or badly, for all texts at once
+        right = generator.random((200, 10)) < quality
+        return np.where(right, labels[:, None], generator.integers(0, 4, (200, 10)))
+
+    held = []
+    for _ in range(100):
+        before, after = (
+            estimate(weighted_v_measure, [starts(), labels], groups=names(200), replicates=400, centred=True)
+            for _ in range(2)
+        )
+        gap = interval(after.value - before.value, after.replicates - before.replicates, n=200)
+        held.append(gap.low <= 0 <= gap.high)
+    assert np.mean(held) >= 0.88
+
+
+def test_sheets_of_one_seed_draw_the_same_experiments() -> None:
+    values = np.random.default_rng(0).random((30, 10))
+    shifted = resampled(weighted_mean, [values + 0.1], groups=names(30)) - resampled(
+        weighted_mean, [values], groups=names(30)
+    )
+    assert_close(shifted, np.full(len(shifted), 0.1))
+    spread = resampled(weighted_mean, [np.tile(np.arange(10.0), (30, 1))], groups=names(30))
+    assert np.std(spread) == pytest.approx(np.std(np.arange(10.0), ddof=1) / np.sqrt(10), rel=0.05)
+
+
 # --- means of bounded scores
 
 

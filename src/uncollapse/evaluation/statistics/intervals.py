@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS, REPLICATES, numbered_groups
-from uncollapse.evaluation.statistics.weighted import HELD, ROUNDING, Floats, weighted_mean
+from uncollapse.evaluation.statistics.weighted import HELD, ROUNDING, Floats, as_table, weighted_mean
 from uncollapse.records import FloatArray
 from uncollapse.resampling import Estimate, document_keys, poisson_weights
 
@@ -77,6 +77,10 @@ def resampled(
 ) -> Floats:
     """The number on each resampled sheet, a few replicates at a time.
 
+    Where columns hold several experiments, such as starts of k-means, each replicate also draws experiments, the same
+    for all sheets of one seed: one fewer than there are, so that the spread of their mean is not too small. Else a
+    gain by luckier starts would look as sure as one by better vectors.
+
     Args:
         statistic, columns, groups, replicates, seed: as in `estimate`.
 
@@ -87,10 +91,27 @@ def resampled(
         return np.empty(0)
     counts, group = _drawn(tuple(groups), replicates, seed)
     block = max(1, HELD // len(group))
-    starts = range(0, replicates, block)
-    return np.concatenate(
-        [statistic(*columns, counts[:, first : first + block].astype(np.float64)[group]) for first in starts]
-    )
+    drawn = _drawn_experiments(max(as_table(column).shape[1] for column in columns), replicates, seed)
+    found = []
+    for first in range(0, replicates, block):
+        weights = counts[:, first : first + block].astype(np.float64)[group]
+        single = [statistic(*_of_experiment(columns, number), weights) for number in range(len(drawn))]
+        found.append((np.stack(single) * drawn[:, first : first + block]).sum(axis=0))
+    return np.concatenate(found)
+
+
+def _drawn_experiments(experiments: int, replicates: int, seed: int) -> Floats:
+    """Weights of the experiments in every replicate, [experiments, replicates]; a single one always weighs 1."""
+    if experiments == 1:
+        return np.ones((1, replicates))
+    draws = np.random.default_rng([seed % 2**63, experiments])
+    counts = draws.multinomial(experiments - 1, np.full(experiments, 1 / experiments), size=replicates)
+    return np.asarray(counts.T / (experiments - 1))
+
+
+def _of_experiment(columns: Sequence[FloatArray], number: int) -> list[FloatArray]:
+    """One experiment of the columns that have several, and the others as they are."""
+    return [column[:, number] if column.ndim == 2 and column.shape[1] > 1 else column for column in columns]
 
 
 def interval(value: float, replicates: Floats, *, n: int, level: float = 0.95) -> Estimate:
