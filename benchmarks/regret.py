@@ -3,7 +3,7 @@
     python benchmarks/regret.py FOLDER[:SPLIT]... [--documents 150] [--seed 0] [--out FOLDER]
 
 Every dial of `compare` that comes after the model races on the judged queries, with and without `cover` before it.
-Then it is chosen without them, by queries made out of the documents. Regret: points of the main score behind the best
+Then it is chosen without them, by stretches of 16 words of documents. Regret: points of the main score behind the best
 dial *on the same judged queries*, which makes every regret look larger than it is; plus or minus 1.96 standard errors
 of the paired difference over independent groups of queries. Rules see all made queries; `tune` halves its grid on the
 way and keeps a third of the documents aside. Vectors are kept in the cache: a stopped run goes on.
@@ -32,7 +32,6 @@ from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import CONTENDERS, START, Configuration
 from uncollapse.tuning.crossfit import pick_best, pick_proven
 from uncollapse.tuning.probe import by_document
-from uncollapse.tuning.queries import KINDS
 from uncollapse.tuning.race import read_probe
 from uncollapse.tuning.rules import Rules
 
@@ -52,22 +51,14 @@ def _covered(one: Configuration) -> Configuration:
     return Configuration("covered", Composition((*compose(parse(COVER)).parts, *one.fix.parts)))
 
 
-def _of_kind(place: int) -> Callable[[Tables], str]:
-    return lambda tables: pick_proven({name: table[:, [place]] for name, table in tables.items()}, START)
-
-
 def _means(tables: Tables) -> Tables:
     return {name: table.mean(axis=1) for name, table in tables.items()}
 
 
 RULES: Mapping[str, Callable[[Tables], str]] = {
     "always what `fix --auto` writes": lambda _: START,
-    "unless all five kinds prove another (`tune`)": lambda tables: pick_proven(tables, START),
-    **{f"unless `{kind}` proves another": _of_kind(place) for place, kind in enumerate(KINDS)},
-    "unless the mean of the kinds proves another": lambda tables: pick_proven(
-        {name: mean[:, None] for name, mean in _means(tables).items()}, START
-    ),
-    "best by the mean of the kinds": lambda tables: pick_best(_means(tables)),
+    "unless stretches prove another (`tune`)": lambda tables: pick_proven(tables, START),
+    "best by stretches": lambda tables: pick_best(_means(tables)),
     "nothing": lambda _: str(STOCK),
 }
 """How to choose: from scores of every dial, float64 [documents, kinds of queries]."""

@@ -192,7 +192,7 @@ def test_scores_of_a_probe_are_sorted_by_document_and_kind() -> None:
     assert (documents == documents[:, :1]).all()
 
 
-def test_what_is_told_of_a_probe_counts_documents_and_not_their_five_queries(encoder: SentenceEncoder) -> None:
+def test_what_is_told_of_a_probe_counts_documents(encoder: SentenceEncoder) -> None:
     task = make_probe(corpus(), "corpus", most=1000, seed=0).task
     assert len(set(Bench(encoder, Rules()).sheet(task).groups)) == 54
 

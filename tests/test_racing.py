@@ -30,7 +30,6 @@ from uncollapse.progress import Silent
 from uncollapse.tuning.bench import STOCK, Measured
 from uncollapse.tuning.contenders import CONTENDERS, NOT_RACED, START, Configuration, Contender, read_contenders
 from uncollapse.tuning.probe import make_probe
-from uncollapse.tuning.queries import KINDS
 from uncollapse.tuning.race import beside_labels, heat_facts, only_searches
 from uncollapse.tuning.rows import BY_LENGTH, COSTS, RACE, WHOLE, heat_rows
 from uncollapse.tuning.rules import Rules
@@ -151,13 +150,7 @@ def test_what_is_taken_without_labels_is_what_fix_auto_writes() -> None:
     assert f"{Cover(126)} + {Centering('role')} + {Whitening(STRENGTH, 'role')}" == START
 
 
-def by_all_kinds_but_the_first(lengths: np.ndarray) -> np.ndarray:
-    return np.where(np.arange(len(lengths)) % len(KINDS) > 0, 0.2, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("better", "taken"), [(0.0, START), (0.2, "whitening(0.25)"), (by_all_kinds_but_the_first, START)]
-)
+@pytest.mark.parametrize(("better", "taken"), [(0.0, START), (0.2, "whitening(0.25)")])
 def test_without_labels_the_frozen_pipeline_is_taken_unless_another_is_proven(better: Effect, taken: str) -> None:
     names = tuple(f"d{i:04}" for i in range(200))
     texts = tuple(f"Text {i} is here for all. " * 4 + f"It says the number {i} to those who ask." for i in range(200))
@@ -171,22 +164,7 @@ def test_without_labels_the_frozen_pipeline_is_taken_unless_another_is_proven(be
     assert without.overall == "whitening(0.25)"
 
 
-def test_a_dial_that_one_kind_likes_best_does_not_push_out_the_one_that_all_prove() -> None:
-    names = tuple(f"d{i:04}" for i in range(300))
-    texts = tuple(f"Text {i} is here for all. " * 4 + f"It says the number {i} to those who ask." for i in range(300))
-    probe = make_probe(Unlabelled(names, texts), "planted", most=300, seed=0)
-
-    def by_one_kind(lengths: np.ndarray) -> np.ndarray:
-        return np.where(np.arange(len(lengths)) % len(KINDS) == 0, 0.6, 0.0)
-
-    scorer = Planted({"whitening(0.25)": 0.05, "whitening(0.5)": by_one_kind})
-    families = [WHITENING, Contender("auto", (START,), "two Dense layers")]
-    blind = probe_blindly(probe, families, scorer, Silent())
-    assert blind.scores["whitening(0.5)"].mean() > blind.scores["whitening(0.25)"].mean()
-    assert blind.overall == "whitening(0.25)"
-
-
-def test_a_race_on_documents_alone_recommends_what_all_kinds_prove_or_nothing() -> None:
+def test_a_race_on_documents_alone_recommends_what_is_proven_or_nothing() -> None:
     names = tuple(f"d{i:04}" for i in range(200))
     texts = tuple(f"Text {i} is here for all. " * 4 + f"It says the number {i} to those who ask." for i in range(200))
     task = make_probe(Unlabelled(names, texts), "planted", most=200, seed=0).task
@@ -198,9 +176,9 @@ def test_a_race_on_documents_alone_recommends_what_all_kinds_prove_or_nothing() 
         _, verdict = judged(heat)
         return heat.taken, verdict[0].title
 
-    assert taken(other=by_all_kinds_but_the_first, start=0.05)[0] == START
-    assert taken(other=by_all_kinds_but_the_first, start=0.05)[1].startswith(f"Use {START} on planted")
-    assert taken(other=by_all_kinds_but_the_first, start=0.0)[1] == "Leave minilm as it is on planted/known items"
+    assert taken(other=0.052, start=0.05)[0] == START
+    assert taken(other=0.052, start=0.05)[1].startswith(f"Use {START} on planted")
+    assert taken(other=0.0, start=0.0)[1] == "Leave minilm as it is on planted/known items"
     assert taken(other=0.2, start=0.05)[1].startswith("Use whitening(0.25) on planted")
 
 

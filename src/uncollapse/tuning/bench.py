@@ -194,7 +194,7 @@ class Bench:
         return tokens
 
     def _score(self, task: Retrieval, one: Configuration, read: tuple[int, int]) -> Measured:
-        # Queries of a probe are five of a kind a document, which no log of searches is.
+        # Queries of a probe are made of the very documents, which no log of searches is.
         texts = unlabelled(task, "sentences" if task.split == PROBE else self.rules.learn_from)
         encoder = fit_pipeline(self.base(one), self._whole(one), texts, seed=self.rules.seed)
         several = encoder.encode_several(task.documents.texts, task.documents.ids, role="document")

@@ -105,8 +105,8 @@ def pick_best(scores: Mapping[str, Floats]) -> str:
 def pick_proven(scores: Mapping[str, Floats], start: str) -> str:
     """The start, unless others are surely better by queries of every kind: then the best of those.
 
-    A member is surely better by two standard errors of the paired difference. Each way of making queries out of
-    documents likes some corrections better than people's queries do, so one that gains by a single way proves nothing.
+    A member is surely better by two standard errors of the paired difference. Each kind of made query likes
+    some corrections better than people's queries do, so one that gains by one kind of several proves nothing.
 
     Args:
         scores: by member, float64 [documents, kinds of queries].

@@ -105,7 +105,7 @@ def _task(name: str, ids: Sequence[str], texts: Sequence[str], queries: dict[str
         Texts(tuple(queries), tuple(query for query, _ in queries.values())),
         {query: {document: 1} for query, (_, document) in queries.items()},
         notes=(
-            f"{len(queries) // len(KINDS):,} of {len(ids):,} documents are asked for, in {len(KINDS)} ways each: "
+            f"{len(queries) // len(KINDS):,} of {len(ids):,} documents are asked for by a stretch of them: "
             f"those of {FEWEST_WORDS} words or more, with {SHINGLE} in a row that no other has",
         ),
     )

@@ -1,19 +1,17 @@
-"""Queries made out of a document, in several ways; the right answer is the document.
+"""Queries made out of a document; the right answer is the document.
 
-No made query is like people's. One that is a sentence shares words and style with its document, so it likes strong
-corrections; one of key words has no grammar; one around a rare word is too easy. What all of them say together is not
-the fault of one way of making them.
+No made query is like people's: each way of making them has its own taste in corrections. Sixteen words in a row misled
+a choice least where several ways were held against people's judgements (docs/log.md); a sentence is too much like its
+document, key words have no grammar, rare words are too easy.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from uncollapse.diagnosis.costs.sentences import Sentence, locate_sentences, locate_words, once_only, quotable
+from uncollapse.diagnosis.costs.sentences import locate_words
 from uncollapse.resampling import document_keys
 
 FEWEST_WORDS = 30
@@ -25,8 +23,7 @@ STRETCH = 16
 SHINGLE = 4
 """Words in a row that tell a document from others, where no other has them."""
 
-_TRIES, _REACH = 20, 100
-_DIGITS = re.compile(r"\d+")
+_TRIES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +33,11 @@ class Source:
     Args:
         text: of it.
         words: where each starts and stops, in characters.
-        sentences: those that can be asked for; none in a text without punctuation.
-        rarity: of each word, log((documents + 1) / (those that have it + 1/2)).
         own: of each word, whether no other document has the four words that begin with it.
     """
 
     text: str
     words: tuple[tuple[int, int], ...]
-    sentences: tuple[Sentence, ...]
-    rarity: tuple[float, ...]
     own: tuple[bool, ...]
 
     def stretch(self, start: int, length: int) -> str:
@@ -52,55 +45,17 @@ class Source:
         last = min(start + length, len(self.words)) - 1
         return self.text[self.words[start][0] : self.words[last][1]]
 
-    def word(self, place: int) -> str:
-        """One word, in lower case."""
-        start, stop = self.words[place]
-        return self.text[start:stop].casefold()
-
 
 Draws = np.random.Generator
 
 
-def _sentence(source: Source, draws: Draws) -> str:
-    if not source.sentences:
-        return _in_a_row(_anywhere, source, draws)
-    return source.sentences[draws.integers(len(source.sentences))].text
-
-
-def _half(source: Source, draws: Draws) -> str:
-    sentence = _sentence(source, draws)
-    words = [sentence[start:stop] for start, stop in locate_words(sentence)]
-    kept = [word for word, keep in zip(words, draws.random(len(words)) < 0.5, strict=True) if keep]
-    return " ".join(kept or words[:3])
-
-
-def _around_rare(source: Source, draws: Draws) -> tuple[int, int]:
-    centre = max(draws.integers(len(source.words), size=_TRIES).tolist(), key=lambda place: source.rarity[place])
-    length = int(draws.integers(SHINGLE, 13))
-    return min(max(centre - length // 2, 0), len(source.words) - length), length
-
-
-def _anywhere(source: Source, draws: Draws) -> tuple[int, int]:
-    return int(draws.integers(len(source.words) - STRETCH + 1)), STRETCH
-
-
-def _in_a_row(drawn: Callable[[Source, Draws], tuple[int, int]], source: Source, draws: Draws) -> str:
+def _stretch(source: Source, draws: Draws) -> str:
     """Words in a row, four of which no other document has in a row: else there would be several right answers."""
     for _ in range(_TRIES):
-        start, length = drawn(source, draws)
-        if any(source.own[start : start + length - SHINGLE + 1]):
+        start = int(draws.integers(len(source.words) - STRETCH + 1))
+        if any(source.own[start : start + STRETCH - SHINGLE + 1]):
             break
-    return source.stretch(start, length)
-
-
-def _keywords(source: Source, draws: Draws) -> str:
-    start = int(draws.integers(max(1, len(source.words) - _REACH)))
-    places = range(start, min(start + _REACH, len(source.words)))
-    counts = Counter(source.word(place) for place in places)
-    rarity = {source.word(place): source.rarity[place] for place in places}
-    telling = [word for word in counts if not _DIGITS.fullmatch(word) and (len(word) > 2 or not word.isascii())]
-    telling.sort(key=lambda word: -counts[word] * rarity[word])
-    return " ".join((telling or list(counts))[: int(draws.integers(3, 7))])
+    return source.stretch(start, STRETCH)
 
 
 @dataclass(frozen=True)
@@ -118,21 +73,8 @@ class Kind:
     make: Callable[[Source, Draws], str]
 
 
-KINDS: Mapping[str, Kind] = {
-    row.name: row
-    for row in (
-        Kind(
-            "sentence",
-            "a sentence of 6 to 40 words that is said only once; 16 words in a row of a text that has none",
-            _sentence,
-        ),
-        Kind("half", "about every second word of such a sentence", _half),
-        Kind("rare", "4 to 12 words in a row around a rare one", partial(_in_a_row, _around_rare)),
-        Kind("keywords", "the 3 to 6 most telling words of a stretch of 100 (often there, rare elsewhere)", _keywords),
-        Kind("stretch", f"{STRETCH} words in a row", partial(_in_a_row, _anywhere)),
-    )
-}
-"""Ways to make a query: one row each."""
+KINDS: Mapping[str, Kind] = {row.name: row for row in (Kind("stretch", f"{STRETCH} words in a row", _stretch),)}
+"""Ways to make a query: one row each. Where there are several, a dial is proven only by all of them."""
 
 
 def read_sources(texts: Sequence[str]) -> list[Source | None]:
@@ -145,25 +87,21 @@ def read_sources(texts: Sequence[str]) -> list[Source | None]:
     [True, False]
     """
     words = [locate_words(text) for text in texts]
-    located = [locate_sentences(text) for text in texts]
-    once = once_only(sentence for sentences in located for sentence in sentences)
-    said = [[text[start:stop].casefold() for start, stop in places] for text, places in zip(texts, words, strict=True)]
-    having, sharing = Counter[str](), Counter[int]()
-    for spoken in said:
-        having.update(set(spoken))
-        sharing.update(set(_shingles(spoken)))
-    rarity = {word: float(np.log((len(texts) + 1) / (count + 0.5))) for word, count in having.items()}
+    shingles = [_shingles(text, places) for text, places in zip(texts, words, strict=True)]
+    having = Counter[int]()
+    for some in shingles:
+        having.update(set(some))
     sources: list[Source | None] = []
-    for text, places, sentences, spoken in zip(texts, words, located, said, strict=True):
-        own = tuple(sharing[one] == 1 for one in _shingles(spoken))
-        source = Source(text, places, quotable(sentences, once), tuple(rarity[word] for word in spoken), own)
-        sources.append(source if len(places) >= FEWEST_WORDS and any(own) else None)
+    for text, places, some in zip(texts, words, shingles, strict=True):
+        own = tuple(having[one] == 1 for one in some)
+        sources.append(Source(text, places, own) if len(places) >= FEWEST_WORDS and any(own) else None)
     return sources
 
 
-def _shingles(words: Sequence[str]) -> list[int]:
-    """A hash of every four words in a row."""
-    return [hash(tuple(words[place : place + SHINGLE])) for place in range(len(words) - SHINGLE + 1)]
+def _shingles(text: str, places: Sequence[tuple[int, int]]) -> list[int]:
+    """A hash of every four words in a row, in lower case."""
+    said = [text[start:stop].casefold() for start, stop in places]
+    return [hash(tuple(said[place : place + SHINGLE])) for place in range(len(said) - SHINGLE + 1)]
 
 
 def make_queries(source: Source, name: str, *, seed: int) -> tuple[str, ...]:

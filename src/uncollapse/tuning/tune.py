@@ -51,7 +51,7 @@ def tune(
 ) -> Result:
     """Choose one dial among those of some fixes.
 
-    Without labels queries are made out of each document, in five ways, and the dial is chosen that best finds
+    Without labels a query is made out of each document, and the dial is chosen that best finds
     documents by them: successive halving on growing samples, then the mildest dial that they cannot tell from the
     best; or, where what `fix --auto` writes is among them, that unless another is proven. Queries that had no say tell
     what it is worth. With labels the best dial on the judged queries is chosen, and
@@ -271,11 +271,11 @@ def _why(blind: Blind) -> str:
     if blind.overall == START:
         return (
             f"It is what `fix --auto` writes, chosen on public collections, and none of {others - 1} other dials is "
-            "surely better at finding documents by every kind of query made out of them (two standard errors)"
+            "surely better at finding documents by stretches of them (two standard errors)"
         )
     if START in blind.scores:
         return (
-            "Queries of every kind made out of documents find them surely better with it than with what `fix --auto` "
+            "Stretches of documents find them surely better with it than with what `fix --auto` "
             f"writes (two standard errors), and of {others} dials it is the best of which that can be said"
         )
     return (

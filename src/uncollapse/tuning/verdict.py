@@ -13,15 +13,14 @@ from uncollapse.records import Finding, Row
 from uncollapse.tuning.rows import BY_LENGTH, RACE, WHOLE, cost_of
 
 UNLABELLED = (
-    "No judgement by people stands behind this: the queries are made out of your own documents, in five ways. "
+    "No judgement by people stands behind this: the queries are stretches of your own documents. "
     "Such queries like strong dials better than people's questions do{taken}. A few hundred real queries with their "
     "answers decide it: a BEIR folder for `uncollapse compare`."
 )
 """What a race on made queries alone cannot say."""
 
 TAKEN = (
-    ", so what `fix --auto` writes is what is tested for use, unless each of the five finds documents surely better "
-    "with another"
+    ", so what `fix --auto` writes is what is tested for use, unless they find documents surely better with another"
 )
 
 

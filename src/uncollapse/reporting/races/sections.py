@@ -299,8 +299,8 @@ def _dials(race: Race) -> Chart:
     ]
     reading = (
         "These gains are over all queries, without setting any aside: the best of several dials looks better here "
-        "than it is on other queries. The probe is nDCG@10 of queries made out of documents, in five ways, that look "
-        "for their own; dials that were surely worse on a small sample were not tried on larger ones, so that only "
+        "than it is on other queries. The probe is nDCG@10 of stretches of documents that look for their own "
+        "document; dials that were surely worse on a small sample were not tried on larger ones, so that only "
         "numbers of one n compare."
     )
     table = Table(f"Every dial on {race.name}.", columns, tuple(lines[:4]), tuple(lines[4:]), "Show all dials")

@@ -68,7 +68,7 @@ RACED: Mapping[str, Entry] = MappingProxyType(
             Entry(
                 "known_item_ndcg@k",
                 "Rank of the document that a query was made out of",
-                "mean of 1 / log2(1 + rank) of the document, 0 beyond rank k, over five kinds of queries",
+                "mean of 1 / log2(1 + rank) of the document, 0 beyond rank k",
                 "0 to 1",
                 "higher",
                 "How near the top a document stands for queries made out of it: 1 always first, 0 beyond rank k.",
