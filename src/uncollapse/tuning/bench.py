@@ -23,8 +23,7 @@ from uncollapse.measures import unit
 from uncollapse.pipelines.encoder import FixedEncoder, encoding_work, of_folder
 from uncollapse.pipelines.fitting import LEARNED_FROM, fit_pipeline, needed_by
 from uncollapse.tuning.contenders import Configuration
-from uncollapse.tuning.probe import PROBE
-from uncollapse.tuning.rules import Rules
+from uncollapse.tuning.rules import PROBE, Rules
 
 Floats = npt.NDArray[np.float64]
 Advance = Callable[[float], None]

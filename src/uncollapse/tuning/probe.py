@@ -12,9 +12,7 @@ from uncollapse.pipelines.fitting import Unlabelled
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
 from uncollapse.tuning.queries import FEWEST_WORDS, KINDS, SHINGLE, make_queries, read_sources
-
-PROBE = "known items"
-"""What the probe is called, and the split of its task: each query is made to find one known document."""
+from uncollapse.tuning.rules import PROBE
 
 FIRST = 100
 """Documents of the smallest sample of successive halving."""

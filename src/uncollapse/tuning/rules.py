@@ -6,6 +6,9 @@ from uncollapse.errors import UncollapseError
 from uncollapse.evaluation.scoring import LearnFrom
 from uncollapse.evaluation.statistics.significance import REPLICATES, RESAMPLES
 
+PROBE = "known items"
+"""What the probe without labels is called, and the split of its task: each query is to find one known document."""
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -20,11 +20,11 @@ from uncollapse.records import Finding, Result, Row
 from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import START, Configuration, Contender
 from uncollapse.tuning.criteria import DEFAULT, Criterion, Matched, check_seen, cut_windows, match, read_criterion
-from uncollapse.tuning.probe import PROBE, Probe, sample_texts
+from uncollapse.tuning.probe import Probe, sample_texts
 from uncollapse.tuning.queries import FEWEST_WORDS
 from uncollapse.tuning.race import check_inside, describe_rules, heat_facts, only_searches, read_probe
 from uncollapse.tuning.rows import RACE, blind_rows, heat_rows, tested
-from uncollapse.tuning.rules import Rules
+from uncollapse.tuning.rules import PROBE, Rules
 from uncollapse.tuning.trials import UNITS, Blind, Heat, probe_blindly, race_task
 from uncollapse.tuning.verdict import is_sure
 
