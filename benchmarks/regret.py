@@ -5,7 +5,7 @@
 Every dial of `compare` that comes after the model races on the judged queries, with and without `cover` before it.
 Then it is chosen without them, by stretches of 16 words of documents. Regret: points of the main score behind the best
 dial *on the same judged queries*, which makes every regret look larger than it is; plus or minus 1.96 standard errors
-of the paired difference over independent groups of queries. Rules see all made queries; `tune` halves its grid on the
+of the paired difference over independent groups of queries. Rules see all stretches; `tune` halves its grid on the
 way and keeps a third of the documents aside. Vectors are kept in the cache: a stopped run goes on.
 """
 
@@ -20,9 +20,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import numpy.typing as npt
 
+from temperatures import tasks_of
 from uncollapse.encoders import load
 from uncollapse.encoders.cache import default_folder
-from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.evaluation.statistics.significance import standard_error
 from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.fixes import parse
@@ -31,7 +31,6 @@ from uncollapse.progress import Bars
 from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import CONTENDERS, START, Configuration
 from uncollapse.tuning.crossfit import pick_best, pick_proven
-from uncollapse.tuning.probe import by_document
 from uncollapse.tuning.race import read_probe
 from uncollapse.tuning.rules import Rules
 
@@ -51,17 +50,13 @@ def _covered(one: Configuration) -> Configuration:
     return Configuration("covered", Composition((*compose(parse(COVER)).parts, *one.fix.parts)))
 
 
-def _means(tables: Tables) -> Tables:
-    return {name: table.mean(axis=1) for name, table in tables.items()}
-
-
 RULES: Mapping[str, Callable[[Tables], str]] = {
     "always what `fix --auto` writes": lambda _: START,
     "unless stretches prove another (`tune`)": lambda tables: pick_proven(tables, START),
-    "best by stretches": lambda tables: pick_best(_means(tables)),
+    "best by stretches": pick_best,
     "nothing": lambda _: str(STOCK),
 }
-"""How to choose: from scores of every dial, float64 [documents, kinds of queries]."""
+"""How to choose: from scores of every dial, float64 [documents asked for]."""
 
 
 def measure(task: Retrieval, bench: Bench, documents: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -73,7 +68,7 @@ def measure(task: Retrieval, bench: Bench, documents: int) -> tuple[dict[str, Fl
     with progress.track(f"{task.name}, judged queries", bench.work(task, some), "characters") as advance:
         judged = bench.measure(task, some, advance=advance, keep=False)
     both = [str(one) for one in some if str(one) in made and str(one) in judged]
-    return {name: judged[name].scores for name in both}, {name: by_document(made[name].scores) for name in both}
+    return {name: judged[name].scores for name in both}, {name: made[name].scores for name in both}
 
 
 @dataclass(frozen=True)
@@ -108,14 +103,6 @@ def print_table(found: Mapping[str, Found]) -> None:
         print(f"{name}: {sizes}; best {pick_best(one.judged)}; taken {proven}")
 
 
-def tasks_of(folders: Sequence[str]) -> list[Retrieval]:
-    opened = []
-    for folder in folders:
-        path, _, split = folder.partition(":")
-        opened += open_tasks(path, split=[split] if split else None)
-    return [task for task in opened if isinstance(task, Retrieval)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", help="FOLDER or FOLDER:SPLIT")
@@ -124,7 +111,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the scores")
     asked = parser.parse_args()
     found: dict[str, Found] = {}
-    for task in tasks_of(asked.folders):
+    for task in (task for folder in asked.folders for task in tasks_of(folder)):
+        assert isinstance(task, Retrieval), f"{task.name} is no search"
         bench = Bench(load("minilm"), Rules(seed=asked.seed), cache=default_folder())
         judged, made = measure(task, bench, asked.documents)
         one = found[f"{task.name}/{task.split}"] = Found(judged, made, bench.sheet(task).groups)

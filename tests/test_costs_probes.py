@@ -16,7 +16,8 @@ from uncollapse.diagnosis.costs.encodings import encode_once
 from uncollapse.diagnosis.costs.needle import DEPTHS, HAYSTACKS, choose_lengths, hide_needles
 from uncollapse.diagnosis.costs.quotes import choose_quotes
 from uncollapse.diagnosis.costs.readings import read_documents
-from uncollapse.diagnosis.costs.sentences import count_words, draw, locate_sentences, once_only, quotable
+from uncollapse.diagnosis.costs.sentences import count_words, locate_sentences, once_only, quotable
+from uncollapse.resampling import draw
 
 LETTERS = st.text(alphabet="ab .!?\n\u3002\t", max_size=60)
 

@@ -18,8 +18,7 @@ from uncollapse.fixes.composition import compose
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline
 from uncollapse.tuning.bench import STOCK, Bench
 from uncollapse.tuning.contenders import Configuration
-from uncollapse.tuning.probe import by_document, make_probe, sample_texts
-from uncollapse.tuning.queries import KINDS
+from uncollapse.tuning.probe import make_probe, sample_texts
 from uncollapse.tuning.rules import Rules
 
 NOTATIONS = (
@@ -168,28 +167,20 @@ def corpus(n: int = 60) -> Unlabelled:
     return Unlabelled(tuple(f"d{i}" for i in range(n)), tuple(texts))
 
 
-def test_a_probe_leaves_documents_as_they_are_and_asks_for_each_in_every_way() -> None:
+def test_a_probe_leaves_documents_as_they_are_and_asks_for_each_by_its_own_words() -> None:
     texts = corpus()
     probe = make_probe(texts, "corpus", most=1000, seed=0)
     whole = dict(zip(texts.ids, texts.documents, strict=True))
     assert dict(zip(probe.task.documents.ids, probe.task.documents.texts, strict=True)) == whole
-    assert len(probe.task.queries) == 54 * len(KINDS)
-    for number, name in enumerate(probe.task.queries.ids):
+    assert len(probe.task.queries) == 54
+    for number, (name, query) in enumerate(zip(probe.task.queries.ids, probe.task.queries.texts, strict=True)):
         ((document, grade),) = probe.task.judgements[name].items()
         assert grade == 1
-        assert name == f"{list(KINDS)[number % len(KINDS)]} of {document}"
-        assert probe.asked[probe.task.documents.ids.index(document)] == number // len(KINDS)
+        assert [one for one, text in whole.items() if query in text] == [document]
+        assert probe.asked[probe.task.documents.ids.index(document)] == number
     unasked = [name for name, asked in zip(probe.task.documents.ids, probe.asked, strict=True) if asked < 0]
     assert {len(whole[name].split()) for name in unasked} == {11}
     assert "54 of 60 documents are asked for" in probe.task.notes[0]
-
-
-def test_scores_of_a_probe_are_sorted_by_document_and_kind() -> None:
-    probe = make_probe(corpus(), "corpus", most=1000, seed=0).first(30)
-    names = np.array([name.partition(" of ") for name in probe.queries.ids], object)
-    kinds, documents = by_document(names[:, 0]), by_document(names[:, 2])
-    assert (kinds == list(KINDS)).all()
-    assert (documents == documents[:, :1]).all()
 
 
 def test_what_is_told_of_a_probe_counts_documents(encoder: SentenceEncoder) -> None:
@@ -212,7 +203,7 @@ def test_samples_grow_around_each_other_and_follow_the_seed() -> None:
     small, large = probe.first(20), probe.first(60)
     assert small.documents.texts == large.documents.texts[:20]
     assert set(small.queries.ids) < set(large.queries.ids)
-    assert len(small.queries) == probe.count(20) * len(KINDS)
+    assert len(small.queries) == probe.count(20)
     assert all(next(iter(small.judgements[name])) in small.documents.ids for name in small.queries.ids)
     assert make_probe(corpus(), "corpus", most=1000, seed=0) == probe
     assert make_probe(corpus(), "corpus", most=1000, seed=1).task.documents.ids != probe.task.documents.ids

@@ -179,6 +179,10 @@ def test_a_race_on_documents_alone_recommends_what_is_proven_or_nothing() -> Non
     assert taken(other=0.052, start=0.05)[0] == START
     assert taken(other=0.052, start=0.05)[1].startswith(f"Use {START} on planted")
     assert taken(other=0.0, start=0.0)[1] == "Leave minilm as it is on planted/known items"
+    unproven = race_task(task, families, Planted({"whitening(0.25)": 0.2}), RULES, blind=None, progress=Silent())
+    first = judged(replace(unproven, taken=START))[1][0]
+    assert first.title.startswith("Leave minilm as it is")
+    assert first.sentence.startswith(f"What would be taken without labels, {START}, is not surely better.")
     assert taken(other=0.2, start=0.05)[1].startswith("Use whitening(0.25) on planted")
 
 

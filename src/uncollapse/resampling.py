@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ MAX_LOST = 0.05
 """Share of replicates that may be undefined before an interval is withheld."""
 
 Keys = npt.NDArray[np.uint64]
+T = TypeVar("T")
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 0xFFFFFFFFFFFFFFFF
@@ -194,6 +195,16 @@ def sampling_order(keys: Keys, *, seed: int = 0) -> Keys:
     True
     """
     return _scrambled(keys ^ _salt(seed, _SAMPLE))
+
+
+def draw(options: Sequence[T], name: str, *, seed: int) -> T:
+    """One of the options at random, the same for the same name and seed on every machine.
+
+    >>> draw("abc", "cloze of document 7", seed=0)
+    'a'
+    """
+    place = int(sampling_order(document_keys([name]), seed=seed)[0])
+    return options[place % len(options)]
 
 
 def check_replicates(replicates: int) -> None:

@@ -1,14 +1,14 @@
 """Stretches of a corpus that stand for texts it does not have: windows of every length, and sentences for queries."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from uncollapse.encoders import Scorable
-from uncollapse.resampling import document_keys, sampling_order
+from uncollapse.resampling import document_keys, draw, sampling_order
 
 WINDOWED = 200
 """Documents that windows are cut from at most."""
@@ -22,7 +22,7 @@ NEAR = 16
 SHORTEST_WORDS, LONGEST_WORDS = 5, 40
 
 STRETCH = 16
-"""Words in a row that stand for a query where texts have no sentences."""
+"""Words in a row that stand for a query."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
 
@@ -43,7 +43,7 @@ def cut_windows(encoder: Scorable, ids: Sequence[str], texts: Sequence[str], *, 
     for row in order:
         spans = encoder.spans(texts[row])
         for n in _lengths(len(spans), special, encoder.max_tokens):
-            drawn = int(sampling_order(document_keys([f"{ids[row]}\0{n}"]), seed=seed)[0]) % (len(spans) - n + 1)
+            drawn = draw(range(len(spans) - n + 1), f"{ids[row]}\0{n}", seed=seed)
             start = _word_begin(texts[row], spans[:, 0], drawn)
             windows.append(texts[row][spans[start, 0] : spans[start + n - 1, 1]])
     return [window for window in windows if window.strip()]
@@ -72,9 +72,7 @@ def take_sentences(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -
         texts: the documents.
         seed: of the draw.
     """
-    order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable").tolist()
-    drawn = (_one_sentence(texts[row], ids[row], seed) for row in order)
-    return tuple(islice(filter(None, drawn), ASKED))
+    return _one_each(_one_sentence, ids, texts, seed)
 
 
 def take_stretches(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> tuple[str, ...]:
@@ -88,15 +86,23 @@ def take_stretches(ids: Sequence[str], texts: Sequence[str], *, seed: int = 0) -
     >>> take_stretches(["a"], [" ".join("abcdefghijklmnopqrstuvwxyz" * 2)])[0].count(" ")
     15
     """
+    return _one_each(_one_stretch, ids, texts, seed)
+
+
+def _one_each(
+    found_in: Callable[[str, str, int], str], ids: Sequence[str], texts: Sequence[str], seed: int
+) -> tuple[str, ...]:
+    """What is drawn from random documents, without those that have nothing to draw."""
     order = np.argsort(sampling_order(document_keys(ids), seed=seed), kind="stable").tolist()
-    drawn = (_one_stretch(texts[row].split(), ids[row], seed) for row in order)
+    drawn = (found_in(texts[row], ids[row], seed) for row in order)
     return tuple(islice(filter(None, drawn), ASKED))
 
 
-def _one_stretch(words: Sequence[str], name: str, seed: int) -> str:
+def _one_stretch(text: str, name: str, seed: int) -> str:
+    words = text.split()
     if len(words) < 2 * STRETCH:
         return ""
-    start = int(sampling_order(document_keys([f"{name}\0stretch"]), seed=seed)[0]) % (len(words) - STRETCH + 1)
+    start = draw(range(len(words) - STRETCH + 1), f"{name}\0stretch", seed=seed)
     return " ".join(words[start : start + STRETCH])
 
 
@@ -106,4 +112,4 @@ def _one_sentence(text: str, name: str, seed: int) -> str:
     ]
     if not options:
         return ""
-    return options[int(sampling_order(document_keys([f"{name}\0sentence"]), seed=seed)[0]) % len(options)]
+    return draw(options, f"{name}\0sentence", seed=seed)

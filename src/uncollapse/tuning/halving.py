@@ -11,16 +11,13 @@ Floats = npt.NDArray[np.float64]
 SURELY = 2.0
 """Standard errors by which a member must fall short of the best of its family to be dropped."""
 
-CEILING = 0.98
-"""Mean scores above it leave no room to be better: queries of such a kind cannot tell two members apart."""
-
 
 @dataclass(frozen=True, eq=False)
 class Halved:
     """What is left of a grid.
 
     Args:
-        scores: by member, float64 [queries] or [documents, kinds of queries], on the largest sample that it reached.
+        scores: by member, float64 [queries], on the largest sample that it reached.
         survivors: members that reached the last sample.
         tried: on how many documents each member was tried last.
     """
@@ -44,14 +41,14 @@ def halve(
 ) -> Halved:
     """Try members on growing samples, and drop those that are surely worse than the best of their family.
 
-    A member is dropped where the mean of (best - member), query by query, is more than two of its standard errors, by
-    queries of every kind where there are several. The best itself never is, so every family keeps a member.
+    A member is dropped where the mean of (best - member), query by query, is more than two of its standard errors. The
+    best itself never is, so every family keeps a member.
 
     Args:
         families: members by family; a member of several is kept as long as one of them keeps it.
         sizes: of the samples, rising; each holds the ones before it.
-        score: the scores of some members on a sample, float64 [queries] or [documents, kinds of queries] each, the
-            same for all; without those that could not be scored.
+        score: the scores of some members on a sample, float64 [queries] each, the same queries for all; without
+            those that could not be scored.
         kept: a member that is never dropped; none if empty.
 
     >>> draws = np.random.default_rng(0).random(100)
@@ -80,29 +77,7 @@ def _left(members: Sequence[str], scores: Mapping[str, Floats], kept: str) -> li
     if len(members) < 2:
         return list(members)
     best = max(members, key=lambda member: float(scores[member].mean()))
-    return [member for member in members if member == kept or not below_by_every_kind(scores[member], scores[best])]
-
-
-def below_by_every_kind(scores: Floats, best: Floats, *, errors: float = SURELY) -> bool:
-    """Whether scores surely fall short of others by queries of every kind that can tell the two apart.
-
-    A kind cannot where both find nearly everything first, or where both score the same throughout.
-
-    Args:
-        scores, best: float64 [documents, kinds of queries], or [queries] of a single kind.
-        errors: standard errors.
-
-    >>> draws = np.random.default_rng(0).random((50, 2))
-    >>> below_by_every_kind(draws, draws + 0.1), below_by_every_kind(draws, draws + [0.1, -0.1])
-    (True, False)
-    """
-    kinds = zip(scores.reshape(len(scores), -1).T, best.reshape(len(best), -1).T, strict=True)
-    telling = [(one, other) for one, other in kinds if not _alike(one, other)]
-    return bool(telling) and all(surely_below(one, other, errors=errors) for one, other in telling)
-
-
-def _alike(one: Floats, other: Floats) -> bool:
-    return min(one.mean(), other.mean()) > CEILING or np.array_equal(one, other)
+    return [member for member in members if member == kept or not surely_below(scores[member], scores[best])]
 
 
 def surely_below(scores: Floats, best: Floats, *, errors: float = SURELY) -> bool:

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from uncollapse.corpora.texts import Text
 from uncollapse.evaluation.tasks import Retrieval, Texts
 from uncollapse.pipelines.fitting import Unlabelled
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
-from uncollapse.tuning.queries import FEWEST_WORDS, KINDS, SHINGLE, make_queries, read_sources
+from uncollapse.tuning.queries import FEWEST_WORDS, SHINGLE, make_query, read_sources
 from uncollapse.tuning.rules import PROBE
 
 FIRST = 100
@@ -23,9 +22,8 @@ class Probe:
     """Documents in random order, most of which are asked for.
 
     Args:
-        task: every document as it is, and one query of every kind for each that is asked for, those of one document
-            in a row.
-        asked: by document, in the task's order, its place among those asked for; -1 where it is not.
+        task: every document as it is, and a query for each that is asked for.
+        asked: by document, in the task's order, the number of its query; -1 where it has none.
     """
 
     task: Retrieval
@@ -40,10 +38,10 @@ class Probe:
 
         Args:
             size: documents that are searched.
-            asked: places of those that are asked for, which are among them; -1 for none.
+            asked: numbers of queries whose documents are among them; -1 for none.
         """
         documents, queries = self.task.documents, self.task.queries
-        chosen = [row for place in asked if place >= 0 for row in range(place * len(KINDS), (place + 1) * len(KINDS))]
+        chosen = [row for row in asked if row >= 0]
         names = tuple(queries.ids[row] for row in chosen)
         return Retrieval(
             self.task.name,
@@ -56,7 +54,7 @@ class Probe:
 
     def count(self, size: int) -> int:
         """How many of the first documents are asked for."""
-        return sum(place >= 0 for place in self.asked[:size])
+        return sum(row >= 0 for row in self.asked[:size])
 
     def sizes(self) -> tuple[int, ...]:
         """Of growing samples: 100, 200, 400, ... and all."""
@@ -66,16 +64,11 @@ class Probe:
         return (*(size for size in sizes if size < n), n)
 
 
-def by_document(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Scores of the queries of a probe: float64 [documents asked for, kinds of queries]."""
-    return scores.reshape(-1, len(KINDS))
-
-
 def make_probe(corpus: Unlabelled, name: str, *, most: int, seed: int) -> Probe:
     """The probe on a random sample of documents.
 
-    The documents stay as they are, so that what is encoded for the probe is encoded for the corpus. Queries are made
-    of all of a document, also of what lies beyond what a model reads.
+    The documents stay as they are, so that what is encoded for the probe is encoded for the corpus. A query is made
+    of any part of a document, also of what lies beyond what a model reads.
 
     Args:
         corpus: the documents.
@@ -88,10 +81,9 @@ def make_probe(corpus: Unlabelled, name: str, *, most: int, seed: int) -> Probe:
     queries: dict[str, tuple[str, str]] = {}
     asked: list[int] = []
     for document, source in zip(ids, read_sources(texts), strict=True):
-        asked.append(-1 if source is None else len(queries) // len(KINDS))
+        asked.append(-1 if source is None else len(queries))
         if source is not None:
-            made = zip(KINDS, make_queries(source, document, seed=seed), strict=True)
-            queries.update({f"{kind} of {document}": (query, document) for kind, query in made})
+            queries[f"stretch of {document}"] = (make_query(source, document, seed=seed), document)
     return Probe(_task(name, ids, texts, queries), tuple(asked))
 
 
@@ -103,7 +95,7 @@ def _task(name: str, ids: Sequence[str], texts: Sequence[str], queries: dict[str
         Texts(tuple(queries), tuple(query for query, _ in queries.values())),
         {query: {document: 1} for query, (_, document) in queries.items()},
         notes=(
-            f"{len(queries) // len(KINDS):,} of {len(ids):,} documents are asked for by a stretch of them: "
+            f"{len(queries):,} of {len(ids):,} documents are asked for by a stretch of them: "
             f"those of {FEWEST_WORDS} words or more, with {SHINGLE} in a row that no other has",
         ),
     )

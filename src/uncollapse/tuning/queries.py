@@ -6,29 +6,23 @@ document, key words have no grammar, rare words are too easy.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from uncollapse.diagnosis.costs.sentences import locate_words
-from uncollapse.resampling import document_keys
+from uncollapse.pipelines.windows import STRETCH
+from uncollapse.resampling import draw
 
 FEWEST_WORDS = 30
 """Words a document must have to be asked for."""
 
-STRETCH = 16
-"""Words in a row."""
-
 SHINGLE = 4
 """Words in a row that tell a document from others, where no other has them."""
-
-_TRIES = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A document that queries are made out of.
+    """A document that a query is made out of.
 
     Args:
         text: of it.
@@ -40,45 +34,9 @@ class Source:
     words: tuple[tuple[int, int], ...]
     own: tuple[bool, ...]
 
-    def stretch(self, start: int, length: int) -> str:
-        """Words in a row, with what stands between them."""
-        last = min(start + length, len(self.words)) - 1
-        return self.text[self.words[start][0] : self.words[last][1]]
-
-
-Draws = np.random.Generator
-
-
-def _stretch(source: Source, draws: Draws) -> str:
-    """Words in a row, four of which no other document has in a row: else there would be several right answers."""
-    for _ in range(_TRIES):
-        start = int(draws.integers(len(source.words) - STRETCH + 1))
-        if any(source.own[start : start + STRETCH - SHINGLE + 1]):
-            break
-    return source.stretch(start, STRETCH)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One way to make a query out of a document.
-
-    Args:
-        name: a word.
-        says: what it is.
-        make: the query, from a document and draws.
-    """
-
-    name: str
-    says: str
-    make: Callable[[Source, Draws], str]
-
-
-KINDS: Mapping[str, Kind] = {row.name: row for row in (Kind("stretch", f"{STRETCH} words in a row", _stretch),)}
-"""Ways to make a query: one row each. Where there are several, a dial is proven only by all of them."""
-
 
 def read_sources(texts: Sequence[str]) -> list[Source | None]:
-    """The documents of a corpus with what queries are made of; None for one that cannot be asked for.
+    """The documents of a corpus with what a query is made of; None for one that cannot be asked for.
 
     Asked for are documents of 30 words or more with four words in a row that no other has.
 
@@ -104,16 +62,15 @@ def _shingles(text: str, places: Sequence[tuple[int, int]]) -> list[int]:
     return [hash(tuple(said[place : place + SHINGLE])) for place in range(len(said) - SHINGLE + 1)]
 
 
-def make_queries(source: Source, name: str, *, seed: int) -> tuple[str, ...]:
-    """One query of every kind, in the order of KINDS, the same for the same name and seed.
+def make_query(source: Source, name: str, *, seed: int) -> str:
+    """16 words in a row, four of which no other document has in a row: else there would be several right answers.
 
     Args:
         source: the document.
-        name: of the document.
-        seed: of the draws.
+        name: of the document; with the seed it says which words.
+        seed: of the draw.
     """
-    return tuple(kind.make(source, _draws(f"{name}\0{kind.name}", seed)) for kind in KINDS.values())
-
-
-def _draws(name: str, seed: int) -> Draws:
-    return np.random.default_rng([seed % 2**63, int(document_keys([name])[0])])
+    reach = STRETCH - SHINGLE + 1
+    starts = [start for start in range(len(source.words) - STRETCH + 1) if any(source.own[start : start + reach])]
+    start = draw(starts, f"{name}\0stretch", seed=seed)
+    return source.text[source.words[start][0] : source.words[start + STRETCH - 1][1]]

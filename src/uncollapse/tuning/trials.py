@@ -15,7 +15,7 @@ from uncollapse.tuning.bench import STOCK, Measured, Scorer
 from uncollapse.tuning.contenders import START, Configuration, Contender
 from uncollapse.tuning.crossfit import Crossfit, crossfit, pick_best, pick_mildest, pick_proven
 from uncollapse.tuning.halving import halve
-from uncollapse.tuning.probe import Probe, by_document
+from uncollapse.tuning.probe import Probe
 from uncollapse.tuning.rules import Rules
 
 Floats = npt.NDArray[np.float64]
@@ -29,11 +29,10 @@ class Blind:
     """What a probe without labels found.
 
     Args:
-        scores: by notation, the model as it came among them, float64 [documents asked for], the mean over kinds of
-            queries, on the largest sample it reached.
+        scores: by notation, the model as it came among them, float64 [queries] on the largest sample it reached.
         chosen: the dial it takes, by family; families that could not be probed are not there.
-        overall: the frozen pipeline unless another is proven to be better by queries of every kind, or the best of all
-            families where that is not among them; None where the probe could not ask.
+        overall: the frozen pipeline unless another is proven to be better, or the best of all families where that is
+            not among them; None where the probe could not ask.
         tried: documents that each was tried on.
         n_documents: of the whole sample.
         prices: how often the corpus would go through the model for each, beyond what is read for the model as it is
@@ -140,15 +139,11 @@ def race_task(
     whole = _crossfit(every, sheet, rules) if len(families) > 1 else None
     refused = {**scorer.refusals(task), **left_out}
     labelled = blind is not None
-    taken = None if labelled or START not in every else pick_proven(_by_document(every), START)
+    taken = None if labelled or START not in every else pick_proven(every, START)
     return Heat(
         dataset, task.main, len(task.documents), labelled, sheet, stock, families, whole, blind, taken, refused,
         task.notes,
     )  # fmt: skip
-
-
-def _by_document(scores: Mapping[str, Floats]) -> dict[str, Floats]:
-    return {name: by_document(one) for name, one in scores.items()}
 
 
 def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer, progress: Reporter) -> Blind:
@@ -169,7 +164,7 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     def score(some: Sequence[str], size: int) -> dict[str, Floats]:
         found = scorer.measure(probe.first(size), [known[name] for name in some], advance=advance)
         ledger.enter(found)
-        return {name: by_document(one.scores) for name, one in found.items()}
+        return {name: one.scores for name, one in found.items()}
 
     total = sum(scorer.work(probe.first(size), list(known.values())) for size in sizes)
     families = {contender.name: [str(one) for one in contender.configurations] for contender in contenders}
@@ -179,20 +174,19 @@ def probe_blindly(probe: Probe, contenders: Sequence[Contender], scorer: Scorer,
     if str(STOCK) not in halved.survivors:
         raise ModelError(f"The model as it is could not be scored: {scorer.refusals(probe.task)[str(STOCK)]}")
     left = {one: halved.scores[one] for one in halved.survivors if one != str(STOCK)}
-    means = {name: table.mean(axis=1) for name, table in halved.scores.items()}
     chosen = {name: _pick({one: left[one] for one in some if one in left}) for name, some in families.items()}
     chosen = {name: one for name, one in chosen.items() if one}
-    best = pick_best({one: means[one] for one in chosen.values()}) if chosen else None
+    best = pick_best({one: left[one] for one in chosen.values()}) if chosen else None
     overall = pick_proven(left, START) if START in left else best
     prices = ledger.prices(halved.tried)
-    return Blind(means, chosen, overall, halved.tried, len(probe.asked), prices, ledger.fresh)
+    return Blind(halved.scores, chosen, overall, halved.tried, len(probe.asked), prices, ledger.fresh)
 
 
-def _pick(tables: Mapping[str, Floats]) -> str:
+def _pick(scores: Mapping[str, Floats]) -> str:
     """The dial of a family: the frozen pipeline unless another is proven, or the mildest; "" of none."""
-    if START in tables:
-        return pick_proven(tables, START)
-    return pick_mildest({name: table.mean(axis=1) for name, table in tables.items()}) if tables else ""
+    if START in scores:
+        return pick_proven(scores, START)
+    return pick_mildest(scores) if scores else ""
 
 
 @dataclass(eq=False)

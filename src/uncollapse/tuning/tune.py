@@ -51,11 +51,11 @@ def tune(
 ) -> Result:
     """Choose one dial among those of some fixes.
 
-    Without labels a query is made out of each document, and the dial is chosen that best finds
-    documents by them: successive halving on growing samples, then the mildest dial that they cannot tell from the
-    best; or, where what `fix --auto` writes is among them, that unless another is proven. Queries that had no say tell
-    what it is worth. With labels the best dial on the judged queries is chosen, and
-    what that is worth comes from queries that had no say: nested cross-validation over independent groups of queries.
+    Without labels a stretch of 16 words is taken from each document, and the dial is chosen that best finds documents
+    by theirs: successive halving on growing samples, then the mildest dial that they cannot tell from the best; or,
+    where what `fix --auto` writes is among them, that unless another is proven. Stretches that had no say tell what it
+    is worth. With labels the best dial on the judged queries is chosen, and what that is worth comes from queries that
+    had no say: nested cross-validation over independent groups of queries.
 
     Args:
         encoder: from `load`.

@@ -210,6 +210,8 @@ def _price(one: Standing, rows: Sequence[Row], facts: Mapping[str, Any]) -> tupl
 def _leave(order: Sequence[Standing], rows: Sequence[Row], facts: Mapping[str, Any], model: str) -> Finding:
     first, harmful = order[0], [one for one in order if one.better and one.worse]
     said = f"None of {len(order)} families of fixes is surely better"
+    if facts.get("taken") and any(one.better for one in order):
+        said = f"What would be taken without labels, {facts['taken']}, is not surely better"
     if harmful:
         said += (
             f" at all lengths: {harmful[0].dial} gains overall, but loses where documents are of {_bins(harmful[0])}"

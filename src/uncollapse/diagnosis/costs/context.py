@@ -10,13 +10,12 @@ from uncollapse.diagnosis.costs.cloze import Cloze
 from uncollapse.diagnosis.costs.encodings import Encodings
 from uncollapse.diagnosis.costs.frame import Floats, Frame, Vectors
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of, rows_of
-from uncollapse.diagnosis.costs.sentences import draw
 from uncollapse.diagnosis.costs.wording import percent, points, surely_above, surely_below, surely_small, too_few
 from uncollapse.diagnosis.rows import row_of
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import mid_ranks
 from uncollapse.records import Finding, Part, Row
-from uncollapse.resampling import Estimate
+from uncollapse.resampling import Estimate, draw
 
 SHORTEST = 32
 """Tokens of the shortest window."""

@@ -9,14 +9,14 @@ import numpy.typing as npt
 from uncollapse.diagnosis.costs.encodings import Encodings
 from uncollapse.diagnosis.costs.frame import Floats, Frame
 from uncollapse.diagnosis.costs.readings import Reading, keys_of, lengths_of
-from uncollapse.diagnosis.costs.sentences import count_words, draw
+from uncollapse.diagnosis.costs.sentences import count_words
 from uncollapse.diagnosis.costs.wording import percent, points, surely_above, surely_below, surely_small, too_few
 from uncollapse.diagnosis.rows import row_of
 from uncollapse.encoders import TextEncoder
 from uncollapse.measures import MINIMUM
 from uncollapse.measures.retrieval import mid_ranks
 from uncollapse.records import Finding, Part, Row
-from uncollapse.resampling import Estimate
+from uncollapse.resampling import Estimate, draw
 
 DEPTHS = (0, 25, 50, 75, 100)
 """Where in a text the needle stands, in percent of the text before it."""

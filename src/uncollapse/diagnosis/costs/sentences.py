@@ -1,14 +1,12 @@
 """Sentences of a corpus as search queries whose right answer is known: the document they come from."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import regex
 
 from uncollapse.corpora.sentences import split_sentences
-from uncollapse.resampling import document_keys, sampling_order
 
 SHORTEST, LONGEST = 6, 40
 """Words of a sentence that is used as a query; Chinese and Japanese characters count as words."""
@@ -17,8 +15,6 @@ SHORTEST, LONGEST = 6, 40
 # with the marks on them: decomposed accents, vowel signs of Indian scripts, which `re` takes for no part of a word.
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = regex.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+(?:['\u2019-][^\W{_IDEOGRAPHS}]+)*")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,3 @@ def quotable(sentences: Iterable[Sentence], once: frozenset[str]) -> tuple[Sente
         for sentence in sentences
         if SHORTEST <= count_words(sentence.text) <= LONGEST and normalised(sentence.text) in once
     )
-
-
-def draw(options: Sequence[T], name: str, *, seed: int) -> T:
-    """One of the options at random, the same for the same name and seed on every machine.
-
-    >>> draw("abc", "cloze of document 7", seed=0)
-    'a'
-    """
-    place = int(sampling_order(document_keys([name]), seed=seed)[0])
-    return options[place % len(options)]
