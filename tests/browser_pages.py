@@ -124,3 +124,46 @@ def hovered(view: View, chart: str, mark: str, place: int = -1) -> Any:
     label = found.locator(".hovertext")
     label.wait_for()
     return label
+
+
+def check_quiet(view: View) -> None:
+    """With all tables open the page fits its window; it ran none of its text, and neither complained nor fetched."""
+    for summary in view.page.locator("figure summary").all():
+        if summary.locator("xpath=..").get_attribute("open") is None:
+            summary.click()
+    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert view.page.evaluate("typeof window.pwned") == "undefined"
+    assert view.complaints == []
+    assert view.beyond == []
+
+
+def check_charts(view: View, size: str, *, within: str = "body") -> list[str]:
+    """Every chart has marks and is drawn inside the page at its height, with what is written at its axes.
+
+    Args:
+        view: from an opener.
+        size: of the window.
+        within: the part of the page, as CSS.
+
+    Returns:
+        The ids of the charts.
+    """
+    charts = view.page.evaluate(
+        f"""[...document.querySelectorAll('{within} .chart')].map((chart) => {{
+            const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
+            const marks = chart.querySelectorAll(
+                '.trace path, .point path, path.point, .textpoint, .heatmaplayer image');
+            const said = [...chart.querySelectorAll('.ytick text, .xtick text, .colorbar text, .annotation-text')]
+                .map((text) => text.getBoundingClientRect());
+            return [chart.id, box.left, box.right, box.height, chart.clientHeight, marks.length,
+                    Math.min(...said.map((text) => text.left)), Math.max(...said.map((text) => text.right))];
+        }})"""
+    )
+    for key, left, right, height, room, marks, first, last in charts:
+        assert 0 <= left < right <= SIZES[size][0], key
+        assert right - left > 250, key
+        assert height == pytest.approx(room, abs=1), key
+        assert marks > 0, key
+        assert first >= 0, key
+        assert last <= SIZES[size][0], key
+    return [key for key, *_ in charts]

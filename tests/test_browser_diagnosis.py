@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import diagnosis_examples as examples
-from browser_pages import SIZES, Opened, hovered, opener
+from browser_pages import Opened, check_charts, check_quiet, hovered, opener
 
 pytestmark = pytest.mark.browser
 
@@ -21,36 +21,12 @@ def opened(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 @pytest.mark.parametrize(("name", "size"), OPENED)
 def test_report_opens_without_a_word_and_fits(opened: Opened, name: str, size: str) -> None:
-    view = opened(name, size)
-    for summary in view.page.locator("figure summary").all():
-        if summary.locator("xpath=..").get_attribute("open") is None:
-            summary.click()
-    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert view.page.evaluate("typeof window.pwned") == "undefined"
-    assert view.complaints == []
-    assert view.beyond == []
+    check_quiet(opened(name, size))
 
 
 @pytest.mark.parametrize(("name", "size"), OPENED)
 def test_every_chart_is_drawn_inside_the_page_at_its_height(opened: Opened, name: str, size: str) -> None:
-    boxes = opened(name, size).page.evaluate(
-        """[...document.querySelectorAll('.diagnosis .chart')].map((chart) => {
-            const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
-            const marks = chart.querySelectorAll('.trace path, .point path, path.point, .textpoint');
-            const said = [...chart.querySelectorAll('.ytick text, .xtick text, .annotation-text')]
-                .map((text) => text.getBoundingClientRect());
-            return [chart.id, box.left, box.right, box.height, chart.clientHeight, marks.length,
-                    Math.min(...said.map((text) => text.left)), Math.max(...said.map((text) => text.right))];
-        })"""
-    )
-    assert len(boxes) == 13
-    for key, left, right, height, room, marks, first, last in boxes:
-        assert 0 <= left < right <= SIZES[size][0], key
-        assert right - left > 250, key
-        assert height == pytest.approx(room, abs=1), key
-        assert marks > 0, key
-        assert first >= 0, key
-        assert last <= SIZES[size][0], key
+    assert len(check_charts(opened(name, size), size, within=".diagnosis")) == 13
 
 
 def test_labels_do_not_overlap_on_a_narrow_page(opened: Opened) -> None:

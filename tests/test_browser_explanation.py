@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import explanation_examples as examples
-from browser_pages import SIZES, Opened, View, opener
+from browser_pages import SIZES, Opened, View, check_charts, check_quiet, opener
 
 pytestmark = pytest.mark.browser
 
@@ -28,30 +28,13 @@ def opened(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Opened:
 def test_report_opens_without_a_word_and_fits(opened: Opened, size: str) -> None:
     view = opened(size)
     view.page.locator("#numbers summary").first.click()
-    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert view.complaints == []
-    assert view.beyond == []
+    check_quiet(view)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_chart_is_drawn_inside_the_page_at_its_height(opened: Opened, size: str) -> None:
-    boxes = opened(size).page.evaluate(
-        """[...document.querySelectorAll('.explanation .chart')].map((chart) => {
-            const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
-            const marks = chart.querySelectorAll('.trace path, .point path, path.point, .heatmaplayer image');
-            const said = [...chart.querySelectorAll('.ytick text, .xtick text, .colorbar text')]
-                .map((text) => text.getBoundingClientRect());
-            return [chart.id, box.left, box.right, box.height, chart.clientHeight, marks.length,
-                    Math.min(...said.map((text) => text.left)), Math.max(...said.map((text) => text.right))];
-        })"""
-    )
-    assert len(boxes) == len([chart for chart in examples.charts_of(examples.full_result()).values() if chart.figure])
-    for key, left, right, height, room, marks, first, last in boxes:
-        assert 0 <= left < right <= SIZES[size][0], key
-        assert height == pytest.approx(room, abs=1), key
-        assert marks > 0, key
-        assert first >= 0, key
-        assert last <= SIZES[size][0], key
+    charts = check_charts(opened(size), size, within=".explanation")
+    assert len(charts) == len([chart for chart in examples.charts_of(examples.full_result()).values() if chart.figure])
 
 
 def test_labels_do_not_overlap_on_a_narrow_page(opened: Opened) -> None:

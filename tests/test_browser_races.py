@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from browser_pages import SIZES, Opened, hovered, opener
+from browser_pages import Opened, check_charts, check_quiet, hovered, opener
 from race_examples import Planted, judged, race_result, run
 from reporting_examples import HOSTILE
 from uncollapse.records import Result
@@ -29,33 +29,13 @@ def opened(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 @pytest.mark.parametrize(("name", "size"), OPENED)
 def test_report_opens_without_a_word_and_fits(opened: Opened, name: str, size: str) -> None:
-    view = opened(name, size)
-    for summary in view.page.locator("figure summary").all():
-        summary.click()
-    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert view.page.evaluate("typeof window.pwned") == "undefined"
-    assert view.complaints == []
-    assert view.beyond == []
+    check_quiet(opened(name, size))
 
 
 @pytest.mark.parametrize(("name", "size"), OPENED)
 def test_every_chart_is_drawn_inside_the_page_at_its_height(opened: Opened, name: str, size: str) -> None:
-    boxes = opened(name, size).page.evaluate(
-        """[...document.querySelectorAll('.chart')].map((chart) => {
-            const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
-            const marks = chart.querySelectorAll('.trace path, .point path, path.point, .textpoint');
-            const said = [...chart.querySelectorAll('.ytick text, .xtick text')]
-                .map((text) => text.getBoundingClientRect());
-            return [chart.id, box.left, box.right, box.height, chart.clientHeight, marks.length,
-                    Math.min(...said.map((text) => text.left)), Math.max(...said.map((text) => text.right))];
-        })"""
-    )
-    assert {key.rpartition("-")[2] for key, *_ in boxes} == {"ladder", "lengths"}
-    for key, left, right, height, room, marks, first, last in boxes:
-        assert 0 <= left < right <= SIZES[size][0], key
-        assert height == pytest.approx(room, abs=1), key
-        assert marks > 0, key
-        assert 0 <= first < last <= SIZES[size][0], key
+    charts = check_charts(opened(name, size), size)
+    assert {key.rpartition("-")[2] for key in charts} == {"ladder", "lengths"}
 
 
 def test_hover_says_what_a_family_adds(opened: Opened) -> None:

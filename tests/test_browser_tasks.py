@@ -7,7 +7,7 @@ import pytest
 
 import reporting_examples
 import task_examples as examples
-from browser_pages import SIZES, Opened, hovered, opener, wait_until
+from browser_pages import Opened, check_charts, check_quiet, hovered, opener, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -27,33 +27,13 @@ def opened(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 @pytest.mark.parametrize(("name", "size"), OPENED)
 def test_report_opens_without_a_word_and_fits(opened: Opened, name: str, size: str) -> None:
-    view = opened(name, size)
-    for summary in view.page.locator("figure summary").all():
-        summary.click()
-    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert view.complaints == []
-    assert view.beyond == []
+    check_quiet(opened(name, size))
 
 
 @pytest.mark.parametrize(("name", "size"), OPENED)
 def test_every_chart_is_drawn_inside_the_page_at_its_height(opened: Opened, name: str, size: str) -> None:
-    view = opened(name, size)
-    boxes = view.page.evaluate(
-        """[...document.querySelectorAll('.chart')].map((chart) => {
-            const box = chart.querySelector('svg.main-svg').getBoundingClientRect();
-            const marks = chart.querySelectorAll('.trace path, .point path, path.point, .textpoint');
-            const ticks = [...chart.querySelectorAll('.ytick text')].map((tick) => tick.getBoundingClientRect());
-            return [box.left, box.right, box.height, chart.clientHeight, marks.length,
-                    Math.min(...ticks.map((tick) => tick.left))];
-        })"""
-    )
-    assert len(boxes) == {"tasks": 17, "stock": 10, "hostile": 17}[name]
-    for left, right, height, room, marks, label in boxes:
-        assert 0 <= left < right <= SIZES[size][0]
-        assert right - left > 250
-        assert height == pytest.approx(room, abs=1)
-        assert marks > 0
-        assert label >= 0
+    charts = check_charts(opened(name, size), size)
+    assert len(charts) == {"tasks": 17, "stock": 10, "hostile": 17}[name]
 
 
 def test_labels_of_bins_do_not_overlap_on_a_narrow_page(opened: Opened) -> None:

@@ -199,7 +199,7 @@ def _ladder(
     """The axes of lines one under the other, the headings between them, and words in the margin at their right."""
     heights, blocks = _heights(groups), _blocks(groups)
     headings = [
-        {"x": 0, "xanchor": "left", "y": top - 7, "text": bold(clipped(group.heading, 36))}
+        {"x": 0, "xanchor": "left", "y": top - 7, "text": bold(clipped(group.heading, 30))}
         for group, (top, _) in zip(groups, blocks, strict=True)
         if group.heading
     ]
