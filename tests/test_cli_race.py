@@ -111,6 +111,7 @@ def test_tune_with_and_without_labels(
         (["compare", "notes.jsonl", "--split", "test"], "--split would do nothing: documents without labels"),
         (["compare", "data", "--no-labels", "--queries", "q"], "--queries would do nothing"),
         (["compare", "data", "--documents", "60"], "so it would do nothing. Leave it out, or take --no-labels"),
+        (["tune", "data", "--fix", "whitening", "--documents", "60"], "so it would do nothing. Leave it out, or take"),
         (["compare", "notes.jsonl", "--encodes", "3"], "so it would do nothing on documents alone"),
         (["compare", "data", "--cache", "kept", "--no-cache"], "so --cache would do nothing"),
         (["compare", "data", "--no-labels", "--no-cache"], "has 30 words or more, and four in a row"),

@@ -168,6 +168,7 @@ def tune(
     check_seen_by(criterion, contenders)
     rules = Rules(documents=documents, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)
+    _check_heard(data, documents=documents)
     _say_data(data, quiet)
     one, kept = _only(data), _kept(cache, no_cache)
     with output_folder(out, _name(data), force=force, kept=kept) as folder:
@@ -179,12 +180,12 @@ def tune(
         finish(result, folder, quiet=quiet, json=json)
 
 
-def _check_heard(data: "Corpus | Sequence[Task]", *, documents: int, encodes: float) -> None:
-    """Refuse options that a race with such data would not look at."""
+def _check_heard(data: "Corpus | Sequence[Task]", *, documents: int, encodes: float | None = None) -> None:
+    """Refuse options that would not be looked at with such data."""
     from uncollapse.tuning.rules import Rules
 
     alone = not isinstance(data, Sequence)
-    if alone and encodes != Rules.encodes:
+    if alone and encodes not in (None, Rules.encodes):
         raise UncollapseError(
             "--encodes leaves out what does worst without labels beside a race with labels, so it would do nothing on "
             "documents alone. Leave it out; --documents says how many are raced on."
