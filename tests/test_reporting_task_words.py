@@ -283,7 +283,8 @@ def test_lengths_are_told_in_what_they_were_counted_in(unit: str, axis: str, bin
     bars = drawn(result, "task-1-long")
     assert bars["layout"]["xaxis"]["title"]["text"] == axis
     assert bin_of in bars["data"][0]["hovertext"][0]
-    assert f"<b>{heading}</b>" in [note["text"] for note in drawn(result, "task-1-change")["layout"]["annotations"]]
+    notes = [note["text"].replace("<br>", " ") for note in drawn(result, "task-1-change")["layout"]["annotations"]]
+    assert f"<b>{heading}</b>" in notes
     assert drawn(result, "task-1-items")["layout"]["xaxis"]["title"]["text"] == axis
     assert drawn(result, "task-1-grid")["layout"]["yaxis"]["title"]["text"] == axis
     assert table_of(result, "task-1-items").columns[1] == axis

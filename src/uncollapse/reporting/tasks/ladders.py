@@ -10,8 +10,8 @@ from uncollapse.reporting.drawing import COLOURS, Figure, bold, clipped, finishe
 from uncollapse.reporting.tasks.rows import PROVEN, UNCLEAR
 from uncollapse.reporting.words import chance, interval, number
 
-STEP, HEADING = 50, 30
-"""Height of a line of a ladder and of a heading in it, in pixels."""
+STEP, HEADING, WRAPPED = 50, 30, 16
+"""Height of a line of a ladder, of a heading in it, and of what a wrapped heading needs more a line, in pixels."""
 HOLLOW = "rgba(0,0,0,0)"
 
 
@@ -48,7 +48,7 @@ class Group:
 def ladder_height(groups: Sequence[Group]) -> int:
     """How many pixels a ladder needs, its axis included."""
     lines = sum(len(group.steps) for group in groups)
-    return 64 + STEP * lines + HEADING * sum(bool(group.heading) for group in groups)
+    return 64 + STEP * lines + sum(_room(group.heading) for group in groups)
 
 
 def dumbbells(groups: Sequence[Group], *, title: str, names: tuple[str, str]) -> Figure:
@@ -168,11 +168,20 @@ def _steps(groups: Sequence[Group]) -> list[Step]:
     return [step for group in groups for step in group.steps]
 
 
+def _heading(text: str) -> str:
+    """A heading over as many lines as a narrow page needs."""
+    return f"<b>{plain(clipped(text, 90), width=28)}</b>"
+
+
+def _room(heading: str) -> int:
+    return HEADING + WRAPPED * _heading(heading).count("<br>") if heading else 0
+
+
 def _blocks(groups: Sequence[Group]) -> list[tuple[float, float]]:
     """Top and bottom of each group's lines, in pixels from the top, without its heading."""
     blocks, at = [], 0.0
     for group in groups:
-        top = at + (HEADING if group.heading else 0)
+        top = at + _room(group.heading)
         at = top + STEP * len(group.steps)
         blocks.append((top, at))
     return blocks
@@ -199,7 +208,7 @@ def _ladder(
     """The axes of lines one under the other, the headings between them, and words in the margin at their right."""
     heights, blocks = _heights(groups), _blocks(groups)
     headings = [
-        {"x": 0, "xanchor": "left", "y": top - 7, "text": bold(clipped(group.heading, 30))}
+        {"x": 0, "xanchor": "left", "yanchor": "bottom", "y": top, "align": "left", "text": _heading(group.heading)}
         for group, (top, _) in zip(groups, blocks, strict=True)
         if group.heading
     ]
