@@ -143,6 +143,11 @@ def test_an_overlong_csv_field_ends_its_file_only(tmp_path: Path) -> None:
             b"id,Text\n1,2\n",
             "a field with the text .text, body, content, passage, document.*Fields there: Text, id",
         ),
+        (
+            "a.tsv",
+            b"sentence1\tsentence2\tscore\na\tb\t1\n",
+            "a field with the text .*Fields there: sentence1, .*Pairs of sentences are for `uncollapse evaluate`",
+        ),
         ("a.json", b'[\n{"text": "a"}]', "one JSON value over all its lines.*jq"),
         (
             "a.jsonl",
