@@ -9,18 +9,18 @@ def lost(limit: int, share: float) -> Row:
 
 
 def test_chunks_are_as_long_as_the_folder_reads_and_not_as_this_diagnosis_did() -> None:
-    (step,) = advise([lost(512, 0.96), lost(256, 0.98)], "minilm", {"in_use": 512, "folder": 256})
+    step, _ = advise([lost(512, 0.96), lost(256, 0.98)], "minilm", {"in_use": 512, "folder": 256})
     assert "chunks of at most 256 tokens: 98% of all tokens lie beyond the 256 of its folder, and 96% of all" in step
     assert step.endswith("lie beyond the 512 that the model read here.")
 
 
 def test_without_a_limit_of_the_folder_the_one_in_use_counts() -> None:
-    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, unit="words")
+    (step,) = advise([lost(128, 0.5)], "box", {"in_use": 128, "folder": None}, unit="words", is_open=False)
     assert "chunks of at most 128 words: 50% of all words lie beyond the 128" in step
 
 
 def test_what_only_the_folder_cuts_is_said_too() -> None:
-    (step,) = advise([lost(512, 0.0), lost(256, 0.15)], "minilm", {"in_use": 512, "folder": 256})
+    step, _ = advise([lost(512, 0.0), lost(256, 0.15)], "minilm", {"in_use": 512, "folder": 256})
     assert "lets the model read 256 tokens, and 15% of all tokens lie beyond; this diagnosis let it read 512" in step
 
 
@@ -32,10 +32,19 @@ CAUSE = [
 
 def test_chunks_are_tried_where_the_model_runs_here_and_by_hand_where_it_does_not() -> None:
     (open_step,) = advise(CAUSE, "my model", {})
-    assert "`uncollapse compare YOUR-DATA --model 'my model'` races them" in open_step
+    assert "`uncollapse fix 'my model' --auto YOUR-DATA -o FIXED`" in open_step
+    assert "`uncollapse compare YOUR-DATA --model 'my model'` races it" in open_step
     (closed_step,) = advise(CAUSE, "box", {}, is_open=False)
     assert "`uncollapse evaluate --run WHOLE --run CUT --qrels QRELS --lengths LENGTHS`" in closed_step
     assert "box" not in closed_step
+
+
+def test_attention_is_named_beside_what_is_cut_off() -> None:
+    attention = [CAUSE[0], Row("cause", 0.15, 0.1, 0.2, 60, view="causes", bin="attention")]
+    chunks, auto, sharper = advise([*attention, lost(128, 0.5)], "minilm", {"in_use": 128, "folder": None})
+    assert (chunks[:3], auto[:7]) == ("Cut", "To keep")
+    assert "uncollapse fix minilm --auto" in auto
+    assert "temperature(0.9)" in sharper
 
 
 def test_where_nothing_harms_nothing_is_advised() -> None:

@@ -71,9 +71,7 @@ def missing_field(asked: str | None, columns: Sequence[str], place: Place) -> Ba
     wanted = f"a field {asked!r}" if asked else f"a field with the text ({', '.join(TEXT_FIELDS)})"
     hint = "" if asked else " Name the right one with --text-field (text_field=)."
     if not asked and {"sentence1", "sentence2"} <= set(columns):
-        hint = (
-            " Pairs of sentences are scored by `uncollapse evaluate`; here --text-field takes the texts of one field."
-        )
+        hint = " Pairs of sentences are for `uncollapse evaluate`; --text-field takes the texts of one field."
     shown = [column[:CHARACTERS_SHOWN] for column in columns[:COLUMNS_SHOWN]]
     there = nearest(asked or TEXT_FIELDS[0], shown, "Fields there")
     return Bad(MISSING_FIELD, place, f"expected {wanted}, got none. {there}{hint}")

@@ -63,12 +63,14 @@ def advise(
     yield from _against_truncation(rows, limits, unit)
     cause = leading_cause(rows)
     named = shlex.quote(model)
-    if cause in CHUNKS and is_open:
+    if is_open and (cause in CHUNKS or _is_truncated(rows, limits)):
         yield (
-            f"Try smaller chunks: `uncollapse compare YOUR-DATA --model {named}` races them against every other fix "
-            "of this package, on queries whose answers you know or, without any, on sentences of your texts."
+            f"To keep one vector a text, `uncollapse fix {named} --auto YOUR-DATA -o FIXED` writes a model that reads "
+            "texts to their end, piece by piece, and takes out what the vectors of all texts share. "
+            f"`uncollapse compare YOUR-DATA --model {named}` races it against every other fix of this package, on "
+            "queries whose answers you know or, without any, on stretches of words out of your texts."
         )
-    elif cause in CHUNKS:
+    if cause in CHUNKS and not is_open:
         yield (
             "Try smaller chunks: embed your texts once whole and once cut, search both with queries whose answers you "
             "know, and compare the two rankings with `uncollapse evaluate --run WHOLE --run CUT --qrels QRELS "
@@ -80,7 +82,7 @@ def advise(
             f'{named} --fix "temperature(0.9)" --fix "temperature(0.8)"`; if it pays, `uncollapse fix {named} '
             '"temperature(0.9)" -o FIXED` writes it into the weights.'
         )
-    elif cause:
+    elif cause not in ("", *CHUNKS):
         yield CAUSES[cause].remedy
     yield from _against_one_threshold(rows)
 
@@ -110,6 +112,10 @@ def _against_truncation(rows: Sequence[Row], limits: Mapping[str, Any], unit: st
             f"Its folder lets the model read {limits['folder']} {unit}, and {folder:.0%} of all {unit} lie beyond; "
             f"this diagnosis let it read {limits['in_use']}. Chunks of at most {limits['folder']} {unit} are safe."
         )
+
+
+def _is_truncated(rows: Sequence[Row], limits: Mapping[str, Any]) -> bool:
+    return max(_lost(rows, limits.get(name)) for name in ("in_use", "folder")) >= HARMFUL
 
 
 def _lost(rows: Sequence[Row], limit: int | None) -> float:
