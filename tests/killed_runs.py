@@ -11,12 +11,14 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import tqdm
 
 from uncollapse.corpora import open_corpus
 from uncollapse.corpora.shards import FORMATS, is_vector_folder, read_manifest
@@ -132,6 +134,8 @@ def killed(folder: Path, form: str, whole: dict[str, bytes], seconds: float | No
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # tqdm's own lock is shared by forked processes: held by one that is killed, all after it would wait for ever.
+    tqdm.tqdm.set_lock(threading.RLock())
     GENERATOR = random.Random(0)
     ENCODER, CORPUS = load(sys.argv[1], device="cpu"), sys.argv[2]
     ENCODER.encode(["what is slow only once"])

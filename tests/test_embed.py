@@ -99,7 +99,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_twice_and_the_bytes_are_the_sam
     model: Path, texts: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, HERE / "killed_runs.py", model, texts, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     counted = json.loads(done.stdout)
     assert counted["random"] >= 6
