@@ -161,7 +161,7 @@ def test_a_file_of_vectors_is_diagnosed_and_options_of_models_are_refused(
     assert run(common) == 0
     assert "Causes and costs need a model" in capsys.readouterr().out
     assert read("out").about["model"]["dim"] == 8
-    for option, value in (("--device", "cpu"), ("--cache", "kept")):
+    for option, value in (("--device", "cpu"), ("--dtype", "float32"), ("--cache", "kept")):
         assert run([*common, option, value]) == 2
         assert f"{option} would do nothing" in capsys.readouterr().err
     assert "Lengths are counted in words" in " ".join(read("out").about["notes"])

@@ -66,6 +66,17 @@ def test_a_second_run_takes_its_vectors_from_the_cache(model: str, folder: Path)
     assert first["rows"] == again["rows"]
 
 
+def test_vectors_of_another_number_format_are_kept_apart_and_told(model: str, folder: Path) -> None:
+    common = ["evaluate", str(folder), "-m", model, "-q", "--fix", "temperature(0.5)"]
+    assert run([*common, "-o", "a"]) == 0
+    assert run([*common, "-o", "b", "--dtype", "bfloat16"]) == 0
+    first, half = (json.loads(Path(name, "result.json").read_text()) for name in ("a", "b"))
+    assert half["about"]["vectors"] == first["about"]["vectors"]  # encoded, none from the cache
+    assert [one["about"]["model"]["dtype"] for one in (first, half)] == ["float32", "bfloat16"]
+    assert "bfloat16" in Path("b/report.html").read_text()
+    assert any("runs in bfloat16 on a processor" in note for note in half["about"]["notes"])
+
+
 def test_no_cache_keeps_nothing(model: str, folder: Path) -> None:
     assert run(["evaluate", str(folder), "-m", model, "-o", "out", "-q", "--no-cache"]) == 0
     assert not Path("cache").exists()
@@ -88,6 +99,7 @@ def test_a_damaged_cache_is_built_anew_and_told(model: str, folder: Path) -> Non
         (["data", "--run", "x", "--qrels", "y", "--lengths", "z"], "both were given"),
         (["--run", "x"], "--qrels and --lengths must be given too"),
         (["--run", "x", "--qrels", "y"], "--lengths must be given too"),
+        (["--run", "x", "--qrels", "y", "--lengths", "z", "--dtype", "float16"], "--dtype would do nothing"),
         (["data", "--qrels", "y"], "so --qrels would do nothing"),
         (["data", "--query-lengths", "y", "--lengths", "z"], "so --lengths, --query-lengths would do nothing"),
         (["data", "--cache", "kept", "--no-cache"], "no vectors are kept, so --cache would do nothing"),

@@ -83,6 +83,17 @@ def test_every_text_is_there_once_in_its_order_with_its_own_vector(
     assert sorted(files(tmp_path / "out")) == ["manifest.json", *(f"vectors-0000{i}.parquet" for i in range(5))]
 
 
+def test_vectors_of_another_number_format_are_not_mixed_in(
+    encoder: SentenceEncoder, texts: Path, tmp_path: Path
+) -> None:
+    embed(encoder, open_corpus(texts), tmp_path / "out", layout=SMALL)
+    half = load(encoder.name, device="cpu", dtype="bfloat16")
+    with pytest.raises(OutputError, match="dtype"):
+        embed(half, open_corpus(texts), tmp_path / "out", layout=SMALL)
+    embed(half, open_corpus(texts), tmp_path / "half", layout=SMALL)
+    assert read_manifest(tmp_path / "half").made["model"]["dtype"] == "bfloat16"
+
+
 def test_padding_is_what_the_passes_padded(encoder: SentenceEncoder, texts: Path, tmp_path: Path) -> None:
     padded = load(encoder.name, device="cpu", batch_size=2)
     whole = Layout(texts=100)

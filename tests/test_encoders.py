@@ -44,6 +44,25 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(
         load(str(folder), device="cuda:2")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_model_runs_in_half_precision_if_asked_to(folder: Path, encoder: SentenceEncoder, dtype: Any) -> None:
+    half = load(str(folder), device="cpu", dtype=dtype)
+    assert {str(tensor.dtype) for tensor in half.model.parameters()} == {f"torch.{dtype}"}
+    assert (encoder.about["dtype"], half.about["dtype"]) == ("float32", dtype)
+    exact, close = encoder.vectors(TEXTS), half.vectors(TEXTS)
+    assert close.dtype == np.float32
+    assert not np.array_equal(exact, close)
+    spread = np.linalg.norm(exact - exact.mean(0), axis=1).mean()
+    assert np.linalg.norm(exact - close, axis=1).max() < 0.1 * spread
+    assert any(f"runs in {dtype} on a processor; most are faster in float32" in note for note in half.notes)
+    assert not encoder.notes
+
+
+def test_a_number_format_that_is_not_known_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"No number format 'bf16'. .*bfloat16"):
+        load(str(folder), dtype="bf16")
+
+
 def test_it_is_an_encoder(encoder: SentenceEncoder) -> None:
     assert isinstance(encoder, Encoder)
     assert (encoder.dim, encoder.max_tokens, encoder.folder_max_tokens) == (64, 40, 40)

@@ -327,7 +327,7 @@ def test_load_connects_keeps_vectors_and_refuses_what_would_do_nothing(
     assert isinstance(elsewhere, Endpoint)
     elsewhere.vectors(TEXTS)
     assert (elsewhere.unit, elsewhere.reused) == ("words", 0)
-    for given in ({"device": "cpu"}, {"trust_remote_code": True}):
+    for given in ({"device": "cpu"}, {"dtype": "float32"}, {"trust_remote_code": True}):
         with pytest.raises(ModelError, match=f"A model behind a URL has no use for {next(iter(given))}: only models"):
             load(server.name, **given)
     with pytest.raises(ModelError, match="token limit must be 'model', 'table' or a number, got 'all'"):

@@ -340,6 +340,8 @@ def test_a_folder_that_is_not_whole_is_told(onnx: Path, tmp_path: Path) -> None:
 def test_options_without_use_and_inner_work_are_refused(onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="An exported model has no use for device: it runs on the processor"):
         load(str(onnx), device="cpu")
+    with pytest.raises(ModelError, match="no use for dtype: it runs on the processor, in what it was exported in"):
+        load(str(onnx), dtype="bfloat16")
     with pytest.raises(ModelError, match="no use for tokenizer: it has a tokenizer"):
         load(str(onnx), tokenizer="x")
     with pytest.raises(ModelError, match="which was exported: it can be diagnosed, evaluated and embedded with"):

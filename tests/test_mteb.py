@@ -191,6 +191,11 @@ def test_every_setting_is_filed_apart_in_mteb_s_own_layout(encoder: SentenceEnco
     assert len(set(scores)) == 4
 
 
+def test_another_number_format_is_filed_apart(encoder: SentenceEncoder) -> None:
+    half = load(encoder.name, device="cpu", dtype="bfloat16")
+    assert as_mteb_model(half).mteb_model_meta.experiment_name == "dtype_bfloat16"
+
+
 def test_mteb_finds_the_results_and_their_settings(encoder: SentenceEncoder, tmp_path: Path) -> None:
     done = score(run_mteb(encoder, as_mteb_task(similarity()), output=tmp_path, fix=SHARPER))
     meta = as_mteb_model(encoder, SHARPER).mteb_model_meta

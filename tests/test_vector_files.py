@@ -283,7 +283,7 @@ def test_load_opens_a_file_of_vectors_and_refuses_what_would_do_nothing(tmp_path
     assert isinstance(load(path), VectorFile)
     assert load(path, max_tokens="table").max_tokens == NO_LIMIT
     assert load(path, max_tokens=7).max_tokens == 7
-    for given in ({"device": "cpu"}, {"trust_remote_code": True}, {"batch_size": 4}):
+    for given in ({"device": "cpu"}, {"dtype": "float32"}, {"trust_remote_code": True}, {"batch_size": 4}):
         with pytest.raises(ModelError, match=f"A file of vectors has no use for {next(iter(given))}: only models"):
             load(path, **given)
     with pytest.raises(ModelError, match="A file of vectors has no use for cache: it keeps them itself"):

@@ -10,6 +10,7 @@ from uncollapse.cli.folders import output_folder
 from uncollapse.cli.options import (
     BatchOption,
     DeviceOption,
+    DtypeOption,
     ForceOption,
     JsonOption,
     OutOption,
@@ -86,6 +87,7 @@ def diagnose(
     ] = False,
     batch_size: BatchOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(
@@ -132,7 +134,8 @@ def diagnose(
     reach, kept = read_limit(max_tokens), default_folder() if is_url(model) and cache is None else cache
     reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
     running: dict[str, Any] = {
-        "device": device, "batch_size": batch_size, "trust_remote_code": trust_remote_code, "cache": kept,
+        "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
+        "cache": kept,
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
     texts = vectors.read(limit=limit, skip_bad=skip_bad) if vectors else open_corpus(corpus, **reading)

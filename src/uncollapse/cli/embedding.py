@@ -15,6 +15,7 @@ from uncollapse.cli.folders import INTERRUPTED
 from uncollapse.cli.options import (
     BatchOption,
     DeviceOption,
+    DtypeOption,
     JsonOption,
     QuietOption,
     RemoteOption,
@@ -87,6 +88,7 @@ def embed(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count broken records and go on.")] = False,
     batch_size: BatchOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -111,7 +113,9 @@ def embed(
     layout = Layout(to.value, shard_texts)
     reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
     texts = open_corpus(corpus, **reading)
-    running: dict[str, Any] = {"device": device, "batch_size": batch_size, "trust_remote_code": trust_remote_code}
+    running: dict[str, Any] = {
+        "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
+    }  # fmt: skip
     encoder = _as_role(load(model, max_tokens=read_limit(max_tokens), **running), role)
     say_notes((*encoder.notes, *texts.notes), quiet)
     with _stopped_by_hand(out):

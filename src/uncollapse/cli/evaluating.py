@@ -13,6 +13,7 @@ from uncollapse.cli.options import (
     BatchOption,
     CacheOption,
     DeviceOption,
+    DtypeOption,
     ForceOption,
     JsonOption,
     LearnOption,
@@ -82,6 +83,7 @@ def evaluate(
     learn_from: LearnOption = "task",
     batch_size: BatchOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     run: Annotated[
         list[Path] | None,
         typer.Option(
@@ -147,7 +149,7 @@ def evaluate(
     fixes, others = [parse(text) for text in fix or ()], against or []
     choices = {"kind": kind, "queries": queries, "score_field": score_field, "lenient": lenient}
     loading: dict[str, Any] = {
-        "max_tokens": read_limit(max_tokens), "device": device, "batch_size": batch_size,
+        "max_tokens": read_limit(max_tokens), "device": device, "dtype": dtype, "batch_size": batch_size,
         "trust_remote_code": trust_remote_code,
     }  # fmt: skip
     tasks = [task for path in paths or () for task in _open(path, split=split, **choices)]

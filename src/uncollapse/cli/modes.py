@@ -20,7 +20,7 @@ WITH_A_MODEL = (
         "approximate",
         "batch_size",
     ),
-    *("learn_from", "device", "save_runs", "mteb", "trust_remote_code"),
+    *("learn_from", "device", "dtype", "save_runs", "mteb", "trust_remote_code"),
 )
 """What only a model that is scored on data has a use for."""
 

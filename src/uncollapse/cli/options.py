@@ -19,6 +19,14 @@ def examples(*commands: str) -> str:
     return "\n\n".join(["Examples:", *commands, EXIT_CODES])
 
 
+class Dtype(StrEnum):
+    """What a model computes in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Bins(StrEnum):
     """Kinds of length bins."""
 
@@ -78,6 +86,14 @@ BatchOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Such as cpu or cuda; the best there is if not given.", show_default=False)
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option(
+        help="What the model computes in, float32 if not given; the others are faster on graphics cards, and less "
+        "exact.",
+        show_default=False,
+    ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, and no text but errors.")]

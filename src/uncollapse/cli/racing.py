@@ -12,6 +12,7 @@ from uncollapse.cli.options import (
     BatchOption,
     CacheOption,
     DeviceOption,
+    DtypeOption,
     FieldOption,
     ForceOption,
     JsonOption,
@@ -89,6 +90,7 @@ def compare(
     no_cache: NoCacheOption = False,
     batch_size: BatchOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -112,7 +114,7 @@ def compare(
     _say_data(data, quiet)
     kept = _kept(cache, no_cache)
     with output_folder(out, _name(data), force=force, kept=kept) as folder:
-        encoder = _load(model, max_tokens, device, batch_size, trust_remote_code)
+        encoder = _load(model, max_tokens, device, batch_size, dtype, trust_remote_code)
         say_notes(encoder.notes, quiet)
         result = uncollapse.compare(encoder, data, contenders, rules=rules, cache=kept, progress=progress(quiet))
         finish(result, folder, quiet=quiet, json=json)
@@ -147,6 +149,7 @@ def tune(
     no_cache: NoCacheOption = False,
     batch_size: BatchOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -172,7 +175,7 @@ def tune(
     _say_data(data, quiet)
     one, kept = _only(data), _kept(cache, no_cache)
     with output_folder(out, _name(data), force=force, kept=kept) as folder:
-        encoder = _load(model, max_tokens, device, batch_size, trust_remote_code)
+        encoder = _load(model, max_tokens, device, batch_size, dtype, trust_remote_code)
         say_notes(encoder.notes, quiet)
         result = uncollapse.tune(
             encoder, one, contenders, criterion=criterion, rules=rules, cache=kept, progress=progress(quiet)
@@ -263,10 +266,12 @@ def _say_data(data: "Corpus | Sequence[Task]", quiet: bool) -> None:
     say_notes(tuple(f"{task.name}/{task.split}: {note}" for task in data for note in task.notes), quiet)
 
 
-def _load(model: str, max_tokens: str, device: str | None, batch_size: int | None, trust_remote_code: bool) -> Any:
+def _load(
+    model: str, max_tokens: str, device: str | None, batch_size: int | None, dtype: Any, trust_remote_code: bool
+) -> Any:
     from uncollapse.encoders import load_model
 
     return load_model(
-        model, max_tokens=read_limit(max_tokens), device=device, batch_size=batch_size,
+        model, max_tokens=read_limit(max_tokens), device=device, batch_size=batch_size, dtype=dtype,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip

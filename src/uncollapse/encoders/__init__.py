@@ -9,6 +9,7 @@ from uncollapse.encoders.exported import ExportedEncoder as ExportedEncoder
 from uncollapse.encoders.exported import Scorable as Scorable
 from uncollapse.encoders.limits import MaxTokens as MaxTokens
 from uncollapse.encoders.limits import position_reach as position_reach
+from uncollapse.encoders.loading import Dtype as Dtype
 from uncollapse.encoders.loading import inside as inside
 from uncollapse.encoders.loading import load as load
 from uncollapse.encoders.loading import load_model as load_model

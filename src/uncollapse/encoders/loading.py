@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 import transformers
@@ -18,7 +19,10 @@ from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
 from uncollapse.encoders.sources import find_source, precision, refuse_pickles, text_fix_notes
 from uncollapse.encoders.vectors import VectorFile, is_vector_file
-from uncollapse.errors import ModelError
+from uncollapse.errors import ModelError, nearest
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""What a model computes in."""
 
 
 def load(
@@ -27,6 +31,7 @@ def load(
     max_tokens: MaxTokens = "model",
     device: str | None = None,
     batch_size: int | None = None,
+    dtype: Dtype | None = None,
     trust_remote_code: bool = False,
     tokenizer: str | Path | None = None,
     cache: Path | None = None,
@@ -40,6 +45,7 @@ def load(
             stand for no limit that is known.
         device: of a model only.
         batch_size: of a model or an endpoint: texts a forward pass, or a request.
+        dtype: as for `load_model`; of a model only.
         trust_remote_code: of a model only.
         tokenizer: of an endpoint or a file only: a tokenizer.json or the folder of a model with one, to count tokens
             with; words are counted by default.
@@ -53,24 +59,25 @@ def load(
     384
     """
     if is_url(name):
-        _refuse("A model behind a URL", _ONLY_HERE, device=device, trust_remote_code=trust_remote_code)
+        _refuse("A model behind a URL", _ONLY_HERE, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
         sending = Sending() if batch_size is None else Sending(texts=batch_size)
         kept = default_folder() if cache is None else cache
         return Endpoint(name, max_tokens=_number(max_tokens), tokenizer=tokenizer, cache=kept, sending=sending)
     if is_vector_file(name):
-        running = {"device": device, "trust_remote_code": trust_remote_code, "batch_size": batch_size}
+        running = {
+            "device": device, "dtype": dtype, "trust_remote_code": trust_remote_code, "batch_size": batch_size,
+        }  # fmt: skip
         _refuse("A file of vectors", _ONLY_HERE, **running)
         _refuse("A file of vectors", "it keeps them itself", cache=cache)
         return VectorFile(name, tokenizer=tokenizer, max_tokens=_number(max_tokens))
     if is_export(name):
         _refuse("An exported model", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
-        return load_scorable(
-            name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
-        )
-    _refuse("A model that runs here", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
-    return load_model(
-        name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
-    )
+    else:
+        _refuse("A model that runs here", "it has a tokenizer, and keeps no vectors", tokenizer=tokenizer, cache=cache)
+    return load_scorable(
+        name, max_tokens=max_tokens, device=device, batch_size=batch_size, dtype=dtype,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
 
 
 _ONLY_HERE = "only models that run here have"
@@ -115,9 +122,10 @@ def load_model(
     max_tokens: MaxTokens = "model",
     device: str | None = None,
     batch_size: int | None = None,
+    dtype: Dtype | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceEncoder:
-    """Load a model by name, in float32.
+    """Load a model by name.
 
     Args:
         name: `minilm` (bundled, offline), a folder, or a name on the Hugging Face hub.
@@ -125,10 +133,12 @@ def load_model(
             which a study of length needs; a number sets it.
         device: such as "cpu" or "cuda"; the best there is by default.
         batch_size: texts a forward pass; as many as are fast at their length by default.
+        dtype: what it computes in, "float32" by default. "bfloat16" and "float16" halve memory and are faster on
+            graphics cards; vectors keep two or three digits, and are float32 all the same.
         trust_remote_code: run code that comes with the model. Only if you have read it.
 
     Raises:
-        ModelError: no such model or device, a limit beyond the position table, or weights only as pickles.
+        ModelError: no such model, device or dtype, a limit beyond the position table, or weights only as pickles.
         MissingExtraError: the bundled model is not installed.
 
     >>> encoder = load_model("minilm", max_tokens="table")  # doctest: +SKIP
@@ -137,16 +147,19 @@ def load_model(
     """
     _refuse_black_boxes(name)
     _check_device(device)
+    _check_dtype(dtype or "float32")
     source = find_source(name)
     refuse_pickles(source)
     with quiet(), _missing_weights(name):
-        model = _load_model(name, source, device, trust_remote_code)
+        model = _load_model(name, source, device, dtype, trust_remote_code)
     _refuse_blank_tokenizer(model, name)
     own = model.max_seq_length
     own = None if own is None or own >= NO_LIMIT else own
     encoder = SentenceEncoder(model.eval(), name, source=source, folder_max_tokens=own, batch_size=batch_size)
     set_limit(encoder, max_tokens)
-    if (kept := precision(source)) in {"float16", "bfloat16"}:
+    if encoder.dtype != "float32" and model.device.type == "cpu":
+        encoder.notes += (f"{name!r} runs in {dtype} on a processor; most are faster in float32, and more exact.",)
+    if encoder.dtype == "float32" and (kept := precision(source)) in {"float16", "bfloat16"}:
         encoder.notes += (
             f"The weights of {name!r} are kept in {kept}; here they are taken to float32 and run in it.",
         )
@@ -160,21 +173,24 @@ def load_scorable(
     max_tokens: MaxTokens = "model",
     device: str | None = None,
     batch_size: int | None = None,
+    dtype: Dtype | None = None,
     trust_remote_code: bool = False,
 ) -> Scorable:
     """Load what texts can be scored with: a model, or one that was exported.
 
     Args:
-        name, max_tokens, device, batch_size, trust_remote_code: as for `load`.
+        name, max_tokens, device, batch_size, dtype, trust_remote_code: as for `load`.
 
     Raises:
         ModelError: what cannot be loaded, shows vectors only, or an option that would do nothing.
     """
     if not is_export(name):
         return load_model(
-            name, max_tokens=max_tokens, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
-        )
-    _refuse("An exported model", "it runs on the processor", device=device, trust_remote_code=trust_remote_code)
+            name, max_tokens=max_tokens, device=device, batch_size=batch_size, dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
+    running = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    _refuse("An exported model", "it runs on the processor, in what it was exported in", **running)
     return ExportedEncoder(Path(name), name, max_tokens=max_tokens, batch_size=batch_size)
 
 
@@ -202,6 +218,11 @@ def _check_device(device: str | None) -> None:
     )
 
 
+def _check_dtype(dtype: str) -> None:
+    if dtype not in get_args(Dtype):
+        raise ModelError(f"No number format {dtype!r}. {nearest(dtype, get_args(Dtype), 'Known formats')}")
+
+
 def _devices() -> list[str]:
     """What a model can run on here, as torch calls it."""
     faster = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -210,13 +231,15 @@ def _devices() -> list[str]:
     return ["cpu", faster.type, *(f"{faster.type}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
-def _load_model(name: str, source: Path, device: str | None, trust_remote_code: bool) -> SentenceTransformer:
+def _load_model(
+    name: str, source: Path, device: str | None, dtype: Dtype | None, trust_remote_code: bool
+) -> SentenceTransformer:
     try:
         return SentenceTransformer(
             str(source),
             device=device,
             trust_remote_code=trust_remote_code,
-            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+            model_kwargs={"dtype": getattr(torch, dtype or "float32"), "use_safetensors": True},
         )
     except Exception as error:  # a foreign folder can fail anywhere in foreign code
         said = str(error).strip().splitlines()

@@ -180,6 +180,12 @@ class SentenceEncoder:
         return type(getattr(first, "model", first)).__name__
 
     @property
+    def dtype(self) -> str:
+        """What the weights are computed in, such as "float32"."""
+        kinds = (tensor.dtype for tensor in self.model.parameters() if tensor.is_floating_point())
+        return str(next(kinds, torch.float32)).removeprefix("torch.")
+
+    @property
     def about(self) -> dict[str, Any]:
         """What a report says of it."""
         return {
@@ -189,6 +195,7 @@ class SentenceEncoder:
             "max_tokens": self.max_tokens,
             "folder_max_tokens": self.folder_max_tokens,
             "folded_fix": self.folded_fix,
+            "dtype": self.dtype,
             "fingerprint": fingerprint(self.source),
         }
 

@@ -194,6 +194,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Dimensions": words.entry(about, "model", "dim"),
         f"Limit of {words.unit(about)}": words.entry(about, "model", "max_tokens"),
         "Limit set in its folder": words.entry(about, "model", "folder_max_tokens"),
+        "Number format": words.entry(about, "model", "dtype"),
         "Fix in the weights": words.entry(about, "model", "folded_fix"),
         "Fix put on for this run": _patched(about),
         "Fingerprint": words.entry(about, "model", "fingerprint"),

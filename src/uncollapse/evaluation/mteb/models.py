@@ -85,8 +85,9 @@ def as_mteb_model(
     """Our encoder, under a fix or as it is, as a model that `mteb.evaluate` takes.
 
     The fix is patched on only while texts are encoded; the model is left bit for bit as it came. mteb files results
-    under the model's fingerprint, and below it under `experiments/` by the fix and by a token limit that is not the
-    folder's own. A fix that is folded into the weights needs no filing: it is another model.
+    under the model's fingerprint, and below it under `experiments/` by the fix, by a token limit that is not the
+    folder's own, and by the number format if it is not float32. A fix that is folded into the weights needs no filing:
+    it is another model.
 
     Args:
         encoder: from `load`.
@@ -146,6 +147,8 @@ def _experiment(encoder: SentenceEncoder, fix: Fix | None) -> dict[str, Any] | N
         found[name] = values[0] if len(values) == 1 else arguments
     if encoder.max_tokens != (encoder.folder_max_tokens or NO_LIMIT):
         found["max_tokens"] = encoder.max_tokens
+    if encoder.dtype != "float32":
+        found["dtype"] = encoder.dtype
     return found or None
 
 
