@@ -50,7 +50,7 @@ def test_a_loss_is_told_with_where_it_is_and_what_to_do():
     assert "of what is lost is in texts of 512 to 1,023 tokens; " in loss.sentence
     assert "This study reads 512 tokens, where " in loss.sentence
     assert remedy.title == "A limit of 900 tokens would hold 99% of the texts"
-    assert "(no interval: it takes 368 documents; n = 110)" in remedy.sentence
+    assert "(no interval: it would take 368 documents; n = 110)" in remedy.sentence
     assert "cut the texts into pieces of at most 256 tokens" in remedy.sentence
     assert "`uncollapse evaluate YOUR-DATA --model minilm --max-tokens 512`" in remedy.sentence
     assert remedy.sentence.endswith("Or: take a model with a window of 900 tokens.")

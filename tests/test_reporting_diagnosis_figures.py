@@ -35,6 +35,16 @@ def test_bars_are_the_rows_with_their_intervals() -> None:
     assert figure["layout"]["xaxis"]["ticktext"][0] == "32\N{EN DASH}<br>63"
 
 
+def test_one_group_of_bars_is_told_and_not_drawn() -> None:
+    full = full_result()
+    one = next(iter(rows_by_bin("cost_by_length", "cloze_recall@10")))
+    rows = tuple(row for row in full.rows if row.view != "cost_by_length" or row.bin == one)
+    chart = chart_of(replace(full, rows=rows), "costs-length")
+    assert chart.figure is None
+    assert chart.missing.startswith("There is one group only, so nothing to compare. Among the first ten: ")
+    assert "at 32\N{EN DASH}63" in chart.missing
+
+
 def test_places_in_the_text_come_in_reading_order_with_what_is_cut_off_last() -> None:
     turned = replace(only("costs"), rows=tuple(reversed(only("costs").rows)))
     figure = figure_of(turned, "costs-quotes")

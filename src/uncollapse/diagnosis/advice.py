@@ -100,13 +100,10 @@ def _against_truncation(rows: Sequence[Row], limits: Mapping[str, Any], unit: st
     in_use, folder = (_lost(rows, limits.get(name)) for name in ("in_use", "folder"))
     if in_use >= HARMFUL:
         most = min(limit for limit in (limits["in_use"], limits.get("folder")) if limit)
-        there = (
-            f"{folder:.0%} of all {unit} lie beyond the {most} of its folder, and " if most < limits["in_use"] else ""
-        )
-        yield (
-            f"Cut long texts into chunks of at most {most} {unit}: {there}{in_use:.0%} of all {unit} lie beyond the "
-            f"{limits['in_use']} that the model read here."
-        )
+        lies = f"{in_use:.0%} of all {unit} lie beyond the {limits['in_use']} that the model read here"
+        if most < limits["in_use"]:
+            lies = f"{folder:.0%} of all {unit} lie beyond the {most} that its folder lets it read, and {lies}"
+        yield f"Cut long texts into chunks of at most {most} {unit}: {lies}."
     elif folder >= HARMFUL:
         yield (
             f"Its folder lets the model read {limits['folder']} {unit}, and {folder:.0%} of all {unit} lie beyond; "

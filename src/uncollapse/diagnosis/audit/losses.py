@@ -96,5 +96,5 @@ def limit_to_hold(audit: Audit, share: float = HELD) -> Estimate:
     low, high = (float(stats.binom.ppf(tail, n, share)) for tail in (0.025, 0.975))
     if high + 1 > n:
         needed = math.ceil(math.log(0.025) / math.log(share))
-        return Estimate(value, np.empty(0), None, None, n, f"no interval: it takes {needed} documents")
+        return Estimate(value, np.empty(0), None, None, n, f"no interval: it would take {needed} documents")
     return Estimate(value, np.empty(0), at(low), at(high + 1), n)

@@ -61,6 +61,10 @@ def bar_chart(
         return Chart(
             frame.key, frame.title, f"{frame.reading}.", missing=frame.missing, lead=frame.lead, wide=frame.wide
         )
+    told = " ".join(_tell(one, labels) for one in series)
+    if len(labels) == 1 and not lying:
+        lonely = f"There is one group only, so nothing to compare. {told}"
+        return Chart(frame.key, frame.title, f"{frame.reading}.", missing=lonely, lead=frame.lead, wide=frame.wide)
     lying = lying or len(labels) > STANDING
     reach = from_zero([*drawn, *([_level(mark[0])] if mark else [])])
     figure = (
@@ -70,7 +74,7 @@ def bar_chart(
     )
     return Chart(
         frame.key, frame.title, closed(frame.reading, drawn, mark="thin line on a bar"), figure,
-        f"Bar chart. {frame.title}. {' '.join(_tell(one, labels) for one in series)}",
+        f"Bar chart. {frame.title}. {told}",
         remarks=(*also, *remarks(drawn)), lead=frame.lead, wide=frame.wide,
         colours=_legend(series, mark),
         height=plots.height_of(len(labels)) if lying else 0,
