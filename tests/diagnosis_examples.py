@@ -302,7 +302,7 @@ def _verdict() -> tuple[Finding, ...]:
         Finding(
             "21.4% of the tokens are never seen",
             "minilm reads 512 tokens of a text. 12.1% [11.1%, 13.2%] of 4,000 texts are longer, and 21.4% of all "
-            "tokens lie beyond it, where no search can find them (95 % intervals).",
+            "tokens lie beyond it, in no vector (95 % intervals).",
             "bad",
         ),
         Finding(

@@ -23,7 +23,8 @@ def test_nothing_cut_off_is_good_news_with_its_bound():
     assert (finding.title, finding.kind) == ("Nothing is cut off", "good")
     assert finding.sentence == (
         "All 1,000 texts fit into 256 tokens, the limit of the model's folder; the longest has 200. Of more texts "
-        "like these, at most 0.4% are longer (95 % interval). This study reads 512 tokens, where nothing is lost."
+        "like these, at most 0.4% are longer (95 % interval). All that follows was measured with 512 "
+        "tokens read, where nothing is lost."
     )
 
 
@@ -48,12 +49,14 @@ def test_a_loss_is_told_with_where_it_is_and_what_to_do():
     )
     assert f"{row.value:.1%} [{row.low:.1%}, {row.high:.1%}] of all tokens" in loss.sentence
     assert "of what is lost is in texts of 512 to 1,023 tokens; " in loss.sentence
-    assert "This study reads 512 tokens, where " in loss.sentence
+    assert "All that follows was measured with 512 tokens read, where " in loss.sentence
     assert remedy.title == "A limit of 900 tokens would hold 99% of the texts"
     assert "(no interval: it would take 368 documents; n = 110)" in remedy.sentence
     assert "cut the texts into pieces of at most 256 tokens" in remedy.sentence
     assert "`uncollapse evaluate YOUR-DATA --model minilm --max-tokens 512`" in remedy.sentence
-    assert remedy.sentence.endswith("Or: take a model with a window of 900 tokens.")
+    assert remedy.sentence.endswith(
+        "Or: take a model with a window of 900 tokens, whose one vector has to hold all of a text."
+    )
     assert "would cut 30 of these texts" in service.sentence
     assert "8,192 tokens (what-if): nothing" in named.sentence
     assert "the model was run with at most 512 tokens" in named.sentence
@@ -84,7 +87,10 @@ def test_raising_the_limit_is_advised_only_where_it_helps():
 def test_a_limit_lowered_by_the_study_is_told_apart_from_the_folders():
     finding = first(make_audit([100] * 50, limits=Limits(256, 64)))
     assert finding.title == "Nothing is cut off"
-    assert "This study reads 64 tokens, where 36.0% [36.0%, 36.0%] of the tokens are lost." in finding.sentence
+    assert (
+        "All that follows was measured with 64 tokens read, where 36.0% [36.0%, 36.0%] of the tokens are lost."
+        in finding.sentence
+    )
     assert "the limit of this study" in first(make_audit([100] * 50, limits=Limits(None, 64))).sentence
 
 

@@ -64,7 +64,7 @@ def test_late_positions_are_named_where_they_do_it() -> None:
     cosines = dict.fromkeys(CONTROLS, planted(0.2, 0.3))
     (finding,) = judge_controls("planted", Lengths(512, 32, 2), cosines, effects, {})
     assert (
-        "So late positions pull texts together, whatever stands there. (Only the end of a whole text"
+        "So late positions by themselves pull texts together; only the end of a whole text stands so late"
         in finding.sentence
     )
     assert "Said once, but at the last of these positions: +0.12 [+0.10, +0.15]." in finding.sentence

@@ -323,7 +323,7 @@ def test_without_a_pair_there_is_nothing_but_the_finding(documents: int, queries
 def test_texts_of_one_length_cannot_be_compared() -> None:
     part = measure([replace(text, n_tokens=64) for text in texts(120)])
     assert part.verdict[0].title == "What a score means by length cannot be told"
-    assert "Half of the 120 documents or more have one length, so that 64 tokens is" in part.verdict[0].sentence
+    assert "Half of the 120 documents or more are read at one length, so that 64 tokens is" in part.verdict[0].sentence
 
 
 def test_an_interval_too_wide_for_a_verdict_says_so() -> None:

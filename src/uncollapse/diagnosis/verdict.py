@@ -243,6 +243,8 @@ def _rank(view: View) -> Iterator[Finding]:
     if high < 0 or low > 0:
         few = high < 0
         sentence = f"Longer texts use {'fewer' if few else 'more'} directions to tell themselves apart: {figures}"
+        if not few:
+            sentence += " Texts can lie closer together and still differ in more ways."
         large = abs(change.value) > SMALL_RANK * first.value
         yield Finding("Directions in use", sentence, ("bad" if few else "good") if large else "neutral")
     elif max(-low, high) <= SMALL_RANK * first.value:

@@ -40,7 +40,7 @@ def judge_losses(audit: Audit, model: str) -> Iterator[Finding]:
     else:
         yield _loss(audit, column, model)
         yield _remedy(audit, column, model)
-        yield _service(int(audit.total.truncated[column]))
+        yield _service(int(audit.total.truncated[column]), f"{audit.limits.every[column]:,} {audit.limits.unit}")
     if audit.limits.named:
         yield _named(audit)
 
@@ -72,7 +72,7 @@ def _loss(audit: Audit, column: int, model: str) -> Finding:
     most = next((f", mostly in {where}" for where, part in reversed(homes) if (part.low or 0) > 0.5), "")
     what = (
         f"{model} reads {main:,} {unit} of a text, {_owner(audit)}. {_spell(share)} of {total.texts:,} texts are "
-        f"longer, and {_spell(lost)} of all {unit} lie beyond it, where no search can find them (95 % intervals)."
+        f"longer, and {_spell(lost)} of all {unit} lie beyond it, in no vector (95 % intervals)."
     )
     where = "; ".join(f"{_spell(part)} of what is lost is in {home}" for home, part in homes)
     kind = "bad" if max(share.value, lost.value) >= HARMFUL else "neutral"
@@ -107,7 +107,9 @@ def _remedy(audit: Audit, column: int, model: str) -> Finding:
             f"read worse beyond the lengths it was trained on, so score both limits first, with `{command}`"
         )
     if max(main, in_use or 0) < held.value:
-        tries.append(f"take a model with a window of {held.value:,.0f} {unit}")
+        tries.append(
+            f"take a model with a window of {held.value:,.0f} {unit}, whose one vector has to hold all of a text"
+        )
     sentence = (
         f"{held.value:,.0f} {unit} ({ends}; n = {held.n:,}) hold {HELD:.0%} of the texts whole; the longest has "
         f"{audit.longest:,}. What to try: {'. Or: '.join(tries)}."
@@ -115,11 +117,11 @@ def _remedy(audit: Audit, column: int, model: str) -> Finding:
     return Finding(f"A limit of {held.value:,.0f} {unit} would hold {HELD:.0%} of the texts", sentence, "neutral")
 
 
-def _service(texts: int) -> Finding:
+def _service(texts: int, limit: str) -> Finding:
     cut, refuse = (", ".join(server.server for server in SERVERS if server.cuts is cuts) for cuts in (True, False))
     sentence = (
-        f"At this limit and with their defaults, {cut} would cut {texts:,} of these texts and return vectors as if "
-        f"nothing were missing. {refuse} refuse too long texts. docs/truncation.md says where this is written."
+        f"At a limit of {limit} and with their defaults, {cut} would cut {texts:,} of these texts and return vectors "
+        f"as if nothing were missing. {refuse} refuse too long texts. docs/truncation.md says where this is written."
     )
     return Finding("Which servers cut without a word", sentence, "neutral")
 
@@ -144,7 +146,7 @@ def _in_study(audit: Audit) -> str:
         return ""
     lost = tokens_lost(audit.total, audit.limits.every.index(in_use), in_use)
     loss = f"{_spell(lost)} of the {unit} are lost" if lost.value else "nothing is lost"
-    return f"This study reads {in_use:,} {unit}, where {loss}."
+    return f"All that follows was measured with {in_use:,} {unit} read, where {loss}."
 
 
 def _owner(audit: Audit) -> str:

@@ -112,7 +112,8 @@ CAUSES: Mapping[str, Cause] = MappingProxyType(
                 "the late positions of a text",
                 "The same words look more alike to the model when they stand late in a text.",
                 "The same words look less alike to the model when they stand late in a text.",
-                "Keep texts within the positions that the model was trained on, often fewer than it accepts.",
+                "Keep texts within the length that the model was trained on, often less than it accepts; its card may "
+                "say it.",
             ),
             Cause(
                 "attention",

@@ -24,7 +24,9 @@ def explain_split(split: Split, lengths: tuple[int, int], unit: str = TOKENS) ->
     if split.rise.n < MINIMUM:
         yield Finding("Too few documents to say why", _too_few(split.rise.n, f"{lengths[1]} {unit}"), "unknown")
         return
-    figures = f"between {lengths[0]} and {lengths[1]} {unit} (n = {split.rise.n} documents, 95 % intervals)"
+    figures = (
+        f"between {lengths[0]} and {lengths[1]} {unit} (n = {split.rise.n} documents as long as that, 95 % intervals)"
+    )
     matter = [name for name in split.causes if _matters(split, name)]
     if (split.rise.low or 0) <= 0:
         yield _nothing(split, matter, figures)
@@ -102,7 +104,7 @@ def _main(split: Split, figures: str) -> Finding:
     share = sum(split.causes[name].value for name in names) / split.rise.value
     much = "More than the whole" if share > 1.1 else "Most of the" if share >= 0.5 else "The largest part of the"
     title = "; ".join(CAUSES[name].title[0].lower() + CAUSES[name].title[1:] for name in names)
-    against = " Other causes work against it; all of them together add up to the rise." if share > 1.1 else ""
+    against = " What the other causes add and take away makes up the difference." if share > 1.1 else ""
     if len(names) == 1:
         return Finding(f"Why: {title}", f"{much} rise of {whole} comes from {parts[0]}.{against}", "neutral")
     return Finding(

@@ -128,7 +128,11 @@ def _compare(binned: Sequence[Binned], figures: str, share: str, unit: str) -> t
     full = [part for part in binned if part.estimate.low is not None]
     title = f"{share} of sentences find their own document among the first ten"
     if len(full) < 2:
-        return title, f"{figures} Too few documents differ in length to compare short and long ones.", "neutral"
+        return (
+            title,
+            f"{figures} Too few documents are read at different lengths to compare short and long ones.",
+            "neutral",
+        )
     short, long = full[0], full[-1]
     change = apart(long.estimate, short.estimate)
     ends = (

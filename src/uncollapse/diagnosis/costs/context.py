@@ -209,7 +209,7 @@ def _name_paying(window: int, longest: int, beyond: Estimate, sentence: str, uni
     title = f"More context pays up to {window} {unit}"
     if surely_below(beyond):
         return f"{title} and hurts beyond", f"{sentence} From {window} to {longest} it is {points(beyond)}.", "bad"
-    return title, f"{sentence} Beyond {window} {unit} no longer window surely finds more.", "neutral"
+    return title, f"{sentence} Whether windows of more than {window} {unit} find more cannot be told.", "neutral"
 
 
 def _name_idle(gain: Estimate, sentence: str) -> tuple[str, str, str]:

@@ -99,7 +99,7 @@ def _judge_lengths(found: Hubs) -> Finding:
     """Whether short or long documents stand in more lists than their due."""
     full = [part for part in found.occurrence if part.estimate.low is not None]
     if len(full) < 2:
-        sentence = "Too few documents differ in length to compare short and long ones."
+        sentence = "Too few documents are read at different lengths to compare short and long ones."
         return Finding("Whether length decides who is found too often cannot be told", sentence, "unknown")
     short, long = full[0], full[-1]
     change = difference(long.estimate, short.estimate)
@@ -109,9 +109,9 @@ def _judge_lengths(found: Hubs) -> Finding:
         f"{short.estimate.n + long.estimate.n:,}, 95 % intervals){_ratio(found.ratio)}."
     )
     if surely_below(change):
-        return Finding("Short documents crowd out long ones", ends, "neutral")
+        return Finding("Short documents are found more often than their due", ends, "neutral")
     if surely_above(change):
-        return Finding("Long documents crowd out short ones", ends, "neutral")
+        return Finding("Long documents are found more often than their due", ends, "neutral")
     sentence = f"{ends} The difference may be chance."
     return Finding("Whether short or long documents are found more often cannot be told", sentence, "unknown")
 

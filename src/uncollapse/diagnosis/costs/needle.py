@@ -224,7 +224,7 @@ def _depth(deep: Estimate) -> str:
 
 def _name(loss: Estimate, long: str, sentence: str) -> tuple[str, str, str]:
     if surely_below(loss):
-        advice = "A single fact in a long text is easily missed: search chunks instead."
+        advice = "A fact that the rest of a long text is not about is easily missed: search chunks instead."
         return f"One sentence gets lost in {long}", f"{sentence} {advice}", "bad"
     if surely_small(loss, NEAR):
         return f"One sentence is found in {long} as in short ones", sentence, "good"

@@ -16,7 +16,7 @@ Judgement, stated in the docs."""
 CURES = {
     "documents": "If you keep only results above a score, use a threshold for each length (thresholds.json "
     "has them), or keep a fixed number of results instead.",
-    "queries": "A threshold for each query length (the same file has them) avoids it, and so does a fixed number of "
+    "queries": "A threshold for each query length (thresholds.json has them) avoids it, and so does a fixed number of "
     "results.",
 }
 
@@ -92,8 +92,8 @@ def _cannot_compare(grid: Grid, rate: float, by_document: Sequence[Cell]) -> Fin
     if len(by_document) == 1:
         return Finding(
             "What a score means by length cannot be told",
-            f"Half of the {documents} documents or more have one length, so that {by_document[0].label} {grid.unit} "
-            "is the only length bin. Use texts of different lengths.",
+            f"Half of the {documents} documents or more are read at one length, so that {by_document[0].label} "
+            f"{grid.unit} is the only length bin. Add shorter texts, or chunks of these.",
             "unknown",
         )
     most = max(cell.n_pairs for cell in by_document)

@@ -101,7 +101,8 @@ def _static(found: _Found) -> Iterator[Finding]:
         "up": Finding(
             "A model without attention would show a rise too",
             f"{figures} Longer texts share more of their words, whatever the model. So a rise alone does not prove "
-            "that attention is at fault: measure a fix of attention on your own searches before you use it.",
+            "that attention is at fault, as is often said: before you use a fix of it, such as temperature(0.9), "
+            "measure it on your own searches.",
         ),
         "down": Finding(
             "A model without attention would show the opposite",
@@ -167,8 +168,8 @@ def _others(found: _Found) -> str:
 def _advice(found: _Found) -> str:
     if found.has("shifted") and direction(found.effects["shifted"]) == "up":
         return (
-            "So late positions pull texts together, whatever stands there. (Only the end of a whole "
-            "text stands there, so that they are a smaller part of its rise.) Keep texts well below "
+            "So late positions by themselves pull texts together; only the end of a whole text stands so late, "
+            "which makes them a smaller part of its rise. Keep texts well below "
             f"{found.lengths.full} {found.unit}, or embed smaller chunks."
         )
     return "So part of the rise has nothing to do with what longer texts say. Embed smaller chunks."
