@@ -30,7 +30,7 @@ def measure_audit(audit: Audit, model: str, *, representative: bool = True) -> P
     / sum of tokens, with a bootstrap over texts. Both over all texts, by length bin and by source. What follows from
     a bin's length alone is no estimate: its interval is its value.
 
-    How to read it: 0 means every text is read to its end. What is lost, no search can find.
+    How to read it: 0 means every text is read to its end. What is lost is in no vector.
 
     Args:
         audit: of at least one text.
