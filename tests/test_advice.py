@@ -1,7 +1,8 @@
 """What to try next: one step for what surely harms, with limits that fit together."""
 
-from uncollapse.diagnosis.advice import advise
-from uncollapse.records import Row
+from uncollapse.diagnosis.advice import NEXT, advise, conclude
+from uncollapse.diagnosis.scores.verdict import UNEQUAL
+from uncollapse.records import Finding, Part, Row
 
 
 def lost(limit: int, share: float) -> Row:
@@ -45,6 +46,14 @@ def test_attention_is_named_beside_what_is_cut_off() -> None:
     assert (chunks[:3], auto[:7]) == ("Cut", "To keep")
     assert "uncollapse fix minilm --auto" in auto
     assert "temperature(0.9)" in sharper
+
+
+def test_a_threshold_for_each_length_is_advised_where_one_is_called_unfit() -> None:
+    unfit = Finding(f"{UNEQUAL} where queries are long", "", "bad")
+    verdict = conclude([], [("Scores", Part((), (unfit,), {}))], model="minilm")
+    assert "thresholds.json" in verdict[NEXT][0].sentence
+    fit = Finding("One threshold means the same for queries of every length", "", "good")
+    assert NEXT not in conclude([], [("Scores", Part((), (fit,), {}))], model="minilm")
 
 
 def test_where_nothing_harms_nothing_is_advised() -> None:

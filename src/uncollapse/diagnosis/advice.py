@@ -6,6 +6,7 @@ from typing import Any
 
 from uncollapse.diagnosis.audit import HARMFUL
 from uncollapse.diagnosis.causes.attribution import CAUSES
+from uncollapse.diagnosis.scores.verdict import UNEQUAL
 from uncollapse.diagnosis.units import TOKENS
 from uncollapse.records import Finding, Part, Row
 
@@ -41,7 +42,9 @@ def conclude(
         verdict[heading] = (*verdict.get(heading, ()), *part.verdict)
     rows = [row for _, part in parts for row in part.rows]
     limits: Mapping[str, Any] = next((part.about["audit"]["limits"] for _, part in parts if "audit" in part.about), {})
-    steps = list(advise(rows, model, limits, unit=unit, is_open=is_open))
+    bad = [finding.title for _, part in parts for finding in part.verdict if finding.kind == "bad"]
+    unequal = any(title.startswith(UNEQUAL) for title in bad)
+    steps = list(advise(rows, model, limits, unit=unit, is_open=is_open, unequal=unequal))
     numbered = " ".join(f"({number}) {step}" for number, step in enumerate(steps, start=1))
     if steps:
         verdict[NEXT] = (Finding(NEXT, numbered, "neutral"),)
@@ -49,7 +52,13 @@ def conclude(
 
 
 def advise(
-    rows: Sequence[Row], model: str, limits: Mapping[str, Any], *, unit: str = TOKENS, is_open: bool = True
+    rows: Sequence[Row],
+    model: str,
+    limits: Mapping[str, Any],
+    *,
+    unit: str = TOKENS,
+    is_open: bool = True,
+    unequal: bool = False,
 ) -> Iterator[str]:
     """One step for each thing that surely harms, most certain gain first.
 
@@ -59,6 +68,7 @@ def advise(
         limits: in tokens: "in_use" in this diagnosis, and "folder", the one the model comes with; None for none.
         unit: what lengths are counted in.
         is_open: whether the model runs here, so that fixes can be tried on it.
+        unequal: whether one threshold of scores is unfit for all lengths.
     """
     yield from _against_truncation(rows, limits, unit)
     cause = leading_cause(rows)
@@ -84,7 +94,8 @@ def advise(
         )
     elif cause not in ("", *CHUNKS):
         yield CAUSES[cause].remedy
-    yield from _against_one_threshold(rows)
+    if unequal:
+        yield "Where you cut results off at a score, take the threshold of each length from thresholds.json."
 
 
 def leading_cause(rows: Sequence[Row]) -> str:
@@ -119,12 +130,3 @@ def _lost(rows: Sequence[Row], limit: int | None) -> float:
     """Share of all tokens beyond a limit."""
     name = f"tokens_lost@{limit}"
     return next((row.value for row in rows if row.measure == name and row.view == "overall"), 0.0)
-
-
-def _against_one_threshold(rows: Sequence[Row]) -> Iterator[str]:
-    shares = [
-        row for row in rows if row.view == "scores_by_document" and row.measure.startswith("false_positive_rate")
-    ]
-    sure = [row for row in shares if row.low is not None and row.high is not None]
-    if len(sure) > 1 and max(row.low or 0 for row in sure) > 2 * min(row.high or 1 for row in sure):
-        yield "Where you cut results off at a score, take the threshold of each length from thresholds.json."

@@ -13,6 +13,9 @@ all.
 
 Judgement, stated in the docs."""
 
+UNEQUAL = "One threshold lets more through by chance"
+"""How the title of a finding begins that calls one threshold unfit for all lengths."""
+
 CURES = {
     "documents": "If you keep only results above a score, use a threshold for each length (thresholds.json "
     "has them), or keep a fixed number of results instead.",
@@ -76,7 +79,7 @@ def _name(short: Estimate, long: Estimate, what: str, figures: str) -> tuple[str
     apart = gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
     if apart and many >= FACTOR * few:
         more = "long" if long.value > short.value else "short"
-        return f"One threshold lets more through by chance where {what} are {more}", f"{figures} {CURES[what]}", "bad"
+        return f"{UNEQUAL} where {what} are {more}", f"{figures} {CURES[what]}", "bad"
     if apart:
         return f"One threshold means nearly the same for {what} of every length", figures, "neutral"
     if times.low is not None and times.high is not None and times.low >= 1 / FACTOR and times.high <= FACTOR:
