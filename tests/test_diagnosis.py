@@ -141,6 +141,13 @@ def test_without_long_texts_the_verdict_rests_on_the_texts_as_they_are() -> None
     assert "At their own lengths" not in {finding.title for finding in rest}
 
 
+@pytest.mark.parametrize(("strength", "said"), [(0.25, "are more alike than"), (0.0, "are about as alike as")])
+def test_texts_at_their_own_lengths_are_called_more_alike_only_where_that_is_sure(strength: float, said: str) -> None:
+    found = {finding.title: finding.sentence for finding in judge(run(strength, corpus(600), FAST), "planted")}
+    assert said in found["At their own lengths"]
+    assert ("which may be chance" in found["At their own lengths"]) == (strength == 0)
+
+
 def test_streaming_gives_the_same_numbers_and_keeps_no_vectors() -> None:
     texts = corpus(600)
     assert_same(run(0.25, texts), run(0.25, texts, replace(FAST, stream=True)))

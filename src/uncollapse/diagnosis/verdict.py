@@ -215,11 +215,19 @@ def _as_is(profile: Profile) -> Iterator[Finding]:
     if main_view(profile) is view or not (trend := trends(view)):
         return
     curve = list(cosine_curve(view))
+    first, last = _tokens(curve[0], view), _tokens(curve[-1], view)
+    rise = trend["mean_cosine_rise"]
+    low, high = _interval(rise)
+    change = f"{_spell(rise, signed=True)} in mean cosine"
+    told = (
+        f"texts of {last} are {'more' if low > 0 else 'less'} alike than texts of {first}: {change}"
+        if low > 0 or high < 0
+        else f"texts of {last} are about as alike as texts of {first}: {change}, which may be chance"
+    )
     yield Finding(
         "At their own lengths",
-        f"Taken as they are, texts of {_tokens(curve[-1], view)} are more alike than texts of "
-        f"{_tokens(curve[0], view)} by {_spell(trend['mean_cosine_rise'], signed=True)} in mean cosine. This mixes "
-        "the effect of length with what the long texts are about, which the first verdict keeps apart.",
+        f"Taken as they are, {told}. This mixes the effect of length with what the long texts are about, which the "
+        "first verdict keeps apart.",
         "neutral",
     )
 
