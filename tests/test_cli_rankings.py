@@ -88,6 +88,7 @@ WITH_A_MODEL = {
     "approximate": ["--approximate"],
     "batch-size": ["--batch-size", "32"],
     "device": ["--device", "cpu"],
+    "dtype": ["--dtype", "float16"],
     "learn-from": ["--learn-from", "sentences"],
     "mteb": ["--mteb"],
     "save-runs": ["--save-runs"],
