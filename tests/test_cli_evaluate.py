@@ -5,6 +5,7 @@ import shutil
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,8 +14,9 @@ from rich.console import Console
 from command_files import go_alone, load_nothing, write_words
 from tiny import save_tiny
 from uncollapse import tables
-from uncollapse.cli import run
+from uncollapse.cli import options, run
 from uncollapse.cli.printing import _card
+from uncollapse.encoders import Dtype
 from uncollapse.errors import OutputError, UncollapseError
 from uncollapse.evaluation.reading.trec import read_run
 from uncollapse.records import Finding, Result
@@ -75,6 +77,10 @@ def test_vectors_of_another_number_format_are_kept_apart_and_told(model: str, fo
     assert [one["about"]["model"]["dtype"] for one in (first, half)] == ["float32", "bfloat16"]
     assert "bfloat16" in Path("b/report.html").read_text()
     assert any("runs in bfloat16 on a processor" in note for note in half["about"]["notes"])
+
+
+def test_every_number_format_can_be_asked_for() -> None:
+    assert {one.value for one in options.Dtype} == set(get_args(Dtype))
 
 
 def test_no_cache_keeps_nothing(model: str, folder: Path) -> None:

@@ -268,7 +268,7 @@ def test_short_documents_that_crowd_the_results_are_told():
     part = measure(encoder, keep(encoder, texts))
     bins = list(select(part, "occurrence", "hubness").values())
     assert bins[0].low > 10 > bins[-1].high
-    assert part.verdict[-1].title == "Short documents are found more often than their due"
+    assert part.verdict[-1].title == "Short documents are found more often than long ones"
     assert "10 is their due (n = " in part.verdict[-1].sentence
 
 

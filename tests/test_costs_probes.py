@@ -10,14 +10,14 @@ from scipy.stats import chisquare
 
 from costs_corpora import BagEncoder, keep, make_documents, sentence, text
 from uncollapse.diagnosis.costs.cloze import take_out
-from uncollapse.diagnosis.costs.context import choose_windows, cut_windows
+from uncollapse.diagnosis.costs.context import _name_paying, choose_windows, cut_windows
 from uncollapse.diagnosis.costs.dilution import DOCUMENTS, PIECE, cut_into_pieces
 from uncollapse.diagnosis.costs.encodings import encode_once
 from uncollapse.diagnosis.costs.needle import DEPTHS, HAYSTACKS, choose_lengths, hide_needles
 from uncollapse.diagnosis.costs.quotes import choose_quotes
 from uncollapse.diagnosis.costs.readings import read_documents
 from uncollapse.diagnosis.costs.sentences import count_words, locate_sentences, once_only, quotable
-from uncollapse.resampling import draw
+from uncollapse.resampling import Estimate, draw
 
 LETTERS = st.text(alphabet="ab .!?\n\u3002\t", max_size=60)
 
@@ -187,3 +187,18 @@ def test_every_different_text_is_encoded_once():
         expected = encoder.vector(texts[i])
         assert encodings.of([texts[i]])[0] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
     assert encode_once(encoder, [], what="nothing").of([]).shape == (0, encoder.dim)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.005, 0.005, "From 64 to 512 no more is found"),
+        (-0.2, 0.2, "Whether windows of more than 64 tokens find more cannot be told."),
+        (-0.2, -0.1, "From 64 to 512 it is"),
+    ],
+)
+def test_what_lies_beyond_the_window_that_pays_is_told_as_surely_as_it_is_known(
+    low: float, high: float, said: str
+) -> None:
+    beyond = Estimate((low + high) / 2, np.empty(0), low, high, 50)
+    assert said in _name_paying(64, 512, beyond, "", "tokens")[1]

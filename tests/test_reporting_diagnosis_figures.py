@@ -42,7 +42,8 @@ def test_one_group_of_bars_is_told_and_not_drawn() -> None:
     chart = chart_of(replace(full, rows=rows), "costs-length")
     assert chart.figure is None
     assert chart.missing.startswith("There is one group only, so nothing to compare. Among the first ten: ")
-    assert "at 32\N{EN DASH}63" in chart.missing
+    row = rows_by_bin("cost_by_length", "cloze_recall@10")[one]
+    assert f"at 32\N{EN DASH}63 (95 % interval {words.interval(row)}; n = {row.n})." in chart.missing
 
 
 def test_places_in_the_text_come_in_reading_order_with_what_is_cut_off_last() -> None:

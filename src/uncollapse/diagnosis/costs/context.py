@@ -209,6 +209,8 @@ def _name_paying(window: int, longest: int, beyond: Estimate, sentence: str, uni
     title = f"More context pays up to {window} {unit}"
     if surely_below(beyond):
         return f"{title} and hurts beyond", f"{sentence} From {window} to {longest} it is {points(beyond)}.", "bad"
+    if surely_small(beyond):
+        return title, f"{sentence} From {window} to {longest} no more is found: {points(beyond)}.", "neutral"
     return title, f"{sentence} Whether windows of more than {window} {unit} find more cannot be told.", "neutral"
 
 

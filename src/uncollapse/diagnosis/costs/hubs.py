@@ -109,9 +109,9 @@ def _judge_lengths(found: Hubs) -> Finding:
         f"{short.estimate.n + long.estimate.n:,}, 95 % intervals){_ratio(found.ratio)}."
     )
     if surely_below(change):
-        return Finding("Short documents are found more often than their due", ends, "neutral")
+        return Finding("Short documents are found more often than long ones", ends, "neutral")
     if surely_above(change):
-        return Finding("Long documents are found more often than their due", ends, "neutral")
+        return Finding("Long documents are found more often than short ones", ends, "neutral")
     sentence = f"{ends} The difference may be chance."
     return Finding("Whether short or long documents are found more often cannot be told", sentence, "unknown")
 

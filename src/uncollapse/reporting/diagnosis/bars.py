@@ -63,7 +63,9 @@ def bar_chart(
         )
     told = " ".join(_tell(one, labels) for one in series)
     if len(labels) == 1 and not lying:
-        lonely = f"There is one group only, so nothing to compare. {told}"
+        lonely = (
+            f"There is one group only, so nothing to compare. {' '.join(_alone(one, labels[0]) for one in series)}"
+        )
         return Chart(frame.key, frame.title, f"{frame.reading}.", missing=lonely, lead=frame.lead, wide=frame.wide)
     lying = lying or len(labels) > STANDING
     reach = from_zero([*drawn, *([_level(mark[0])] if mark else [])])
@@ -91,6 +93,15 @@ def _tell(one: Bars, labels: Sequence[str]) -> str:
     found = [(one.rows[label], label) for label in labels if label in one.rows]
     said = ", ".join(f"{words.number(row.value, row.measure)} at {words.span(label)}" for row, label in found)
     return f"{one.name[:1].upper()}{one.name[1:]}: {said}."
+
+
+def _alone(one: Bars, label: str) -> str:
+    row = one.rows[label]
+    value, sure = words.number(row.value, row.measure), words.interval(row)
+    between = f"95 % interval {sure}" if sure else words.reason(row.note)
+    return (
+        f"{one.name[:1].upper()}{one.name[1:]}: {value} at {words.span(label)} ({between}; n = {words.count(row.n)})."
+    )
 
 
 def _level(value: float) -> Row:
