@@ -1,7 +1,9 @@
 """Draw what `fix --auto` gains from the results of `uncollapse evaluate`, and keep the numbers beside the picture.
 
-python docs/gains.py RESULT.json...     # writes docs/images/gains.csv and docs/images/gains.svg
-python docs/gains.py                    # draws the picture again from gains.csv
+python docs/gains.py BASELINES RESULT.json...     # writes docs/images/gains.csv and docs/images/gains.svg
+python docs/gains.py                              # draws the picture again from gains.csv
+
+BASELINES is what `python benchmarks/baselines.py` printed of the same collections.
 """
 
 import csv
@@ -38,6 +40,19 @@ def lines_of(path: Path) -> list[Line]:
     return found
 
 
+def beside(table: str) -> dict[str, dict[str, str]]:
+    """By set, from the table of the baselines: the score of the folder in stock software, and BM25's."""
+    rows = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in table.splitlines()]
+    heads = next(row for row in rows if "BM25" in row)
+    columns = {"folder": heads.index("stock"), "bm25": heads.index("BM25")}
+    found = {}
+    for row in rows:
+        if "/" in row[0]:
+            scores = {name: 100 * float(row[place].split()[0]) for name, place in columns.items()}
+            found[row[0].removesuffix("/test")] = {name: f"{score:.1f}" for name, score in scores.items()}
+    return found
+
+
 def _spans(stock: Row, gain: Row) -> dict[str, float | None]:
     return {"stock": stock.value, "gain": gain.value, "low": gain.low, "high": gain.high}
 
@@ -53,7 +68,7 @@ def draw(lines: list[Line], target: Path) -> None:
     """A row a set: from the score of the stock model to that of the fixed one, and the gain with its interval."""
     mpl.rcParams.update({"font.family": "sans-serif", "font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "1"})
     lines = sorted(lines, key=lambda line: float(line["gain"]))
-    size = (9.6, 0.9 + 0.31 * len(lines))
+    size = (9.6, 1.1 + 0.31 * len(lines))
     figure, axes = plt.subplots(1, 2, figsize=size, width_ratios=[1.25, 1], sharey=True, layout="constrained")
     places = range(len(lines))
     _levels(axes[0], lines, places)
@@ -73,10 +88,12 @@ def _levels(axis: plt.Axes, lines: list[Line], places: range) -> None:
     axis.hlines(places, stock, fixed, color=GREY, lw=1.5)
     axis.scatter(stock, places, color=ORANGE, s=26, zorder=3, label="model as it is")
     axis.scatter(fixed, places, color=BLUE, s=26, zorder=3, label="fix --auto")
+    folder, words = ([float(line[name]) for line in lines] for name in ("folder", "bm25"))
+    axis.scatter(folder, places, color="none", edgecolor=BLUE, s=46, zorder=5, label="its folder in other software")
+    axis.scatter(words, places, color="black", marker="x", s=22, zorder=4, label="BM25")
     axis.set_title("nDCG@10 x 100", loc="left", fontsize=11)
-    axis.legend(
-        frameon=False, loc="lower right", bbox_to_anchor=(1.02, 0.985), ncols=2, handletextpad=0, columnspacing=1
-    )
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.3, -0.05)}
+    axis.legend(frameon=False, ncols=4, handletextpad=0, columnspacing=1, **place)
 
 
 def _gains(axis: plt.Axes, lines: list[Line], places: range) -> None:
@@ -87,12 +104,13 @@ def _gains(axis: plt.Axes, lines: list[Line], places: range) -> None:
         axis.hlines(place, low, high, color=colour, lw=1.5)
         axis.scatter([gain], [place], color=colour if sure else "white", edgecolor=colour, s=26, zorder=3)
     axis.axvline(0, color="black", lw=0.8)
-    axis.set_title("gain, 95 % interval; filled: proven", loc="left", fontsize=11)
+    axis.set_title("gain, 95 % interval; filled: p < .05", loc="left", fontsize=11)
 
 
 def main() -> None:
     if sys.argv[1:]:
-        lines = [line for path in sys.argv[1:] for line in lines_of(Path(path))]
+        others = beside(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        lines = [line | others[line["set"]] for path in sys.argv[2:] for line in lines_of(Path(path))]
         with TABLE.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
             writer.writeheader()
