@@ -87,7 +87,8 @@ def _judge(found: Hubs) -> Finding:
         f"in {HUB * near.k} lists or more, twice their due, and fill {counts[hubs].sum() / counts.sum():.0%} of all "
         f"places (the most frequent stands in {counts.max()}); {percent(found.antihubs)} stand in none. The skewness "
         f"of these counts, about {1 / math.sqrt(near.k):.2f} where lists are drawn by lot, is "
-        f"{decimal(found.skewness)} (n = {len(counts):,}; 95 % intervals); from {LOPSIDED:g} on, a few documents are called too frequent."
+        f"{decimal(found.skewness)} (n = {len(counts):,}; 95 % intervals); from {LOPSIDED:g} on, a few documents "
+        "are called too frequent."
     )
     if surely_above(found.skewness, LOPSIDED):
         return Finding("A few documents crowd the results", sentence, "bad")
