@@ -37,7 +37,8 @@ def measures_page() -> str:
 
 def _measure(name: str) -> str:
     measure = MEASURES[name]
-    needs = {"count": "", "pairs": "unbiased at every n >= 2", "equal_n": "*at equal n*"}[measure.needs]
+    unbiased = "its square is unbiased at every n >= 2" if measure.root else "unbiased at every n >= 2"
+    needs = {"count": "", "pairs": unbiased, "equal_n": "*at equal n*"}[measure.needs]
     facts = {
         "formula": f"`{measure.formula}`",
         "range": measure.range,

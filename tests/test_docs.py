@@ -5,6 +5,7 @@ import html
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,24 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)", prose):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_every_arxiv_number_is_in_the_references() -> None:
+    listed = set(
+        re.findall(r"arXiv (\d{4}\.\d{5})\]\(https://arxiv.org/abs/\1\)", (ROOT / "docs/references.md").read_text())
+    )
+    assert len(listed) > 30
+    for path in (*PAGES, *(ROOT / "src").rglob("*.py")):
+        cited = set(re.findall(r"arXiv[:\s]+(\d{4}\.\d{5})", path.read_text(encoding="utf-8")))
+        assert cited <= listed, f"{path.name}: {cited - listed}"
+
+
+def test_the_citation_file_names_this_version() -> None:
+    cited = dict(re.findall(r"^([\w-]+): (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["title"], cited["version"], cited["license"]) == tuple(
+        project[key] for key in ("name", "version", "license")
+    )
 
 
 def test_the_picture_of_gains_shows_what_its_table_holds() -> None:

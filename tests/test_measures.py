@@ -84,6 +84,19 @@ def test_agrees_with_a_naive_loop(measure, n):
     assert_close(measure.compute(state, n).value, NAIVE[measure.name](state), tolerance)
 
 
+@pytest.mark.parametrize(
+    "measure", [one for one in MEASURES.values() if one.needs == "pairs"], ids=lambda measure: measure.name
+)
+def test_what_is_called_unbiased_is_the_mean_of_itself_over_samples_one_smaller(measure):
+    """A mean over pairs is; of a root only the square is, and the root itself is not."""
+    raw, n = make_raw(12), 12
+    values = np.array([measure.compute(make_state(np.delete(raw, i, axis=0)), n).value for i in range(n)])
+    whole = measure.compute(make_state(raw), n).value
+    power = 2 if measure.root else 1
+    assert_close((values**power).mean(), whole**power, FLOAT64)
+    assert not measure.root or abs(values.mean() - whole) > 1e-6
+
+
 @every_measure
 def test_rotation_changes_nothing(measure):
     raw = make_raw()

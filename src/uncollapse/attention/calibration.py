@@ -38,7 +38,8 @@ class Calibration:
     >>> str(Calibration())
     'calibration(basket=128, strength=0.5, layers=upper, rows=all)'
 
-    Source: Attention Calibration for Position-Fair Dense Information Retrieval (arXiv 2606.02737).
+    Source: Michail et al. 2026, Attention Calibration for Position-Fair Dense Information Retrieval (arXiv
+    2606.02737).
     """
 
     kind: ClassVar[str] = "model"

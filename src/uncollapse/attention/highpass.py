@@ -113,7 +113,8 @@ class LocalGlobal:
     >>> str(LocalGlobal(64, 0.3))
     'local_global(window=64, a=0.3)'
 
-    Source: this package's own combination of Longformer's windows (arXiv 2004.05150) with full attention.
+    Source: this package's own combination of Longformer's windows (Beltagy et al. 2020, arXiv 2004.05150) with full
+    attention.
     """
 
     kind: ClassVar[str] = "model"

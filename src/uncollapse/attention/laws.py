@@ -193,15 +193,18 @@ LAWS: dict[str, Law] = {
         _log,
     ),
     "sqrtlog": Law(
-        "sqrt(log n / log n0)", ("n0",), "the root-of-log case of gap counting (arXiv 2605.12697)", _sqrtlog
+        "sqrt(log n / log n0)",
+        ("n0",),
+        "the root-of-log case of gap counting, Hayase & Karakida 2026 (arXiv 2605.12697)",
+        _sqrtlog,
     ),
     "infoscale": Law(
         "sqrt((1 - n^(-2/d)) / (1 - n0^(-2/d))), d the width of a head",
         ("n0",),
-        "InfoScale (arXiv 2501.08570)",
+        "InfoScale: Li et al. 2025 (arXiv 2501.08570)",
         _infoscale,
     ),
-    "ssmax": Law("s log n, s the scale", ("scale",), "Scalable-Softmax (arXiv 2501.19399)", _ssmax),
+    "ssmax": Law("s log n, s the scale", ("scale",), "Scalable-Softmax: Nakanishi 2025 (arXiv 2501.19399)", _ssmax),
     "isofilter": Law(
         "sqrt(log(1 + (n / n0) (e^(s^2) - 1))) / s, s the spread of the logits",
         ("n0", "spread"),

@@ -94,7 +94,7 @@ FACTS: dict[type[ModelFix], Facts] = {
         "lets near tokens count more than far ones",
         "a second attention call a layer; SDPA instead of flash attention",
         "the softmax over a window is another one than over the text",
-        "this package; windows from Longformer (arXiv 2004.05150)",
+        "this package; windows from Longformer, Beltagy et al. 2020 (arXiv 2004.05150)",
     ),
     FeatScale: Facts(
         "featscale",
@@ -113,7 +113,7 @@ FACTS: dict[type[ModelFix], Facts] = {
         "lets every part of a text count, wherever it stands",
         "eager attention in the layers it acts on",
         "the shares of the baskets depend on the text",
-        "Attention Calibration (arXiv 2606.02737), from its abstract alone",
+        "Attention Calibration: Michail et al. 2026 (arXiv 2606.02737), from its abstract alone",
     ),
     Positions: Facts(
         "positions",
@@ -133,7 +133,7 @@ FACTS: dict[type[ModelFix], Facts] = {
         "lets a model with rotary positions read past its window; all texts change",
         "that of the longer texts",
         "",
-        "Chen et al. (arXiv 2306.15595); Peng et al., ICLR 2024 (arXiv 2309.00071)",
+        "Chen et al. 2023 (arXiv 2306.15595); Peng et al., ICLR 2024 (arXiv 2309.00071)",
     ),
     SelfExtend: Facts(
         "self_extend",

@@ -96,7 +96,8 @@ class CohortNormalisation:
     >>> str(CohortNormalisation()), str(CohortNormalisation("length", 0.5))
     ('cohort(document)', 'cohort(length, 0.5)')
 
-    Source: z-norm, Auckenthaler et al. 2000 (Digital Signal Processing 10); as one more dimension: this package.
+    Source: z-norm of speaker verification (with T-norm in one frame: Mariethoz & Bengio 2005, IEEE SPL 12); as one
+    more dimension: this package.
     """
 
     kind: ClassVar[Kind] = Kind.SCORE
@@ -178,7 +179,8 @@ class LocalScaling:
     >>> str(LocalScaling()), str(LocalScaling(5, 0.5))
     ('csls(10)', 'csls(5, 0.5)')
 
-    Source: CSLS, Conneau et al. 2018 (arXiv 1710.04087).
+    Source: CSLS, Conneau et al. 2018 (arXiv 1710.04087). With a background of queries it is the score of NNN,
+    Chowdhury et al. 2024 (arXiv 2410.24114), whose weight is t / 2.
     """
 
     kind: ClassVar[Kind] = Kind.SCORE

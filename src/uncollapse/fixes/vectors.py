@@ -37,7 +37,8 @@ class Centering:
     >>> str(Centering("role"))
     'centering(role)'
 
-    Source: R1 of arXiv 2511.11041 ("all"); by role and by length: this package.
+    Source: R1 of Ren, Sun & Liang 2025 (arXiv 2511.11041) for "all". A mean for each group is older: by language,
+    Libovicky et al. 2020 (arXiv 2004.05160); queries and documents as groups, and by length: this package.
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
@@ -78,7 +79,7 @@ class MeanProjection:
     >>> str(MeanProjection())
     'mean_projection()'
 
-    Source: R2 of arXiv 2511.11041.
+    Source: R2 of Ren, Sun & Liang 2025 (arXiv 2511.11041).
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR
@@ -216,8 +217,9 @@ class Whitening:
     >>> str(Whitening(0.25)), str(Whitening(0.5, "zero", 0.1))
     ('whitening(0.25)', 'whitening(0.5, zero, 0.1)')
 
-    Source: Su et al. 2021 (arXiv 2103.15316) for g = 1; Spectral Tempering (arXiv 2603.19339) for partial strength;
-    Chen et al. 2010 (IEEE TSP 58) for "oas".
+    Source: Su et al. 2021 (arXiv 2103.15316) for g = 1; Chen et al. 2010 (IEEE TSP 58) for "oas". Strengths between
+    are older than Spectral Tempering (Li et al. 2026, arXiv 2603.19339), which picks one from the spectrum without
+    labels; that rule is not in this package.
     """
 
     kind: ClassVar[Kind] = Kind.VECTOR

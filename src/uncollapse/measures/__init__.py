@@ -46,6 +46,7 @@ class Measure:
         needs: "count" (1 document), "pairs" (2 documents, unbiased at every n) or "equal_n" (depends on n, so every
             bin is cut to the same number of documents).
         compute: from a bin's state and that equal number, which only "equal_n" measures read.
+        root: whether it is the square root of such a number, so that its square is what is unbiased.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Measure:
     reference: str
     needs: Literal["count", "pairs", "equal_n"]
     compute: Callable[[BinState, int], Estimate]
+    root: bool = False
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -84,6 +86,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
                 reference="",
                 needs="pairs",
                 compute=lambda state, _: centroid_distance(state.moments),
+                root=True,
             ),
             Measure(
                 name="uniformity",
@@ -99,11 +102,11 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             Measure(
                 name="effective_rank",
                 title="Effective rank",
-                formula="exp(-sum p_k log p_k), p_k = share of covariance eigenvalue k",
+                formula="exp(-sum p_k log p_k), p_k = share of covariance eigenvalue k (a squared singular value)",
                 range="1 to min(n-1, dim)",
                 better="higher",
                 reading="How many directions the model really uses to tell the texts apart.",
-                reference="Roy & Vetterli 2007",
+                reference="Roy & Vetterli 2007, there on singular values, as is RankMe (Garrido et al. 2023)",
                 needs="equal_n",
                 compute=lambda state, n: effective_rank(*state.head(n)),
             ),

@@ -123,10 +123,11 @@ def k_skewness(near: Neighbours, *, replicates: int = REPLICATES, seed: int = 0)
 
     E[(N_k - k)^3] / sd(N_k)^3 over documents, N_k = how often a document is among the k nearest of others.
 
-    How to read it: 0 where all documents are found about equally often; from about 1 on a few are found by far too
-    many. Directions spread evenly have none in any dimension; a direction that all vectors share makes it, the more
-    so the more dimensions there are: what lies near the common centre is near everything. 0 by definition where all
-    N_k are equal. The interval is up to 1.4 times too wide.
+    How to read it: lists drawn by lot have about 1 / sqrt(k), .32 at k = 10 (N_k is then binomial); up to that, and
+    not only at 0, there are no hubs. From about 1 on a few documents are found by far too many. Directions spread
+    evenly have no hubs in any dimension; a direction that all vectors share makes them, the more so the more
+    dimensions there are: what lies near the common centre is near everything. 0 by definition where all N_k are
+    equal. The interval is up to 1.4 times too wide.
 
     The interval is that of the linear bootstrap around the exact delete-one jackknife: without a document, it neither
     asks nor is found, and in each list that it was in the next one moves up. Where only a sample of q of n documents

@@ -57,7 +57,9 @@ def effective_rank(
     """How many directions the vectors really use around their centre.
 
     exp(H), H = -sum_k p_k log p_k with p_k = lambda_k / sum lambda, the shares of variance along the eigenvectors of
-    the covariance matrix (mean removed; the factor 1/n or 1/(n - 1) cancels).
+    the covariance matrix (mean removed; the factor 1/n or 1/(n - 1) cancels). Eigenvalues are squares of singular
+    values: the source and RankMe take the entropy of the singular values themselves, which is never smaller on the
+    same matrix, and RankMe does not centre. So do not hold this number against theirs.
 
     How to read it: 1 when all texts lie on one line, d when all d dimensions carry the same variance; at most n - 1.
     It is biased low unless n is much larger than d, so compare it at equal n only, beside
@@ -78,8 +80,7 @@ def effective_rank(
         3.0
 
     Reference:
-        Roy & Vetterli (2007), The effective rank, EUSIPCO (there on singular values; RankMe, Garrido et al. 2023, too;
-        here on covariance eigenvalues, their squares after centring).
+        Roy & Vetterli (2007), The effective rank, EUSIPCO; RankMe: Garrido et al. (2023), arXiv 2210.02885.
     """
     n = len(vectors)
     if n < 2:

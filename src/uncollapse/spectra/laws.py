@@ -40,12 +40,13 @@ def gaussian_law(spread: float, n: float) -> float:
 
 
 def quoted_bound(spread: float, n: float) -> float:
-    """An upper bound on the filter rate as it is quoted for the TempScale paper: second-hand, and not a bound.
+    """A formula quoted second-hand as the TempScale paper's bound on the filter rate of Gaussian scores.
 
     sqrt(n / (2 sqrt(1 + e^(-2 s^2)) (n - 1)^(3/2) + 1)).
 
-    How to read it: shown beside measurements, never relied on. Gaussian scores, its own model, exceed it: at s = 1 in
-    texts shorter than about 200 tokens, at s = 1.5 shorter than some thousands.
+    How to read it: shown beside measurements, never relied on. Independent Gaussian scores have mean filter rates
+    above it: at s = 1 in texts shorter than about 200 tokens, at s = 1.5 shorter than some thousands. The theorem
+    itself, with what it supposes, was not seen, so this says something of the formula and not of the paper.
 
     Args:
         spread: s, standard deviation of the scores of a token.
@@ -59,7 +60,7 @@ def quoted_bound(spread: float, n: float) -> float:
         0.205
 
     Reference:
-        Quoted for Zhou et al., arXiv 2410.24200; not checked against the paper.
+        Quoted for Zhou et al. (2025), arXiv 2410.24200; not checked against the paper.
     """
     _check(spread, n)
     return math.sqrt(n / (2 * math.sqrt(1 + math.exp(-2 * spread**2)) * (n - 1) ** 1.5 + 1))
@@ -122,7 +123,7 @@ def inverse_temperature(
 
     - "log": log n / log n0 (Su 2021; Chiang & Cholak 2022; Scalable-Softmax 2025).
     - "sqrtlog": sqrt(log n / log n0), what "isofilter" tends to for large spreads or lengths.
-    - "infoscale": sqrt((1 - n^(-2/d)) / (1 - n0^(-2/d))), d the width of a head (arXiv 2501.08570).
+    - "infoscale": sqrt((1 - n^(-2/d)) / (1 - n0^(-2/d))), d the width of a head (Li et al. 2025, arXiv 2501.08570).
     - "isofilter": sqrt(log(1 + (n / n0) (e^(s^2) - 1))) / s, which keeps `gaussian_law` at its value for n0 tokens;
       the filter rate of Gaussian scores itself then rises with n, since they leave the range of that law.
 

@@ -1,5 +1,6 @@
 """Hubs: documents that are near many others, and whether they are short or long."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -85,8 +86,9 @@ def _judge(found: Hubs) -> Finding:
         f"For each of {len(counts):,} documents the {near.k} nearest others were listed. {hubs.sum()} documents stand "
         f"in {HUB * near.k} lists or more, twice their due, and fill {counts[hubs].sum() / counts.sum():.0%} of all "
         f"places (the most frequent stands in {counts.max()}); {percent(found.antihubs)} stand in none. The skewness "
-        f"of these counts, 0 where all documents stand in equally many lists, is {decimal(found.skewness)} (n = "
-        f"{len(counts):,}; 95 % intervals); from {LOPSIDED:g} on, a few documents are called too frequent."
+        f"of these counts, about {1 / math.sqrt(near.k):.2f} where lists are drawn by lot, is "
+        f"{decimal(found.skewness)} (n = {len(counts):,}; 95 % intervals); from {LOPSIDED:g} on, a few documents "
+        "are called too frequent."
     )
     if surely_above(found.skewness, LOPSIDED):
         return Finding("A few documents crowd the results", sentence, "bad")

@@ -41,8 +41,8 @@ class Chunks:
     >>> str(Chunks(64)), str(Chunks(64, 16, "length"))
     ('chunks(64)', 'chunks(64, 16, length)')
 
-    Source: the mean of separately encoded chunks of a frozen model is what DICE (arXiv 2606.18781) proposes; the
-    weights are this package's.
+    Source: the mean of separately encoded chunks of a frozen model is what DICE proposes (Lyu et al. 2026, arXiv
+    2606.18781); the weights are this package's.
     """
 
     kind: ClassVar[Kind] = Kind.TEXT

@@ -33,7 +33,7 @@ class Cover:
     >>> str(Cover(128))
     'cover(128)'
 
-    Source: this package; the mean of chunks: DICE (arXiv 2606.18781).
+    Source: this package; the mean of chunks: DICE (Lyu et al. 2026, arXiv 2606.18781).
     """
 
     kind: ClassVar[Kind] = Kind.TEXT

@@ -206,7 +206,8 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "third standardised moment of how often each text is among the k nearest of others",
                 "any",
                 "lower",
-                "How unevenly texts turn up among others' nearest: 0 evenly, above 1 a few texts crowd the results.",
+                "How unevenly texts turn up among others' nearest: up to 1 / sqrt(k), 0.32 for k = 10, is chance; "
+                "above 1 a few texts crowd the results.",
                 "Radovanović, Nanopoulos & Ivanović 2010",
             ),
             Entry(
