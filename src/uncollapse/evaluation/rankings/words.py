@@ -2,8 +2,11 @@
 
 import importlib
 import importlib.metadata
+import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +52,7 @@ def check_words(language: str, tasks: Sequence[Task], names: Sequence[str] = ())
         MissingExtraError: bm25s or PyStemmer is not installed.
         UncollapseError: a language that Snowball does not know, no task that is a search, or a model of its name.
     """
+    _matcher()
     if language not in (known := [*_snowball().algorithms(), PLAIN]):
         raise UncollapseError(
             f"Word matching expects the language of the texts, as Snowball calls it, or {PLAIN!r} for words as they "
@@ -91,9 +95,9 @@ def rank_words(task: Retrieval, language: str, *, seed: int = 0) -> Retrieved:
     score = sum over the query's words w of idf(w) tf / (tf + k1 (1 - b + b length / mean length)), where tf counts w
     in the document, idf(w) = log(1 + (N - n + 0.5) / (n + 0.5)), n of N documents have w, k1 = 1.5 and b = 0.75.
 
-    A word is a run of two or more letters, digits or underscores in lower case, cut to its stem. Only documents that
-    share a word are found, at most 1000, and texts are read to their ends. Of equal scores the larger id comes first.
-    A query that lies among the documents does not find itself.
+    A word is a run of two or more letters, marks on them, digits or underscores, in lower case, cut to its stem. Only
+    documents that share a word are found, at most 1000, and texts are read to their ends. Of equal scores the larger
+    id comes first. A query that lies among the documents does not find itself.
 
     Args:
         task: its texts and judgements.
@@ -187,9 +191,21 @@ def _cut(texts: Sequence[str], language: str) -> list[list[str]]:
     """The words of each text, cut to their stems."""
     stemmer = None if language == PLAIN else _snowball().Stemmer(language)
     words: list[list[str]] = _matcher().tokenize(
-        list(texts), stopwords=STOP_WORDS.get(language), stemmer=stemmer, return_ids=False, show_progress=False
+        list(texts),
+        token_pattern=_word_pattern(),
+        stopwords=STOP_WORDS.get(language),
+        stemmer=stemmer,
+        return_ids=False,
+        show_progress=False,
     )
     return words
+
+
+@cache
+def _word_pattern() -> str:
+    """What a word is; marks, such as vowel signs, are none of the letters of `re`, and words would break at them."""
+    marks = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)).startswith("M"))
+    return rf"[\w{''.join(marks)}]{{2,}}"
 
 
 def _silence(silent: int, queries: int) -> tuple[str, ...]:
