@@ -64,7 +64,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Put word matching (BM25) beside them in every search: the language of the texts, for stems and stop "
-            "words (english, german, french, ...), or `plain` for neither. Needs uncollapse[bm25].",
+            "words (english, german, french, ...), or `plain` for neither. Needs the extra bm25.",
             show_default=False,
         ),
     ] = None,
