@@ -1,6 +1,6 @@
 """What `fix --auto` gains beside what people would do anyway: word matching, and both together.
 
-    python benchmarks/baselines.py FOLDER[:SPLIT]... [--model minilm] [--seed 0]      # needs bm25s and PyStemmer
+    python benchmarks/baselines.py FOLDER[:SPLIT]... [--model minilm] [--seed 0]      # needs uncollapse[bm25]
 
 Per collection nDCG@10, and its paired gain over the model as it is, of
 
@@ -19,16 +19,13 @@ from collections.abc import Iterator, Mapping
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import bm25s
-import Stemmer
-
 from temperatures import spell, tasks_of
 from uncollapse.encoders import CachedEncoder, load
 from uncollapse.encoders.cache import default_folder
 from uncollapse.evaluation.comparison import Plan, compare
-from uncollapse.evaluation.rankings.retrieval import as_run, own_documents, ranking_sheets, read_ranking
+from uncollapse.evaluation.rankings.retrieval import as_run, ranking_sheets, read_ranking
 from uncollapse.evaluation.reading.trec import Run
-from uncollapse.evaluation.scoring import Scored, counted_like, score_task, unlabelled
+from uncollapse.evaluation.scoring import Scored, counted_like, score_task, score_words, unlabelled
 from uncollapse.evaluation.tasks import Retrieval
 from uncollapse.fixes import Composition, compose, parse
 from uncollapse.pipelines.encoder import FixedEncoder
@@ -37,23 +34,6 @@ from uncollapse.tuning.contenders import START
 
 DEPTH, CONSTANT = 100, 60
 SETTINGS = ("shipped", "stock", "BM25", "BM25 + none", "BM25 + shipped")
-
-
-def search_words(task: Retrieval) -> Run:
-    """BM25's ranking; a document that is the query itself is left out."""
-    stemmer = Stemmer.Stemmer("english")
-    documents, queries = (
-        bm25s.tokenize(list(part.texts), stopwords="en", stemmer=stemmer, show_progress=False)
-        for part in (task.documents, task.queries)
-    )
-    index = bm25s.BM25()
-    index.index(documents, show_progress=False)
-    found, scores = index.retrieve(queries, k=min(DEPTH + 1, len(task.documents)), show_progress=False)
-    lists = {}
-    for query, own, numbers, values in zip(task.queries.ids, own_documents(task), found, scores, strict=True):
-        kept = {task.documents.ids[i]: float(v) for i, v in zip(numbers, values, strict=True) if i != own and v > 0}
-        lists[query] = dict(list(kept.items())[:DEPTH])
-    return Run.from_scores("bm25", lists)
 
 
 def fuse(*runs: Run) -> Run:
@@ -86,10 +66,11 @@ def score_run(task: Retrieval, run: Run, like: Scored) -> Scored:
 
 def score_all(task: Retrieval, base: CachedEncoder, seed: int) -> Mapping[str, Scored]:
     """Every setting, the model as it is first."""
-    scored, words = score_model(task, base, seed), search_words(task)
+    scored = score_model(task, base, seed)
+    scored["BM25"] = counted_like(score_words(task, "english", seed=seed), scored["none"])
     runs = {name: as_run(one.ranking, name) for name, one in scored.items() if one.ranking}
-    fused = {f"BM25 + {name}": fuse(words, runs[name]) for name in ("none", "shipped")}
-    return scored | {name: score_run(task, run, scored["none"]) for name, run in {"BM25": words, **fused}.items()}
+    fused = {f"BM25 + {name}": fuse(runs["BM25"], runs[name]) for name in ("none", "shipped")}
+    return scored | {name: score_run(task, run, scored["none"]) for name, run in fused.items()}
 
 
 def line(task: Retrieval, base: CachedEncoder, seed: int) -> str:

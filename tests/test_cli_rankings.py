@@ -109,7 +109,9 @@ def test_every_option_is_of_use_to_data_to_rankings_or_to_both() -> None:
     command = typer.main.get_command(app).commands["evaluate"]
     both = {"paths", "run", "out", "bins", "seed", "force", "quiet", "json", "help"}
     assert {name.replace("-", "_") for name in WITH_A_MODEL} == set(modes.WITH_A_MODEL)
-    assert {one.name for one in command.params} - both == {*modes.WITH_A_MODEL, *modes.WITHOUT_A_MODEL}
+    assert {one.name for one in command.params} - both == {
+        *modes.WITH_A_MODEL, *modes.WITH_TEXTS, *modes.WITHOUT_A_MODEL
+    }  # fmt: skip
 
 
 def test_saved_rankings_judgements_and_lengths_give_the_same_length_bias_without_the_model(

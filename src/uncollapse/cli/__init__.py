@@ -40,6 +40,7 @@ app.command(
     epilog=examples(
         'uncollapse evaluate my-beir-folder/ --fix "temperature(0.9)"',
         "uncollapse evaluate sts/test.tsv -m ./before --against ./after",
+        "uncollapse evaluate my-beir-folder/ -m ./my-model --bm25 english",
         "uncollapse evaluate --run run.trec --qrels qrels.tsv --lengths lengths.tsv",
     )
 )(evaluate)

@@ -60,6 +60,14 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Compare with this other model, item by item; may be given several times."),
     ] = None,
+    bm25: Annotated[
+        str | None,
+        typer.Option(
+            help="Put word matching (BM25) beside them in every search: the language of the texts, for stems and stop "
+            "words (english, german, french, ...), or `plain` for neither. Needs the extra bm25.",
+            show_default=False,
+        ),
+    ] = None,
     out: OutOption = None,
     split: Annotated[
         list[str] | None,
@@ -154,19 +162,21 @@ def evaluate(
     }  # fmt: skip
     tasks = [task for path in paths or () for task in _open(path, split=split, **choices)]
     say_notes(tuple(f"{task.name}/{task.split}: {note}" for task in tasks for note in task.notes), quiet)
-    _check_possible(tasks, fixes, [model, *others], approximate=approximate, save_runs=save_runs, mteb=mteb)
+    rankings = others if bm25 is None else [*others, _check_words(bm25, tasks, [model, *others], quiet)]
+    _check_possible(tasks, fixes, [model, *rankings], approximate=approximate, save_runs=save_runs, mteb=mteb)
     kept = None if no_cache else cache or default_folder()
     with output_folder(out, tasks[0].name, force=force, kept=kept) as folder:
         encoder, *rivals = (load_scorable(name, **loading) for name in (model, *others))
         notes = (f"{one.name}: {note}" if others else note for one in (encoder, *rivals) for note in one.notes)
         say_notes(tuple(notes), quiet)
         runs = folder / "runs" if save_runs else None
-        with ItemTable(folder / "items.parquet", runs=runs, model=model, against=others) as table:
+        with ItemTable(folder / "items.parquet", runs=runs, model=model, against=rankings) as table:
             result = uncollapse.evaluate(
                 encoder,
                 tasks,
                 fixes,
                 against=rivals,
+                bm25=bm25,
                 plan=plan,
                 cache=kept,
                 sink=table,
@@ -177,6 +187,15 @@ def evaluate(
             settings = [(encoder, None), *((encoder, fix) for fix in fixes), *((rival, None) for rival in rivals)]
             in_torch = [(one, fix) for one, fix in settings if isinstance(one, SentenceEncoder)]  # all of them, by now
             _run_mteb(in_torch, tasks, folder / "mteb", kept, quiet)
+
+
+def _check_words(language: str, tasks: "Sequence[Task]", models: list[str], quiet: bool) -> str:
+    """Tell before the work what word matching cannot do; its name in the results."""
+    from uncollapse.evaluation.rankings.words import BM25, check_words, left_out_note
+
+    check_words(language, tasks, models)
+    say_notes(tuple(left_out_note(tasks)), quiet)
+    return BM25
 
 
 def _check_possible(

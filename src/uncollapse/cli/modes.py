@@ -24,6 +24,9 @@ WITH_A_MODEL = (
 )
 """What only a model that is scored on data has a use for."""
 
+WITH_TEXTS = ("bm25",)
+"""What only texts have a use for, whatever ranks them."""
+
 WITHOUT_A_MODEL = ("qrels", "lengths", "query_lengths")
 """What only rankings that are there already have a use for."""
 
@@ -45,6 +48,7 @@ def check_options(context: typer.Context) -> None:
         )
     if runs:
         _check_needed(context)
+        _refuse(context, WITH_TEXTS, "Rankings (--run) hold ids and no texts to match words in", "score a folder")
         _refuse(context, WITH_A_MODEL, "Rankings (--run) are scored as they are, without a model", "score a folder")
         return
     _refuse(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from uncollapse.encoders import CachedEncoder, Role
 from uncollapse.evaluation.rankings.ranked import Ranked
 from uncollapse.evaluation.rankings.retrieval import Retrieved, rank_documents, ranking_sheets
+from uncollapse.evaluation.rankings.words import rank_words
 from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.labelling import classify, cluster, summary_correlations
 from uncollapse.evaluation.statistics.significance import grouped
@@ -146,6 +147,23 @@ def score_task(
             return _score_clustering(task, *parts)
         case SummaryEvaluation():
             return _score_summaries(task, *parts)
+
+
+def score_words(task: Retrieval, language: str, *, seed: int = 0) -> Scored:
+    """Score word matching, which reads every text to its end; lengths are in its words until `counted_like`.
+
+    Args:
+        task: its texts and judgements.
+        language: of the stems; see `rank_words`.
+        seed: of the random documents that length is held against.
+
+    Raises:
+        MissingExtraError: bm25s or PyStemmer is not installed.
+        CorpusError: no query shares a word with any document.
+    """
+    ranking = rank_words(task, language, seed=seed)
+    cut = {"documents": (0, len(task.documents)), "queries": (0, len(task.queries))}
+    return Scored(ranking_sheets(ranking), ranking, cut, ranking.notes)
 
 
 def counted_like(scored: Scored, first: Scored) -> Scored:

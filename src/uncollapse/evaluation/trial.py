@@ -12,8 +12,18 @@ from uncollapse.encoders import CachedEncoder, Scorable, inside, reading_under
 from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
+from uncollapse.evaluation.rankings.run_files import check_names
+from uncollapse.evaluation.rankings.words import BM25, check_words, describe_words, left_out_note
 from uncollapse.evaluation.reading.trec import Run
-from uncollapse.evaluation.scoring import Scored, counted_like, learned_note, score_task, texts_of, unlabelled
+from uncollapse.evaluation.scoring import (
+    Scored,
+    counted_like,
+    learned_note,
+    score_task,
+    score_words,
+    texts_of,
+    unlabelled,
+)
 from uncollapse.evaluation.tasks import Clustering, Judgements, Retrieval, SummaryEvaluation, Task
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.fixes import Composition, Fix, compose
@@ -63,6 +73,7 @@ class _Trial:
         sink: gets the scores of every item.
         reporter: shows how far the work is.
         most: items of a data set kept for the eye.
+        language: of the word matching that stands beside the models in every search; None for none.
     """
 
     name: str
@@ -70,6 +81,7 @@ class _Trial:
     sink: Sink
     reporter: Reporter
     most: int
+    language: str | None = None
 
     def examine(self, facts: Mapping[str, Any], scored: Mapping[str, Scored]) -> _Part:
         """Compare the settings on one data set; `facts` is what a reader is told about it."""
@@ -124,6 +136,7 @@ def evaluate(
     fixes: Sequence[Fix] = (),
     *,
     against: Sequence[Scorable] = (),
+    bm25: str | None = None,
     plan: Plan | None = None,
     cache: Path | None = None,
     sink: Sink | None = None,
@@ -138,6 +151,8 @@ def evaluate(
         tasks: from `open_tasks`.
         fixes: each is compared with the model as it came; an exported one takes none that act inside it.
         against: so is each of these models; the rows that are theirs have its name for a fix.
+        bm25: so is word matching, on every task that is a search, as "bm25": the language of the texts, of Snowball's
+            ("english", "german"), or "plain" for neither stems nor stop words; see `rank_words`.
         plan: bins, bootstrap, tests and seed.
         cache: folder where vectors are kept, so that the next run finds them; None keeps none.
         sink: gets the scores of every item.
@@ -148,7 +163,9 @@ def evaluate(
         and what is needed to do it again.
 
     Raises:
-        UncollapseError: no task, a fix that this model cannot take, or vectors that cannot be scored.
+        UncollapseError: no task, a fix that this model cannot take, vectors that cannot be scored, or word matching
+            without a task that is a search.
+        MissingExtraError: word matching without bm25s and PyStemmer.
 
     >>> from uncollapse import evaluate, load, open_tasks, parse
     >>> tasks = open_tasks("scifact")  # doctest: +SKIP
@@ -157,23 +174,28 @@ def evaluate(
     """
     settings = _settings(encoder, fixes, against)
     _check_tasks(tasks)
+    if bm25 is not None:
+        check_words(bm25, tasks, [encoder.name, *(other.name for other in against)])
     most = MOST_ITEMS // len(tasks)
-    trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most)
+    trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most, bm25)
     with _kept(cache, settings) as folder:
         bases = _bases(settings, folder)
         parts = [_try(task, settings, bases, trial) for task in tasks]
     notes = [*encoder.notes, *(f"{other.name}: {note}" for other in against for note in other.notes)]
     notes += [note for one in bases.values() for note in one.notes]
     notes += [note for _, fix in settings.values() for note in learned_note(fix, tasks, trial.plan.learn_from)]
+    words = [] if bm25 is None else [describe_words(bm25)]
+    notes += left_out_note(tasks) if words else []
     counts = {
         "encoded": sum(one.encoded for one in bases.values()),
         "from the cache": sum(one.reused for one in bases.values()),
     }
-    others = {"against": [describe_model(other) for other in against]} if against else {}
+    rivals = [*(describe_model(other) for other in against), *words]
+    others = {"against": rivals} if rivals else {}
     return trial.conclude(
         parts,
-        list(settings),
-        [other.name for other in against],
+        [*settings, *(one["name"] for one in words)],
+        [one["name"] for one in rivals],
         subject={"model": describe_model(encoder), **others},
         facts={"vectors": counts, "notes": list(dict.fromkeys(notes))},
     )
@@ -212,7 +234,7 @@ def evaluate_runs(
             f"Expected at least one run and one query with a relevant document, got {len(runs)} runs and "
             f"{len(judged)} such queries among {len(judgements)}. Check that the judgements have grades above 0."
         )
-    _check_names(runs)
+    check_names(runs, first=STOCK)
     rankings = {_run_name(run, i): read_ranking(run, judged, lengths, query_lengths) for i, run in enumerate(runs)}
     scored = {fix: Scored(ranking_sheets(one), one, {}, one.notes) for fix, one in rankings.items()}
     trial = _Trial(runs[0].name, plan or Plan(), sink or Nowhere(), Silent(), MOST_ITEMS)
@@ -306,6 +328,7 @@ def _base_key(model: Scorable, fix: Composition) -> tuple[int, str]:
 def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedEncoder], trial: _Trial) -> _Part:
     """One task under every setting; what a fix learns, it learns from the texts of the task, without their labels."""
     scored: dict[str, Scored] = {}
+    words = _match_words(task, trial)  # before hours of encoding, as it may find nothing
     for name, (model, fix) in settings.items():
         base, seed = bases[_base_key(model, fix)], trial.plan.seed
         encoder = _fit(base, fix, task, trial)
@@ -313,8 +336,20 @@ def _try(task: Task, settings: Settings, bases: Mapping[tuple[int, str], CachedE
         with trial.reporter.track(label(task) if name == STOCK else name, work, "characters") as advance:
             found = score_task(task, encoder, approximate=trial.plan.approximate, seed=seed, advance=advance)
         scored[name] = found if model is settings[STOCK][0] else counted_like(found, scored[STOCK])
+    scored |= {name: counted_like(found, scored[STOCK]) for name, found in words.items()}
     limits = {name: bases[_base_key(model, fix)].max_tokens for name, (model, fix) in settings.items()}
-    return trial.examine({**describe(task, scored), "limit_tokens": limits[STOCK], "limits_tokens": limits}, scored)
+    facts = {**describe(task, scored), "limit_tokens": limits[STOCK], "limits_tokens": limits}
+    return trial.examine(facts | dict.fromkeys(words, trial.language), scored)
+
+
+def _match_words(task: Task, trial: _Trial) -> dict[str, Scored]:
+    """Word matching of a search, if it is asked for."""
+    if trial.language is None or not isinstance(task, Retrieval):
+        return {}
+    with trial.reporter.track(f"{BM25} {label(task)}", len(task.queries), "queries") as advance:
+        found = score_words(task, trial.language, seed=trial.plan.seed)
+        advance(len(task.queries))
+    return {BM25: found}
 
 
 def _fit(base: CachedEncoder, fix: Composition, task: Task, trial: _Trial) -> FixedEncoder:
@@ -337,21 +372,6 @@ def _check_tasks(tasks: Sequence[Task]) -> None:
 def _run_name(run: Run, place: int) -> str:
     """The first run stands where the stock model stands in a trial of fixes."""
     return run.name if place else STOCK
-
-
-def _check_names(runs: Sequence[Run]) -> None:
-    names = [run.name for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise CorpusError(
-            f"Runs are told apart by their tag, the last column, but {twice!r} is the tag of two of {len(runs)} runs. "
-            "Give each run its own."
-        )
-    if STOCK in names[1:]:
-        raise CorpusError(
-            f"Results call the first run {STOCK!r}, so no further run may have that tag, but run "
-            f"{names.index(STOCK, 1) + 1} of {len(runs)} does. Give it first, or change its tag, the last column."
-        )
 
 
 def _notes_of_runs(runs: Sequence[Run], rankings: Sequence[Retrieved]) -> list[str]:

@@ -1,15 +1,23 @@
 """Rankings of a retrieval task, made by a model or read from a run file, and the sheets that come of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.errors import CorpusError, FixError
+from uncollapse.errors import FixError
 from uncollapse.evaluation.rankings.approximate import search_index
 from uncollapse.evaluation.rankings.ranked import Background, Judged, Ranked, draw_background, find_ranks, portions
-from uncollapse.evaluation.rankings.trec_eval import DEPTH, RANKING_METRICS, score_rankings
+from uncollapse.evaluation.rankings.run_files import (
+    check_lengths,
+    check_shared,
+    say_coverage,
+    say_depth,
+    say_empty,
+    say_ties,
+)
+from uncollapse.evaluation.rankings.trec_eval import DEPTH, score_rankings
 from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.significance import grouped
@@ -19,8 +27,13 @@ from uncollapse.measures.search import Hits, first_vectors, score_pairs, search
 FOUND_AT = 10
 """How many documents a user looks at."""
 
+_DIMENSIONS = 384
+"""Numbers that a pair is taken to need while it is scored, which bounds how many are scored at once."""
+
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
+Scores = Callable[[Ints, Ints], npt.NDArray[np.float64]]
+"""Numbers of queries and of documents, [pairs] each, to the scores of the pairs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +84,33 @@ def rank_documents(
     Raises:
         FixError: an approximate search of documents with several vectors.
     """
+    own, found = own_documents(task), _Searched(queries, documents, owners)
+    hits, notes = found.search(task.documents.ids, own, approximate=approximate)
+    ranking = assemble_ranking(
+        task, hits, found.scores, query_lengths=query_lengths, document_lengths=document_lengths, seed=seed
+    )
+    return replace(ranking, notes=(*notes, *ranking.notes))
+
+
+def assemble_ranking(
+    task: Retrieval,
+    hits: Hits,
+    scores: Scores,
+    *,
+    query_lengths: Ints,
+    document_lengths: Ints,
+    seed: int = 0,
+) -> Retrieved:
+    """What a search found for the queries of a task, with the scores that length is held against.
+
+    Args:
+        task: its judgements.
+        hits: the documents of each query, best first, without the query itself.
+        scores: gives those of any pairs of a query and a document, retrieved or not.
+        query_lengths, document_lengths: tokens before truncation, or words.
+        seed: of the random documents that length is held against.
+    """
     ids, own = task.documents.ids, own_documents(task)
-    found = _Searched(queries, documents, owners)
-    hits, notes = found.search(ids, own, approximate=approximate)
     query, document, grade = _triples(task.judgements, task.queries.ids, ids, own)
     drawn = draw_background(len(task.queries), len(ids), seed=seed)
     groups, said = _groups(task.judgements, task.queries.ids)
@@ -84,15 +121,25 @@ def rank_documents(
         top=hits.documents,
         top_scores=hits.scores,
         judged=Judged(
-            query, document, grade, find_ranks(hits.documents, query, document),
-            found.scores(query, document),
+            query, document, grade, find_ranks(hits.documents, query, document), scores(query, document)
         ),
-        background=Background(drawn, _scores_of(found, drawn, own)),
+        background=Background(drawn, _scores_of(scores, drawn, own)),
     )  # fmt: skip
-    notes += [said] if said else []
+    notes = [said] if said else []
     if copies := int((own >= 0).sum()):
         notes.append(f"{copies} queries are documents themselves and were not allowed to find themselves")
     return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes), bool(said))
+
+
+def tie_places(ids: Sequence[str]) -> Ints:
+    """The place of each document among those of equal score, the larger id first, as trec_eval has it.
+
+    >>> tie_places(("a", "c", "b")).tolist()
+    [2, 0, 1]
+    """
+    places = np.empty(len(ids), np.int64)
+    places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
+    return places
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +154,7 @@ class _Searched:
         self, ids: Sequence[str], own: Ints, *, approximate: bool, depth: int = DEPTH
     ) -> tuple[Hits, list[str]]:
         """The best documents of each query, and what a reader must know."""
-        places = np.empty(len(ids), np.int64)
-        places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
-        depth = min(depth, len(ids))
+        places, depth = tie_places(ids), min(depth, len(ids))
         if not approximate:
             hits = search(self.queries, self.documents, depth, order=places, excluded=own, owners=self.owners)
             return hits, self._said()
@@ -183,11 +228,11 @@ def read_ranking(
     queries = tuple(judgements)
     nothing = Ranking((), np.empty(0))
     lists = [run.rankings.get(query, nothing) for query in queries]
-    _check_shared(run, judgements)
-    _check_lengths(number, (name for found in lists for name in found.documents), "retrieved document")
-    _check_lengths(number, (name for grades in judgements.values() for name in grades), "judged document")
+    check_shared(run, judgements)
+    check_lengths(number, (name for found in lists for name in found.documents), "retrieved document")
+    check_lengths(number, (name for grades in judgements.values() for name in grades), "judged document")
     if query_lengths is not None:
-        _check_lengths(query_lengths, queries, "judged query")
+        check_lengths(query_lengths, queries, "judged query")
     width = max((len(found.documents) for found in lists), default=0)
     top, scores = np.full((len(lists), width), -1, np.int64), np.full((len(lists), width), np.nan)
     for row, found in enumerate(lists):
@@ -202,12 +247,12 @@ def read_ranking(
         queries, groups, np.maximum(of_documents, 1), top,
         Judged(query, document, grade, ranks, score), None, scores,
     )  # fmt: skip
-    notes = (*run.notes, *([said] if said else []), *_coverage(run, judgements))
-    notes += (*_ties(scores), *_depth(top, len(ids)), *_empty(of_documents, "documents"))
+    notes = (*run.notes, *([said] if said else []), *say_coverage(run, judgements))
+    notes += (*say_ties(scores), *say_depth(top, len(ids)), *say_empty(of_documents, "documents"))
     if query_lengths is None:
         return Retrieved(ranked, ids, None, (), notes, bool(said))
     of_queries = np.array([query_lengths[name] for name in queries], np.int64)
-    notes += tuple(_empty(of_queries, "queries"))
+    notes += tuple(say_empty(of_queries, "queries"))
     return Retrieved(ranked, ids, np.maximum(of_queries, 1), (), notes, bool(said))
 
 
@@ -308,76 +353,15 @@ def _groups(judgements: Judgements, queries: Sequence[str]) -> tuple[tuple[str, 
     return grouped(relevant, queries)
 
 
-def _scores_of(found: _Searched, drawn: Ints, own: Ints) -> npt.NDArray[np.float64]:
+def _scores_of(scores: Scores, drawn: Ints, own: Ints) -> npt.NDArray[np.float64]:
     """Scores of each query with its drawn documents; unknown for the document that is the query itself."""
-    scores = np.empty(drawn.shape)
-    for some in portions(len(drawn), drawn.shape[1] * found.queries.shape[1]):
+    found = np.empty(drawn.shape)
+    for some in portions(len(drawn), drawn.shape[1] * _DIMENSIONS):
         columns = drawn[some]
         rows = np.repeat(np.arange(len(drawn))[some], drawn.shape[1])
-        scores[some] = found.scores(rows, columns.ravel()).reshape(columns.shape)
-    scores[drawn == own[:, None]] = np.nan
-    return scores
-
-
-def _check_shared(run: Run, judgements: Judgements) -> None:
-    if run.rankings.keys().isdisjoint(judgements):
-        raise CorpusError(
-            f"Expected judgements of the queries that run {run.name!r} has, got none of the same id: its first query "
-            f"is {next(iter(run.rankings), None)!r}, the first judged one with a relevant document is "
-            f"{next(iter(judgements), None)!r}. Give the run and the judgements of one set of queries."
-        )
-
-
-def _check_lengths(lengths: Mapping[str, int], names: Iterable[str], what: str) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in lengths]
-    if unknown:
-        whole = "of all judged queries, one line a query" if "query" in what else "of the whole corpus, one a document"
-        raise CorpusError(
-            f"Every {what} needs a length, but {len(unknown)} have none; the first is {unknown[0]!r}. Give the "
-            f"lengths {whole}: id, tab, number of tokens or words."
-        )
-
-
-def _coverage(run: Run, judgements: Judgements) -> list[str]:
-    """Which queries only the run has, and which only the judgements have."""
-    notes = []
-    found = {query for query, ranking in run.rankings.items() if ranking.documents}
-    if unjudged := len(run.rankings.keys() - judgements.keys()):
-        notes.append(
-            f"{unjudged} of {len(run.rankings)} queries of the run have no relevant document in the judgements and "
-            "are left out"
-        )
-    if absent := len(judgements.keys() - found):
-        of = f"{absent} of {len(judgements)} judged queries"
-        notes.append(f"{of} are not in the run and count as having found nothing")
-    return notes
-
-
-def _ties(scores: npt.NDArray[np.float64]) -> list[str]:
-    """In how many queries of a run the scores order nothing."""
-    found = ~np.isnan(scores)
-    tied = (found.sum(axis=1) > 1) & ~(found & (scores != scores[:, :1])).any(axis=1)
-    if not tied.any():
-        return []
-    said = "all scores are equal; ties are ordered by id, so this ranking says nothing about them"
-    return [f"in {int(tied.sum())} of {len(scores)} queries {said}"]
-
-
-def _depth(top: Ints, documents: int) -> list[str]:
-    """Which scores look further than a run goes."""
-    held = int((top >= 0).sum(axis=1).max())
-    cuts = sorted({int(cut) for name in RANKING_METRICS if (cut := name.partition("@")[2])})
-    deeper = [str(cut) for cut in cuts if held < min(cut, documents)]
-    if not deeper:
-        return []
-    said = f"so scores at {' and '.join(deeper)} count what it does not hold as not found"
-    return [f"the run holds at most {held} documents a query, {said}"]
-
-
-def _empty(lengths: Ints, what: str) -> list[str]:
-    """How many texts are empty."""
-    n = int((lengths == 0).sum())
-    return [f"{n:,} of {len(lengths):,} {what} have length 0 and count as one token or word"] if n else []
+        found[some] = scores(rows, columns.ravel()).reshape(columns.shape)
+    found[drawn == own[:, None]] = np.nan
+    return found
 
 
 def as_run(retrieved: Retrieved, name: str) -> Run:
