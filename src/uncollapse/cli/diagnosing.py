@@ -18,7 +18,6 @@ from uncollapse.cli.options import (
     RemoteOption,
     SeedOption,
     SeenOption,
-    TokensOption,
     read_bins,
     read_limit,
     read_limits,
@@ -48,7 +47,14 @@ def diagnose(
     quick: Annotated[
         bool, typer.Option("--quick", help="Lengths and truncation only: no causes, no costs, no thresholds.")
     ] = False,
-    max_tokens: TokensOption = "table",
+    max_tokens: Annotated[
+        str,
+        typer.Option(
+            help="Token limit: `table` raises it to what the model's position table reaches, to study length; what it "
+            "costs and what a score means is then measured at the limit of the folder, at which the model is served. "
+            "`model` measures everything at the folder's, a number everything at that number."
+        ),
+    ] = "table",
     limits: Annotated[
         str | None,
         typer.Option(help="Further token limits to say what is cut off at, e.g. 256,512,8192.", show_default=False),
