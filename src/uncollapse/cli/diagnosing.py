@@ -13,9 +13,11 @@ from uncollapse.cli.options import (
     DtypeOption,
     ForceOption,
     JsonOption,
+    LimitOption,
     OutOption,
     QuietOption,
     RemoteOption,
+    SampleOption,
     SeedOption,
     SeenOption,
     read_bins,
@@ -84,7 +86,8 @@ def diagnose(
             help='Leave with exit code 3 if this is so, e.g. "mean_cosine@512 > 0.5"; may be given several times.'
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many texts.")] = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
     id_field: Annotated[str | None, typer.Option(help="Field or column that holds the id.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count broken records and go on.")] = False,
@@ -138,13 +141,14 @@ def diagnose(
         limits=read_limits(limits), deep=not quick, rate=0.01 if false_positives is None else false_positives,
     )  # fmt: skip
     reach, kept = read_limit(max_tokens), default_folder() if is_url(model) and cache is None else cache
-    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
+    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad}
+    part: dict[str, Any] = {"limit": limit, "sample": sample, "seed": seed}
     running: dict[str, Any] = {
         "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
         "cache": kept,
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
-    texts = vectors.read(limit=limit, skip_bad=skip_bad) if vectors else open_corpus(corpus, **reading)
+    texts = vectors.read(skip_bad=skip_bad, **part) if vectors else open_corpus(corpus, **reading, **part)
     with output_folder(out, texts.name, force=force, kept=kept) as folder:
         if vectors is None:
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)
