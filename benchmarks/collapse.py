@@ -15,7 +15,7 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.corpora import open_corpus
 from uncollapse.diagnosis.settings import Settings
-from uncollapse.diagnosis.verdict import recovered, trends
+from uncollapse.diagnosis.verdict import from_short_end, recovered, trends
 from uncollapse.diagnosis.views import View
 from uncollapse.diagnosis.windows import profile_windows
 from uncollapse.encoders import SentenceEncoder, load
@@ -49,9 +49,10 @@ def spell(estimate: Estimate | None, digits: int = 3) -> str:
 def print_view(tau: float, view: View, stock: View) -> None:
     cosines = " | ".join(f"{row['mean_cosine'].value:.3f}" for row in view.estimates.values())
     ranks = " | ".join(f"{row['effective_rank'].value:.0f}" for row in view.estimates.values())
-    rise, share = trends(view)["mean_cosine_rise"], recovered(stock, view) if tau != 1 else None
-    print(f"| {tau} | mean cosine | {cosines} | {spell(rise)} | {spell(share, 2)} |")
-    print(f"| {tau} | effective rank | {ranks} | | |")
+    rise, changed = trends(view)["mean_cosine_rise"], tau != 1
+    share, short = (found(stock, view) if changed else None for found in (recovered, from_short_end))
+    print(f"| {tau} | mean cosine | {cosines} | {spell(rise)} | {spell(share, 2)} | {spell(short, 2)} |")
+    print(f"| {tau} | effective rank | {ranks} | | | |")
 
 
 def main() -> None:
@@ -71,8 +72,9 @@ def main() -> None:
     print(
         f"{len(documents)} documents of {options.corpus} with {encoder.max_tokens} tokens or more, {options.model}\n"
     )
-    print(f"| tau | | {' | '.join(f'n={label}' for label in labels)} | rise | share taken back |")
-    print("|---|---|" + "---|" * (len(labels) + 2))
+    lengths = " | ".join(f"n={label}" for label in labels)
+    print(f"| tau | | {lengths} | rise | share taken back | of it, a higher short end |")
+    print("|---|---|" + "---|" * (len(labels) + 3))
     for tau, view in views.items():
         print_view(tau, view, views[1.0])
 

@@ -83,7 +83,7 @@ def load_counted(*, pretends: bool) -> Counted:
     """The bundled model."""
     made = load_model("minilm", max_tokens="table")
     counted = Counted(made.model, made.name, source=made.source, folder_max_tokens=made.folder_max_tokens)
-    counted.watch, counted.pretends = Watch(), pretends
+    counted.watch, counted.pretends, counted.raised_to_study = Watch(), pretends, made.raised_to_study
     return counted
 
 

@@ -58,3 +58,54 @@ def test_a_threshold_for_each_length_is_advised_where_one_is_called_unfit() -> N
 
 def test_where_nothing_harms_nothing_is_advised() -> None:
     assert not list(advise([lost(512, 0.0), lost(256, 0.0)], "minilm", {"in_use": 512, "folder": 256}))
+
+
+# The verdict beside the causes
+
+
+def causes(rise: float, begins: float, half: float = 0.02) -> list[tuple[str, Part]]:
+    """A room with a rise from the first piece and what beginnings add to it."""
+    rows = (
+        Row("mean_cosine", 0.3, 0.2, 0.4, 64, view="causes", bin="start", n_tokens=31.6),
+        Row("mean_cosine", 0.3 + rise, 0.2, 0.6, 64, view="causes", bin="whole", n_tokens=505.4),
+        Row("cause", begins, begins - half, begins + half, 64, view="causes", bin="beginnings"),
+        Row("rise", rise, rise - half, rise + half, 64, view="causes"),
+    )
+    return [("Why", Part(rows))]
+
+
+FLAT, STEEP = Finding("m shows no length collapse on these texts", "Flat.", "good"), Finding("m pulls", "Up.", "bad")
+
+
+def beside(first: Finding, rise: float, begins: float) -> Finding:
+    second = Finding("Directions in use", "Many.", "neutral")
+    found, other = conclude([first, second], causes(rise, begins), model="m")["The verdict"]
+    assert other is second
+    return found
+
+
+def test_no_collapse_is_not_said_without_the_rise_that_the_causes_find() -> None:
+    found = beside(FLAT, 0.14, 0.01)
+    assert (found.title, found.kind) == (FLAT.title, "neutral")
+    assert found.sentence == (
+        "Flat. But from the first piece (32 tokens) to the whole text (505 tokens) the mean cosine of 64 of these "
+        "documents surely rises, by 0.14 [0.12, 0.16]: see `Why`."
+    )
+
+
+def test_a_small_or_unsure_rise_of_the_causes_and_one_that_is_told_change_nothing() -> None:
+    assert beside(FLAT, 0.06, 0.01) == FLAT  # its interval begins at 0.04
+    assert beside(STEEP, 0.14, 0.01) == STEEP
+    assert conclude([FLAT], [], model="m")["The verdict"] == (FLAT,)
+
+
+def test_beginnings_that_are_unlike_the_rest_are_pointed_to_beside_every_verdict() -> None:
+    hidden, made = beside(STEEP, 0.14, -0.16), beside(STEEP, 0.14, 0.08)
+    assert (hidden.kind, made.kind) == ("bad", "bad")
+    assert hidden.sentence.endswith(
+        "All windows are beginnings of texts, and these beginnings are more alike than what follows them, by 0.16 "
+        '[0.14, 0.18] (n = 64; "How texts begin"), so elsewhere in the texts the rise is another.'
+    )
+    assert "are less alike than what follows them, by 0.08 [0.06, 0.10]" in made.sentence
+    assert beside(FLAT, 0.01, -0.16).kind == "good"
+    assert beside(FLAT, 0.14, -0.16).kind == "neutral"

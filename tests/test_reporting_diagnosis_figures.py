@@ -158,6 +158,23 @@ def test_the_table_of_causes_says_what_each_means_and_what_to_try() -> None:
     assert lines["Late positions"][3].text == words.UNKNOWN
 
 
+def test_the_parts_are_told_with_the_rise_they_add_up_to_and_with_the_verdicts_beside_it() -> None:
+    result = only("causes")
+    rows = [replace(row, n_tokens=31.6 if row.bin == "start" else 505.1) for row in result.rows]
+    alone = chart_of(replace(result, rows=tuple(rows)), "causes-meanings").reading.replace("\xa0", " ")
+    rise = next(row for row in rows if row.measure == "rise")
+    parts = sum(row.value for row in rows if row.measure == "cause")
+    assert parts == pytest.approx(rise.value, abs=1e-6)
+    assert "are the rise from first pieces (32 tokens) to whole texts (505), +0.315" in alone
+    assert "another rise" not in alone
+    windows = [Row("mean_cosine", 0.2, 0.1, 0.3, 90, "windows", label, float(label)) for label in ("8", "512")]
+    both = replace(result, rows=(*rows, *windows, Row("mean_cosine_rise", 0.21, 0.1, 0.3, 90, "windows")))
+    (section,) = (section for section in make_sections(both) if section.key == "causes")
+    assert section.notes[-1] == (
+        "The verdict speaks of another rise, from windows of 8 tokens to windows of 512: +0.210, n = 90."
+    )
+
+
 def test_a_cause_below_zero_has_the_other_meaning_and_no_advice() -> None:
     result = only("causes")
     rows = [

@@ -185,6 +185,18 @@ def test_projection_axes_and_colours_hold_every_point() -> None:
         assert trace["marker"]["cmax"] >= max(trace["marker"]["color"]) > 8.5
 
 
+def test_the_share_taken_back_stands_beside_both_its_ends() -> None:
+    result = examples.demo_result()
+    (tile,) = (tile for tile in sections.make_tiles(result) if "taken back" in tile.label)
+    curves = [
+        {row.bin: words.number(row.value) for row in result.select(measure="mean_cosine", view="windows", fix=fix)}
+        for fix in ("none", result.about["chosen_fix"])
+    ]
+    short, *_, long = curves[0]
+    ends = [f"{curves[0][label]} -> {curves[1][label]} at {label} tokens" for label in (long, short)]
+    assert tile.label.endswith(f": {ends[0]}, {ends[1]}")
+
+
 def test_tiles_repeat_the_rows() -> None:
     tiles = sections.make_tiles(examples.demo_result())
     assert [(tile.value, tile.interval) for tile in tiles] == [

@@ -119,9 +119,25 @@ def test_a_file_that_is_none_is_refused(drifting: Part, tmp_path: Path) -> None:
             r"edges make 4 x 5 cells, but the file has rows of \[5, 5, 5\]",
         ),
         (_changed(data, query_edges=[9, 3]), "rising edges"),
+        (_changed(data, max_tokens="256"), "`max_tokens` must be a whole number above 0 or null, got '256'"),
+        (_changed(data, max_tokens=0), "`max_tokens` must be a whole number above 0 or null, got 0"),
     ):
         with pytest.raises(UncollapseError, match=message):
             Thresholds.from_json(text)
+
+
+def test_the_limit_of_the_texts_is_told_and_files_without_it_are_read(drifting: Part, tmp_path: Path) -> None:
+    scores = drifting.about["scores"]
+    export_thresholds(
+        replace(drifting, about={"scores": {**scores, "max_tokens": 256}}), tmp_path / "t.json", model="m"
+    )
+    data = json.loads((tmp_path / "t.json").read_text())
+    Draft202012Validator(schema(data["schema"])).validate(data)
+    assert data["max_tokens"] == Thresholds.from_json(json.dumps(data)).max_tokens == 256
+    assert "cuts at `max_tokens` tokens" in data["apply"]
+    data.pop("max_tokens")
+    Draft202012Validator(schema(data["schema"])).validate(data)
+    assert Thresholds.from_json(json.dumps(data)).max_tokens is None
 
 
 @pytest.mark.parametrize(("record", "described"), [(Thresholds, None), (Threshold, "Threshold")])
@@ -129,4 +145,5 @@ def test_every_field_of_the_file_is_in_its_schema(record: Any, described: str | 
     found = schema("uncollapse.thresholds/1")
     part = found["$defs"][described] if described else found
     names = [*(() if described else ("schema", "apply")), *(field.name for field in fields(record))]
-    assert list(part["properties"]) == part["required"] == names
+    assert list(part["properties"]) == names
+    assert part["required"] == [name for name in names if name != "max_tokens"]  # files of before are files still

@@ -13,12 +13,13 @@ from uncollapse.cli.options import (
     DtypeOption,
     ForceOption,
     JsonOption,
+    LimitOption,
     OutOption,
     QuietOption,
     RemoteOption,
+    SampleOption,
     SeedOption,
     SeenOption,
-    TokensOption,
     read_bins,
     read_limit,
     read_limits,
@@ -48,7 +49,14 @@ def diagnose(
     quick: Annotated[
         bool, typer.Option("--quick", help="Lengths and truncation only: no causes, no costs, no thresholds.")
     ] = False,
-    max_tokens: TokensOption = "table",
+    max_tokens: Annotated[
+        str,
+        typer.Option(
+            help="Token limit: `table` raises it to what the model's position table reaches, to study length; what it "
+            "costs and what a score means is then measured at the limit of the folder, at which the model is served. "
+            "`model` measures everything at the folder's, a number everything at that number."
+        ),
+    ] = "table",
     limits: Annotated[
         str | None,
         typer.Option(help="Further token limits to say what is cut off at, e.g. 256,512,8192.", show_default=False),
@@ -78,7 +86,8 @@ def diagnose(
             help='Leave with exit code 3 if this is so, e.g. "mean_cosine@512 > 0.5"; may be given several times.'
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many texts.")] = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
     id_field: Annotated[str | None, typer.Option(help="Field or column that holds the id.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count broken records and go on.")] = False,
@@ -132,13 +141,14 @@ def diagnose(
         limits=read_limits(limits), deep=not quick, rate=0.01 if false_positives is None else false_positives,
     )  # fmt: skip
     reach, kept = read_limit(max_tokens), default_folder() if is_url(model) and cache is None else cache
-    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
+    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad}
+    part: dict[str, Any] = {"limit": limit, "sample": sample, "seed": seed}
     running: dict[str, Any] = {
         "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
         "cache": kept,
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
-    texts = vectors.read(limit=limit, skip_bad=skip_bad) if vectors else open_corpus(corpus, **reading)
+    texts = vectors.read(skip_bad=skip_bad, **part) if vectors else open_corpus(corpus, **reading, **part)
     with output_folder(out, texts.name, force=force, kept=kept) as folder:
         if vectors is None:
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)

@@ -12,9 +12,11 @@ from uncollapse.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    LimitOption,
     ModelOption,
     QuietOption,
     RemoteOption,
+    SampleOption,
     SeedOption,
     TokensOption,
     read_limit,
@@ -70,7 +72,8 @@ def explain(
         bool, typer.Option("--quick", help="The model as it is: no temperatures, and nothing solved for.")
     ] = False,
     max_tokens: TokensOption = "table",
-    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many texts.")] = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
     id_field: Annotated[str | None, typer.Option(help="Field or column that holds the id.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count broken records and go on.")] = False,
@@ -105,7 +108,9 @@ def explain(
         documents=documents, n0=n0 or 0, seed=seed, temperatures=taus,
         at_one_layer=1.0 if quick else 0.8, solved=0 if quick else 16,
     )  # fmt: skip
-    texts = open_corpus(corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit)
+    texts = open_corpus(
+        corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit, sample=sample, seed=seed
+    )
     encoder = load_model(
         model, max_tokens=read_limit(max_tokens), device=device, batch_size=batch_size,
         trust_remote_code=trust_remote_code,

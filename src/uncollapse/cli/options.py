@@ -117,6 +117,23 @@ LearnOption = Annotated[
         "answers; or `sentences` of the documents."
     ),
 ]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Read at most this many texts: the first in the order of the corpus, which is often sorted; --sample "
+        "draws at random.",
+        show_default=False,
+    ),
+]
+SampleOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Read at most this many texts, drawn at random by --seed; reads the corpus once more to draw them.",
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of sampling and bootstrap.")]
 
 

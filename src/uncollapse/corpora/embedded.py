@@ -122,14 +122,17 @@ class EmbeddedTexts:
         """At how many tokens the model cut texts off, where the vectors say so themselves."""
         return self.matrix.max_tokens if isinstance(self.matrix, ShardedMatrix) else None
 
-    def corpus(self, *, limit: int | None = None, skip_bad: bool = False) -> Corpus:
+    def corpus(
+        self, *, limit: int | None = None, skip_bad: bool = False, sample: int | None = None, seed: int = 0
+    ) -> Corpus:
         """The texts, read anew at every pass; each is an `EmbeddedText`.
 
         Args:
             limit: stop after this many texts.
             skip_bad: count rows that cannot be used in `corpus.skipped` and go on, instead of an error at the first.
+            sample, seed: read this many drawn at random.
         """
-        matrix, options = self.matrix, ReadingOptions(skip_bad=skip_bad, limit=limit)
+        matrix, options = self.matrix, ReadingOptions(skip_bad=skip_bad, limit=limit, sample=sample, seed=seed)
         where = f", texts in {self.beside.path.name}" if self.beside else ""
         what = f"{matrix.path.name}: {matrix.n_rows:,} vectors of {matrix.dim} dimensions{where}"
         return Corpus(matrix.path.name, what, records=self._items, options=options)

@@ -53,6 +53,8 @@ def open_corpus(
     skip_bad: bool = False,
     limit: int | None = None,
     max_characters: int = 10_000_000,
+    sample: int | None = None,
+    seed: int = 0,
 ) -> Corpus:
     """Open a corpus for reading; texts stream, and every `iter()` reads them anew.
 
@@ -76,8 +78,10 @@ def open_corpus(
         text_field: field with the text; by default the first of text, body, content, passage, document.
         id_field: field with the id; by default the first of _id, id, doc_id, docid, if there is one.
         skip_bad: count bad records in `corpus.skipped` and go on, instead of an error at the first.
-        limit: stop after this many texts.
+        limit: stop after this many texts, which are then the first in the order of the corpus.
         max_characters: a longer text is a bad record.
+        sample: read this many texts drawn at random, by a hash of their ids; takes one more pass over the corpus.
+        seed: of the sample.
 
     Raises:
         CorpusError: nothing there, nothing readable, no text field, no text, or a bad record (while reading).
@@ -86,7 +90,7 @@ def open_corpus(
     >>> [text.query is not None and len(text.text.split()) >= 5 for text in corpus]
     [True, True]
     """
-    options = ReadingOptions(text_field, id_field, skip_bad, limit, max_characters)
+    options = ReadingOptions(text_field, id_field, skip_bad, limit, max_characters, sample=sample, seed=seed)
     if str(source) == DOCSTRINGS:
         return _docstrings(options)
     corpus = _files(str(source), options)

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TypeAlias
 
+from uncollapse.corpora.drawing import Draw
 from uncollapse.errors import CorpusError
 
 EXAMPLES_KEPT = 3
@@ -96,12 +97,31 @@ class ReadingOptions:
     limit: int | None = None
     max_characters: int = 10_000_000
     title_field: str | None = None
+    sample: int | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("limit", "max_characters"):
+        if self.limit is not None and self.sample is not None:
+            raise CorpusError(
+                f"limit takes the first texts and sample random ones, got limit={self.limit} and sample={self.sample}."
+                " Leave one out (--limit, --sample)."
+            )
+        for name in ("limit", "max_characters", "sample"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise CorpusError(f"{name} must be at least 1, got {value}. Leave it out to read everything.")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of texts that are a part of the corpus."""
+        if self.sample is not None:
+            return (f"at most {self.sample:,} texts are read, drawn at random from all (seed {self.seed})",)
+        if self.limit is None:
+            return ()
+        return (
+            f"only the first {self.limit:,} texts in the order of the corpus are read, and the rest may be of another "
+            f"kind; --sample {self.limit} draws as many at random",
+        )
 
     @property
     def max_line_bytes(self) -> int:
@@ -168,10 +188,11 @@ class Corpus:
     ) -> None:
         self.name = name
         self.description = description
-        self.notes = notes
+        self.notes = (*notes, *options.notes)
         self.skipped = Skipped()
         self._records = records
         self._options = options
+        self._draw: Draw | None = None
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r}: {self.description})"
@@ -182,15 +203,26 @@ class Corpus:
 
     def check_first(self) -> None:
         """Read up to the first text, so that a wrong file or field fails now and not after a model was loaded."""
-        with closing(self._pass(Skipped())) as texts:
+        with closing(self._pass(Skipped(), whole=True)) as texts:
             next(texts)
 
-    def _pass(self, skipped: Skipped) -> Generator[Text, None, None]:
+    def _drawn(self) -> Draw | None:
+        """Which texts are a random sample, found out by the first pass; None for no sample."""
+        size, seed = self._options.sample, self._options.seed
+        if size is not None and self._draw is None:
+            with closing(self._pass(Skipped(), whole=True)) as texts:
+                self._draw = Draw.first((text.id for text in texts), size, seed=seed)
+        return self._draw
+
+    def _pass(self, skipped: Skipped, *, whole: bool = False) -> Generator[Text, None, None]:
         seen: set[int] = set()
+        drawn = None if whole else self._drawn()
         yielded = 0
         with closing(self._checked(seen)) as items:
             for item in items:
                 if isinstance(item, Text):
+                    if drawn is not None and item.id not in drawn:
+                        continue
                     yield item
                     yielded += 1
                     if yielded == self._options.limit:

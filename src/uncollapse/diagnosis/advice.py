@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from uncollapse.diagnosis.audit import HARMFUL
 from uncollapse.diagnosis.causes.attribution import CAUSES
+from uncollapse.diagnosis.causes.findings import beside_verdict
 from uncollapse.diagnosis.scores.verdict import UNEQUAL
 from uncollapse.diagnosis.units import TOKENS
 from uncollapse.records import Finding, Part, Row
@@ -37,10 +39,10 @@ def conclude(
         unit: what lengths are counted in.
         is_open: whether the model runs here, so that fixes can be tried on it.
     """
-    verdict: Verdict = {"The verdict": tuple(lengths)}
+    rows = [row for _, part in parts for row in part.rows]
+    verdict: Verdict = {"The verdict": _beside_causes(lengths, rows, unit)}
     for heading, part in parts:
         verdict[heading] = (*verdict.get(heading, ()), *part.verdict)
-    rows = [row for _, part in parts for row in part.rows]
     limits: Mapping[str, Any] = next((part.about["audit"]["limits"] for _, part in parts if "audit" in part.about), {})
     bad = [finding.title for _, part in parts for finding in part.verdict if finding.kind == "bad"]
     unequal = any(title.startswith(UNEQUAL) for title in bad)
@@ -49,6 +51,20 @@ def conclude(
     if steps:
         verdict[NEXT] = (Finding(NEXT, numbered, "neutral"),)
     return {heading: findings for heading, findings in verdict.items() if findings}
+
+
+def _beside_causes(lengths: Sequence[Finding], rows: Sequence[Row], unit: str) -> tuple[Finding, ...]:
+    """The findings about lengths, the first of them with what the causes say against reading it alone.
+
+    No collapse is good news only where the causes show no sure rise either.
+    """
+    if not lengths:
+        return ()
+    first, *others = lengths
+    told, rises = first.kind == "bad", beside_verdict(rows, told=True, unit=unit)
+    said = beside_verdict(rows, told=told, unit=unit)
+    kind = "neutral" if first.kind == "good" and said != rises else first.kind
+    return (replace(first, sentence=f"{first.sentence}{said}", kind=kind), *others)
 
 
 def advise(

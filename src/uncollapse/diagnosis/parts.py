@@ -1,7 +1,8 @@
 """What a whole diagnosis adds to its lengths: what is cut off, the causes, what they cost, what a score means."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from uncollapse.corpora.sentences import split_sentences
 from uncollapse.diagnosis.audit import measure_audit
@@ -12,6 +13,7 @@ from uncollapse.diagnosis.costs.measurement import FEWEST
 from uncollapse.diagnosis.memory import Memory
 from uncollapse.diagnosis.profiling import Profile
 from uncollapse.diagnosis.scores import measure_scores
+from uncollapse.diagnosis.served import Served, explain_limit, read_as_served, reading_as_served
 from uncollapse.diagnosis.settings import WINDOW_MINIMUM, Settings
 from uncollapse.diagnosis.units import unit_of
 from uncollapse.encoders import ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
@@ -28,7 +30,12 @@ PROBED = 64
 
 
 def measure_parts(
-    encoder: TextEncoder, found: Profile, settings: Settings, *, progress: Reporter | None = None
+    encoder: TextEncoder,
+    found: Profile,
+    settings: Settings,
+    *,
+    served: Served | None = None,
+    progress: Reporter | None = None,
 ) -> Iterator[tuple[str, Part]]:
     """Every part of a diagnosis under its heading in the verdict, in the order in which a reader needs them.
 
@@ -36,6 +43,7 @@ def measure_parts(
         encoder: the model; patch it first to measure a fix.
         found: its profile of the corpus.
         settings: how to measure; without `deep` there is the audit alone.
+        served: at which limit costs and scores are measured; that at which the model is served, if not given.
         progress: told about every batch.
     """
     yield CUT, measure_audit(found.audit, encoder.name)
@@ -45,30 +53,49 @@ def measure_parts(
     if isinstance(encoder, VectorFile):
         yield WHY, Part(verdict=(_NO_MODEL,))
     else:
-        yield from _probe(encoder, found, settings, memory, progress)
-    yield COSTS, _score(encoder, found, settings, memory, progress)
+        for part in _explain(encoder, found.documents[:PROBED], settings, memory, progress):
+            yield WHY, part
+    served = served or Served.of(encoder)
+    for part in _price(encoder, found.points, settings, served, memory=memory, progress=progress):
+        yield COSTS, part
 
 
-def _probe(
-    encoder: TextEncoder, found: Profile, settings: Settings, memory: Memory, progress: Reporter | None
-) -> Iterator[tuple[str, Part]]:
-    """What takes new vectors."""
-    for part in _explain(encoder, found.documents[:PROBED], settings, memory, progress):
-        yield WHY, part
-    if len(found.points) < FEWEST:
-        yield COSTS, Part(verdict=(_too_few(len(found.points)),))
-        return
-    yield (
-        COSTS,
-        measure_costs(
-            encoder,
-            found.points,
-            query_encoder=as_queries(encoder),
-            seed=settings.seed,
-            replicates=settings.replicates,
-            memory=memory,
-            progress=progress,
-        ),
+def _price(
+    encoder: TextEncoder,
+    sample: Sequence[Kept],
+    settings: Settings,
+    served: Served,
+    *,
+    memory: Memory,
+    progress: Reporter | None,
+) -> tuple[Part, ...]:
+    """Costs and scores, at the limit at which the model is served."""
+    with reading_as_served(encoder, served):
+        read = read_as_served(encoder, sample, served, memory, progress)
+        parts = [] if isinstance(encoder, VectorFile) else [_cost(encoder, read, settings, memory, progress)]
+        parts += [_score(encoder, read, settings, memory, progress)]
+    limited = [replace(part, about=_at(served, part.about)) for part in parts]
+    return (Part(verdict=tuple(explain_limit(served, unit_of(encoder)))), *limited)
+
+
+def _at(served: Served, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a room says of itself, with the limit at which it measured."""
+    return {room: {**said, "max_tokens": served.limit} for room, said in about.items()}
+
+
+def _cost(
+    encoder: TextEncoder, sample: Sequence[Kept], settings: Settings, memory: Memory, progress: Reporter | None
+) -> Part:
+    if len(sample) < FEWEST:
+        return Part(verdict=(_too_few(len(sample)),))
+    return measure_costs(
+        encoder,
+        sample,
+        query_encoder=as_queries(encoder),
+        seed=settings.seed,
+        replicates=settings.replicates,
+        memory=memory,
+        progress=progress,
     )
 
 
@@ -89,11 +116,11 @@ def _explain(
 
 
 def _score(
-    encoder: TextEncoder, found: Profile, settings: Settings, memory: Memory, progress: Reporter | None
+    encoder: TextEncoder, sample: Sequence[Kept], settings: Settings, memory: Memory, progress: Reporter | None
 ) -> Part:
-    queries, source = _queries(encoder, found.points, memory, progress or Silent())
+    queries, source = _queries(encoder, sample, memory, progress or Silent())
     return measure_scores(
-        found.points,
+        sample,
         queries,
         query_source=source,
         unit=unit_of(encoder),

@@ -10,6 +10,7 @@ import numpy as np
 from uncollapse.diagnosis.advice import conclude
 from uncollapse.diagnosis.parts import measure_parts
 from uncollapse.diagnosis.profiling import Profile, Survey, TextSink, TextSource, profile, survey
+from uncollapse.diagnosis.served import Served
 from uncollapse.diagnosis.settings import Settings
 from uncollapse.diagnosis.units import unit_of
 from uncollapse.diagnosis.verdict import judge, reference_rows, rows_of
@@ -53,10 +54,12 @@ def diagnose(
     """
     settings = settings or Settings()
     name = folded_fix(encoder) if fix is None else str(fix)
+    own = encoder.max_tokens
     with _applied(encoder, fix) as read_on:  # a fix that this model cannot take is refused before anything is read
         surveyed = survey(encoder, corpus, settings, progress=progress)
         found = profile(encoder, corpus, settings, surveyed=surveyed, sink=sink, progress=progress)
-        parts = tuple(measure_parts(encoder, found, settings, progress=progress))
+        served = Served.of(encoder, moved=encoder.max_tokens != own)
+        parts = tuple(measure_parts(encoder, found, settings, served=served, progress=progress))
         about = describe(encoder, corpus, surveyed, settings, fix=name)
     rows = [replace(row, fix=name) for _, part in parts for row in part.rows]
     verdict = conclude(

@@ -15,6 +15,9 @@ from uncollapse.resampling import Estimate, difference, ratio
 SMALL_RISE, LARGE_RISE = 0.05, 0.15
 """Rise of the mean cosine called small below the first and strong from the second. Judgement, stated in the docs."""
 
+MOST_OF_IT = 0.5
+"""Part of what is taken back of a rise from which on a higher short end is called most of it."""
+
 SMALL_SHARE, SMALL_RANK = 0.10, 0.10
 """Share of the rise, and relative change of effective rank, within which a whole interval counts as no change."""
 
@@ -116,6 +119,27 @@ def recovered(before: View, after: View) -> Estimate | None:
     if _interval(rise)[0] <= 0:
         return None
     return ratio(difference(rise, second["mean_cosine_rise"]), rise)
+
+
+def from_short_end(before: View, after: View) -> Estimate | None:
+    """Which part of what a fix takes back of a rise is a higher short end: texts cut short that it makes more alike.
+
+    (short end after - short end before) / (rise before - rise after). 0 where the long end alone came down, 1 where
+    the long end stayed as it was; below 0 where both ends came down. None where there is no share to split.
+    """
+    ends = both_ends(before, after)
+    if recovered(before, after) is None or len(ends) < 2:
+        return None
+    (short_before, short_after), (long_before, long_after) = ends.values()
+    lifted = difference(short_after, short_before)
+    return ratio(lifted, difference(difference(long_before, short_before), difference(long_after, short_after)))
+
+
+def both_ends(before: View, after: View) -> dict[str, tuple[Estimate, Estimate]]:
+    """The mean cosine without and with a fix at the shortest and the longest bin that both have, by label."""
+    first, second = cosine_curve(before), cosine_curve(after)
+    shared = [label for label in first if label in second]
+    return {label: (first[label], second[label]) for label in dict.fromkeys([*shared[:1], *shared[-1:]])}
 
 
 def main_view(profile: Profile) -> View:
@@ -267,38 +291,56 @@ def judge_fix(before: Profile, after: Profile, fix: str) -> Finding:
     if share is None or share.low is None or share.high is None:
         why = share.note if share is not None else "it is not sure that there is one"
         return Finding(f"{fix} has no rise to take back", f"No share of the rise can be given: {why}.", "unknown")
-    value = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    value, ends = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]", _changes(before, after)
     if share.low > 0:
-        sentence = (
-            f"It takes back {value} of the rise of the mean cosine, on the same documents: {_changes(before, after)}."
-        )
-        return Finding(f"{fix} takes back {share.value:.0%} of the rise", sentence, "good")
+        sentence = f"It takes back {value} of the rise of the mean cosine, on the same documents: {ends}."
+        return _name_share(fix, share, from_short_end(main_view(before), main_view(after)), sentence)
     if share.high < 0:
-        sentence = f"It adds to the rise of the mean cosine (share taken back: {value}): {_changes(before, after)}."
+        sentence = f"It adds to the rise of the mean cosine (share taken back: {value}): {ends}."
         return Finding(f"{fix} makes the rise worse", sentence, "bad")
     if max(-share.low, share.high) <= SMALL_SHARE:
-        return Finding(f"{fix} changes the rise little", f"The share taken back is {value}.", "neutral")
+        return Finding(f"{fix} changes the rise little", f"The share taken back is {value}: {ends}.", "neutral")
     return Finding(
-        f"Whether {fix} helps cannot be told", f"The share taken back is {value}, which holds zero.", "unknown"
+        f"Whether {fix} helps cannot be told", f"The share taken back is {value}, which holds zero: {ends}.", "unknown"
+    )
+
+
+def _name_share(fix: str, share: Estimate, short: Estimate | None, sentence: str) -> Finding:
+    """A share that is surely above zero: a gain where the long end came down for more than half of it."""
+    title = f"{fix} takes back {share.value:.0%} of the rise"
+    if short is None or short.value <= MOST_OF_IT:
+        return Finding(title, sentence, "good")
+    low, high = _interval(short)
+    lifted = f"{short.value:.0%}" if np.isinf(low) else f"{short.value:.0%} [{low:.0%}, {high:.0%}]"
+    return Finding(
+        f"{title}, most of it by making short texts more alike",
+        f"{sentence} Of what it takes back, {lifted} is the higher short end, where texts are harder to tell apart "
+        "than before. That is no gain.",
+        "neutral",
     )
 
 
 def _changes(before: Profile, after: Profile) -> str:
-    """What changes at both ends: a rise gets smaller by a lower end, but also by a higher start."""
+    """Both ends without and with a fix: a rise gets smaller by a lower long end, but also by a higher short end."""
     view = main_view(before)
-    first, second = cosine_curve(view), cosine_curve(main_view(after))
-    ends = [label for label in first if label in second]
+    ends = both_ends(view, main_view(after))
     return ", ".join(
-        f"{_spell(difference(second[label], first[label]), signed=True)} at {_tokens(label, view)}"
-        for label in (ends[-1], ends[0])
+        f"at {_tokens(label, view)} {first.value:.2f} -> {second.value:.2f} "
+        f"({_spell(difference(second, first), signed=True)})"
+        for label, (first, second) in reversed(ends.items())
     )
 
 
 def recovery_rows(before: View, after: Mapping[str, View]) -> Iterator[Row]:
-    """The share of the rise that each fix takes back."""
+    """What each fix does to the mean cosine at both ends, the share of the rise it takes back, and at which end."""
     for fix, view in after.items():
+        for label, (first, second) in both_ends(before, view).items():
+            change, n_tokens = difference(second, first), view.n_tokens[label]
+            yield row_of("mean_cosine_change", change, view=view.name, label=label, n_tokens=n_tokens, fix=fix)
         if (share := recovered(before, view)) is not None:
             yield row_of("share_recovered", share, view=view.name, fix=fix)
+        if (short := from_short_end(before, view)) is not None and np.isfinite(short.value):
+            yield row_of("share_from_short_end", short, view=view.name, fix=fix)
 
 
 def _interval(estimate: Estimate) -> tuple[float, float]:

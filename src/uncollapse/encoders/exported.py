@@ -132,6 +132,7 @@ class ExportedEncoder:
         self.prompt = self.export.prompts["document"]
         self._graphs: dict[str, Graph] = {}  # those that are open, of all roles
         self._open()
+        self.raised_to_study = max_tokens == "table"
         self.notes: tuple[str, ...] = (*self._set_limit(max_tokens), *text_fix_notes(self.name, self.text_fix))
 
     def as_role(self, role: Role) -> Self:

@@ -50,6 +50,7 @@ def set_limit(encoder: SentenceEncoder, max_tokens: MaxTokens) -> None:
     if not encoder.can_cut:
         raise ModelError(f"{encoder.name!r} has no token limit to set, got {max_tokens!r}. Use --max-tokens model.")
     encoder.model.max_seq_length = wanted
+    encoder.raised_to_study = max_tokens == "table"
     encoder.notes = (
         f"The folder of {encoder.name!r} cuts texts at {own or 'no number of'} tokens; its positions reach "
         f"{reach.tokens if reach else 'any length'}. Here the limit is {wanted}. Use --max-tokens model to keep the "

@@ -86,6 +86,7 @@ class SentenceEncoder:
         self.prompt = _prompt(model, "document")
         self.dim: int = model.get_embedding_dimension()
         self.notes: tuple[str, ...] = ()
+        self.raised_to_study = False  # whether its limit is another than its folder's only to study length
         self._reads: int | None = None
 
     def as_role(self, role: Role) -> Self:

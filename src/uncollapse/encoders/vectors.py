@@ -80,14 +80,17 @@ class VectorFile:
         self.notes: tuple[str, ...] = tuple(self._notes())
         self.corpus = self.read()
 
-    def read(self, *, limit: int | None = None, skip_bad: bool = False) -> Corpus:
+    def read(
+        self, *, limit: int | None = None, skip_bad: bool = False, sample: int | None = None, seed: int = 0
+    ) -> Corpus:
         """The texts of the file, read anew at every pass.
 
         Args:
             limit: stop after this many texts.
             skip_bad: count rows that cannot be used and go on, instead of an error at the first.
+            sample, seed: read this many drawn at random.
         """
-        return self._texts.corpus(limit=limit, skip_bad=skip_bad)
+        return self._texts.corpus(limit=limit, skip_bad=skip_bad, sample=sample, seed=seed)
 
     @property
     def unit(self) -> str:

@@ -35,7 +35,7 @@ def make_tiles(result: Result) -> list[Tile]:
     elif fix is None:
         wanted.append(("mean_cosine_per_doubling", "none", "rise for each doubling of the length", "before"))
     else:
-        wanted.append(("share_recovered", fix, f"of that rise taken back by {fix}", "after"))
+        wanted.append(("share_recovered", fix, f"of that rise taken back by {fix}{_both_ends(result, fix)}", "after"))
         wanted.append(
             ("mean_reciprocal_rank_change", fix, f"change of retrieval (mean reciprocal rank) by {fix}", "after")
         )
@@ -45,6 +45,24 @@ def make_tiles(result: Result) -> list[Tile]:
         for row, label, role in ((_preferred(rows), label, role) for rows, label, role in found)
         if row is not None and math.isfinite(row.value)
     ] + [*make_race_tiles(result), *make_task_tiles(_scored(result)), *make_explanation_tiles(result)]
+
+
+def _both_ends(result: Result, fix: str) -> str:
+    """The mean cosine at both ends without and with a fix, since a higher short end also makes a rise smaller."""
+    view = next((row.view for row in _share_first(result, fix)), "")
+    curves = [_curve_rows(result, "mean_cosine", view, one) for one in ("none", fix)]
+    pairs = [(first, last) for first in curves[0] for last in curves[1] if first.bin == last.bin]
+    unit = words.unit(result.about)
+    told = [
+        f"{words.number(first.value)} -> {words.number(last.value)} at {first.bin} {unit}"
+        for first, last in (pairs[-1:] + pairs[:1] if len(pairs) > 1 else ())
+    ]
+    return f": {', '.join(told)}" if told else ""
+
+
+def _share_first(result: Result, fix: str) -> list[Row]:
+    preferred = _preferred(result.select(measure="share_recovered", fix=fix))
+    return [preferred] if preferred else []
 
 
 def make_sections(result: Result) -> list[Section]:

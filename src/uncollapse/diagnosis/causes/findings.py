@@ -6,8 +6,14 @@ from uncollapse.diagnosis.causes.attribution import CAUSES, Split
 from uncollapse.diagnosis.causes.reach import Reach
 from uncollapse.diagnosis.units import TOKENS
 from uncollapse.measures import MINIMUM
-from uncollapse.records import Finding
+from uncollapse.records import Finding, Row
 from uncollapse.resampling import Estimate, difference
+
+VIEW = "causes"
+
+LARGE = 0.05
+"""Mean cosine from which on a cause, or a rise from the first piece, is told beside the verdict: as much as it takes
+for a rise that is not small. Judgement."""
 
 SMALL, SMALL_SHARE = 0.01, 0.1
 """A cause is spoken of from this much mean cosine on, and from this share of the largest cause. Judgement."""
@@ -25,7 +31,8 @@ def explain_split(split: Split, lengths: tuple[int, int], unit: str = TOKENS) ->
         yield Finding("Too few documents to say why", _too_few(split.rise.n, f"{lengths[1]} {unit}"), "unknown")
         return
     figures = (
-        f"between {lengths[0]} and {lengths[1]} {unit} (n = {split.rise.n} documents as long as that, 95 % intervals)"
+        f"from the first piece ({lengths[0]} {unit}) to the whole text ({lengths[1]}; n = {split.rise.n} documents as "
+        "long as that, 95 % intervals)"
     )
     matter = [name for name in split.causes if _matters(split, name)]
     if (split.rise.low or 0) <= 0:
@@ -34,6 +41,44 @@ def explain_split(split: Split, lengths: tuple[int, int], unit: str = TOKENS) ->
     yield _main(split, figures)
     for name in sorted(matter, key=lambda name: -abs(split.causes[name].value)):
         yield _one(name, split.causes[name])
+
+
+def beside_verdict(rows: Sequence[Row], *, told: bool, unit: str = TOKENS) -> str:
+    """What the causes say that a verdict on windows must not be read without; "" for nothing.
+
+    Windows are beginnings of texts. Where beginnings are more alike than the rest, they hide a rise; where they are
+    less alike, they make one.
+
+    Args:
+        rows: of all parts.
+        told: whether the verdict says already that there is a rise.
+        unit: what lengths are counted in.
+    """
+    found = {(row.measure, row.bin): row for row in rows if row.view == VIEW}
+    rise, begins = found.get(("rise", "")), found.get(("cause", "beginnings"))
+    ends = [found.get(("mean_cosine", step)) for step in ("start", "whole")]
+    said = ""
+    if rise and not told and rise.low is not None and rise.low > LARGE:
+        first, whole = (f"{row.n_tokens:.0f} {unit}" if row else "" for row in ends)
+        said += (
+            f" But from the first piece ({first}) to the whole text ({whole}) the mean cosine of {rise.n} of these "
+            f"documents surely rises, by {_shown(rise)}: see `Why`."
+        )
+    if begins and begins.low is not None and begins.high is not None and (begins.low > 0 or begins.high < 0):
+        more = "more" if begins.value < 0 else "less"
+        if abs(begins.value) >= LARGE:
+            said += (
+                f" All windows are beginnings of texts, and these beginnings are {more} alike than what follows them, "
+                f'by {_shown(begins)} (n = {begins.n}; "{CAUSES["beginnings"].title}"), so elsewhere in the texts the '
+                "rise is another."
+            )
+    return said
+
+
+def _shown(row: Row) -> str:
+    """The size of a number with its interval, without its sign."""
+    low, high = sorted(abs(end) for end in (row.low, row.high) if end is not None)
+    return f"{abs(row.value):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def explain_reach(reach: Reach, model: str, claimed: str, unit: str = TOKENS) -> Iterator[Finding]:
@@ -105,6 +150,7 @@ def _main(split: Split, figures: str) -> Finding:
     much = "More than the whole" if share > 1.1 else "Most of the" if share >= 0.5 else "The largest part of the"
     title = "; ".join(CAUSES[name].title[0].lower() + CAUSES[name].title[1:] for name in names)
     against = " What the other causes add and take away makes up the difference." if share > 1.1 else ""
+    against += " The rise of the verdict is another: it goes from the shortest window to the longest."
     if len(names) == 1:
         return Finding(f"Why: {title}", f"{much} rise of {whole} comes from {parts[0]}.{against}", "neutral")
     return Finding(
@@ -141,5 +187,5 @@ def _one(name: str, estimate: Estimate) -> Finding:
     if estimate.value > 0:
         return Finding(cause.title, f"{_spell(estimate)} of mean cosine. {cause.meaning} {cause.remedy}", "neutral")
     return Finding(
-        f"{cause.title}: works against the rise", f"{_spell(estimate)} of mean cosine. {cause.against}", "good"
+        f"{cause.title}: works against the rise", f"{_spell(estimate)} of mean cosine. {cause.against}", "neutral"
     )

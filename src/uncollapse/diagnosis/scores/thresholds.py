@@ -19,7 +19,9 @@ APPLY = (
     "Count the tokens of query and document as the model sees them, take the cell whose edges enclose both (edges[i] "
     "<= tokens < edges[i + 1]; what lies outside belongs to the nearest bin), and drop results whose cosine is not "
     "above its threshold. Expect the share `rate` of unrelated documents to pass; where a threshold is null, too few "
-    "pairs were measured to tell it."
+    "pairs were measured to tell it. The numbers hold for texts that the model cuts at `max_tokens` tokens, special "
+    "tokens and prompt in (null: cut nowhere, or not known where): serve it with that limit, or measure again at "
+    "yours."
 )
 
 
@@ -56,6 +58,8 @@ class Thresholds:
         query_edges, document_edges: of the length bins, in tokens.
         cells: one row a query bin, one column a document bin.
         overall: all lengths together.
+        max_tokens: the limit at which texts were cut, special tokens and prompt in; None where there was none, or
+            where nobody knows.
 
     >>> cells = ((Threshold(0.31, 0.29, 0.33, 80, 6400), Threshold(0.47, 0.44, 0.5, 80, 6400)),)
     >>> overall = Threshold(0.42, 0.41, 0.44, 160, 25600)
@@ -75,6 +79,7 @@ class Thresholds:
     document_edges: tuple[int, ...]
     cells: tuple[tuple[Threshold, ...], ...]
     overall: Threshold
+    max_tokens: int | None = None
 
     def threshold(self, query_tokens: int, document_tokens: int) -> float:
         """The threshold for a query and a document; what lies outside the measured lengths takes the nearest bin.
@@ -111,6 +116,7 @@ class Thresholds:
                 document_edges=LengthBins(tuple(data["document_edges"])).edges,
                 cells=tuple(tuple(_read(cell) for cell in row) for row in data["cells"]),
                 overall=_read(data["overall"]),
+                max_tokens=_limit(data.get("max_tokens")),
             )
         except (KeyError, TypeError) as error:
             raise UncollapseError(
@@ -170,6 +176,7 @@ def read_thresholds(found: Part | Result, *, rate: float | None = None, model: s
         document_edges=documents.edges,
         cells=cells,
         overall=_threshold(rows.get(("scores_overall", "")), about["overall"]),
+        max_tokens=about.get("max_tokens"),
     )
 
 
@@ -186,6 +193,12 @@ def _read(cell: Mapping[str, Any]) -> Threshold:
         if score is not None and (isinstance(score, bool) or not isinstance(score, int | float)):
             raise TypeError(f"a score must be a number or null, got {score!r}")
     return found
+
+
+def _limit(found: object) -> int | None:
+    if found is None or (isinstance(found, int) and not isinstance(found, bool) and found > 0):
+        return found
+    raise TypeError(f"`max_tokens` must be a whole number above 0 or null, got {found!r}")
 
 
 def _chosen(measured: Sequence[float], rate: float | None) -> float:

@@ -18,14 +18,14 @@ def make_cause_section(result: Result) -> Section | None:
         return None
     return Section(
         "causes", "Why do long texts drift together?", (_chart(result), *_meanings(result)), look="diagnosis",
-        notes=_measured(result),
-        lead="The way from short pieces of these texts to the whole texts, one change at a time: each step makes all "
-        "pairs of texts a little more alike, or less, and together the steps are the whole rise.",
+        notes=(*_measured(result), *_other_rise(result)),
+        lead="The way from first pieces of these texts to the whole texts, one change at a time: each step makes all "
+        "pairs of texts a little more alike, or less, and together the steps are the rise from the first piece.",
     )  # fmt: skip
 
 
 def _chart(result: Result) -> Chart:
-    title = "What the rise of the mean cosine is made of"
+    title = "What the rise from the first piece to the whole text is made of"
     reading = (
         "From the top, each bar begins where the one above ends: to the right (orange) the cause makes texts more "
         "alike, to the left (blue) it keeps them apart, and a pale bar can be nothing"
@@ -58,9 +58,35 @@ def _meanings(result: Result) -> list[Chart]:
     rise = next(iter(find_by_bin(result, VIEW, "rise").values()), None)
     of = f"of {words.number(rise.value, rise.measure)}" if rise else ""
     lines = tuple(_line(result, name, row, of) for name, row in causes.items())
-    table = Table("What each cause adds.", ("cause", "part of the rise", "what it means", "what to try"), lines)
-    reading = "The parts of all causes together are the rise: what is below zero works against it."
+    table = Table(
+        "What each cause adds.",
+        ("cause", "part of the rise from the first piece", "what it means", "what to try"),
+        lines,
+    )
+    reading = f"The parts of all causes together are {_sum(result, rise)}: what is below zero works against it."
     return [Chart("causes-meanings", "What each cause means", reading, table=table, wide=True)]
+
+
+def _sum(result: Result, rise: Row | None) -> str:
+    """The rise that the parts add up to, with what it goes from and to."""
+    steps, unit = find_by_bin(result, VIEW, "mean_cosine"), words.unit(result.about)
+    ends = [steps[name].n_tokens for name in ("start", "whole") if name in steps]
+    if rise is None or len(ends) < 2 or not all(ends):
+        return "the rise from the first piece"
+    number = words.unbroken(words.number(rise.value, rise.measure), words.interval(rise), f"n = {words.count(rise.n)}")
+    return f"the rise from first pieces ({ends[0]:.0f} {unit}) to whole texts ({ends[1]:.0f}), {number}"
+
+
+def _other_rise(result: Result) -> tuple[str, ...]:
+    """That the verdict speaks of another rise, where there is one."""
+    rises = find_by_bin(result, "windows", "mean_cosine_rise").values()
+    windows = list(find_by_bin(result, "windows", "mean_cosine"))
+    if len(windows) < 2 or not (rise := next(iter(rises), None)):
+        return ()
+    return (
+        f"The verdict speaks of another rise, from windows of {windows[0]} {words.unit(result.about)} to windows of "
+        f"{windows[-1]}: {words.number(rise.value, rise.measure)}, n = {words.count(rise.n)}.",
+    )
 
 
 def _found(result: Result) -> dict[str, Row]:

@@ -8,7 +8,7 @@ from uncollapse.reporting import words
 from uncollapse.reporting.charts import Chart, Section, remarks
 from uncollapse.reporting.diagnosis import plots
 from uncollapse.reporting.diagnosis.bars import Frame, bar_chart
-from uncollapse.reporting.diagnosis.rows import asked, by_length, find_by_bin, find_fields
+from uncollapse.reporting.diagnosis.rows import asked, by_length, cut_at, find_by_bin, find_fields
 from uncollapse.reporting.diagnosis.summaries import summary_chart
 from uncollapse.reporting.tasks.plots import Bars
 
@@ -108,7 +108,8 @@ def make_cost_section(result: Result) -> Section | None:
     if any(row.view in VIEWS for row in result.rows):
         charts += [*(_bars(result, bench) for bench in BENCHES), _needles(result)]
     return Section(
-        "costs", "What does it cost in search?", tuple(charts), look="diagnosis", notes=_measured(result),
+        "costs", "What does it cost in search?", tuple(charts), look="diagnosis",
+        notes=(*_measured(result), *cut_at(result, "costs")),
         lead="Searches whose right answer is known without anybody's labels, because each query is made from the text "
         "that it must find.",
     )  # fmt: skip

@@ -4,7 +4,7 @@ from uncollapse.records import Result
 from uncollapse.reporting import words
 from uncollapse.reporting.charts import Chart, Section
 from uncollapse.reporting.diagnosis.bars import Frame, bar_chart
-from uncollapse.reporting.diagnosis.rows import asked, by_length, find_by_bin
+from uncollapse.reporting.diagnosis.rows import asked, by_length, cut_at, find_by_bin
 from uncollapse.reporting.diagnosis.summaries import summary_chart
 from uncollapse.reporting.tasks.plots import Bars
 
@@ -25,6 +25,7 @@ def make_hubness_section(result: Result) -> Section | None:
     summary = summary_chart("hubness", "All texts together", rows, missing=missing)
     return Section(
         "hubness", "Do short or long texts crowd the results?", (_lengths(result), summary), look="diagnosis",
+        notes=cut_at(result, "costs"),
         lead="Every text is used as a query against all others: a text that is among the nearest of very many is "
         "shown whatever is asked, and pushes better answers out.",
     )  # fmt: skip

@@ -84,6 +84,19 @@ def noted(result: Result, room: str) -> tuple[str, ...]:
     return tuple(said for said in map(words.listing, items) if said)
 
 
+def cut_at(result: Result, room: str) -> tuple[str, ...]:
+    """At which limit a room measured, where it says so.
+
+    >>> cut_at(Result(about={"model": {"max_tokens": 512}, "scores": {"max_tokens": 256}}), "scores")
+    ('Measured on texts cut at 256 tokens, not at the 512 of lengths and causes.',)
+    """
+    limit, study = words.entry(result.about, room, "max_tokens"), words.limit(result.about)
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        return ()
+    other = f", not at the {words.count(study)} of lengths and causes" if study and study != limit else ""
+    return (f"Measured on texts cut at {words.count(limit)} {words.unit(result.about)}{other}.",)
+
+
 def _parted(found: Mapping[str, Row]) -> list[tuple[tuple[str, str, str], Row]]:
     return [(label.partition(" x "), row) for label, row in found.items()]
 

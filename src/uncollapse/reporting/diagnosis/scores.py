@@ -6,7 +6,7 @@ from uncollapse.records import Result, Row
 from uncollapse.reporting import words
 from uncollapse.reporting.charts import Chart, Section, remarks
 from uncollapse.reporting.diagnosis import plots
-from uncollapse.reporting.diagnosis.rows import asked, by_length, find_by_cut, find_fields, noted
+from uncollapse.reporting.diagnosis.rows import asked, by_length, cut_at, find_by_cut, find_fields, noted
 
 VIEW, TOTAL = "scores", "scores_overall"
 
@@ -20,9 +20,10 @@ def make_score_section(result: Result) -> Section | None:
     others = [other for other in rates if other != rate]
     rest = [f"Thresholds at {', '.join(map(_percent, others))} are in the table of all numbers."] if others else []
     queries = words.listing(words.entry(result.about, "scores", "queries"))
+    told = (*cut_at(result, "scores"), *([f"Queries: {queries}."] if queries else []))
     return Section(
         "scores", "What does a score mean?", (_thresholds(result, rate), _alarms(result, rate)), look="diagnosis",
-        notes=(*([f"Queries: {queries}."] if queries else []), *rest, *noted(result, "scores")),
+        notes=(*told, *rest, *noted(result, "scores")),
         lead="A query and a text that have nothing to do with each other still get a score: here is how high it can "
         "be by chance, by the lengths of both.",
     )  # fmt: skip

@@ -66,7 +66,26 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "(rise without the fix - rise with it) / rise without it",
                 "any",
                 "higher",
-                "How much of the rise of the mean cosine a fix takes back: 0 nothing, 100 % all of it.",
+                "How much of the rise of the mean cosine a fix takes back: 0 nothing, 100 % all of it. Read it with "
+                "the two ends: a rise also gets smaller where short texts become more alike, which is no gain.",
+            ),
+            Entry(
+                "share_from_short_end",
+                "Part of it that is a higher short end",
+                "(mean cosine of the shortest texts with the fix - without) / (rise without it - rise with it)",
+                "any",
+                "lower",
+                "How much of what a fix takes back of the rise comes from short texts that it makes more alike: 0 "
+                "none, the long end came down; 100 % all of it, the long end stayed where it was.",
+            ),
+            Entry(
+                "mean_cosine_change",
+                "Change of the mean cosine",
+                "mean cosine with the fix - without it, same documents",
+                "-2 to 2",
+                "lower",
+                "What a fix does to the mean cosine at the shortest and at the longest length: below 0, texts of that "
+                "length are easier to tell apart.",
             ),
             Entry(
                 "effective_rank_isotropic",
@@ -108,15 +127,16 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "mean cosine after a step minus mean cosine before it",
                 "-2 to 2",
                 "lower",
-                "How much one cause adds to the mean cosine between short pieces and whole texts.",
+                "How much one cause adds to the mean cosine between first pieces and whole texts.",
             ),
             Entry(
                 "rise",
-                "Rise",
+                "Rise from the first piece",
                 "mean cosine of whole texts minus mean cosine of their first pieces",
                 "-2 to 2",
                 "lower",
-                "How much more alike whole texts are than short pieces of them: the sum of all causes.",
+                "How much more alike whole texts are than their first pieces of about 32 tokens: the sum of all "
+                "causes. The rise of the verdict is another: it goes from the shortest window to the longest.",
             ),
             Entry(
                 "control_effect",

@@ -1,0 +1,78 @@
+"""Random samples of a corpus: decided by ids alone, nested, as large as asked, and never the first texts of a file."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from uncollapse.cli import run
+from uncollapse.corpora import open_corpus
+from uncollapse.corpora.drawing import Draw
+from uncollapse.errors import CorpusError
+
+NAMES = [f"doc-{number}" for number in range(2500)]
+
+
+def drawn(names: list[str], size: int, seed: int = 0) -> set[str]:
+    draw = Draw.first(iter(names), size, seed=seed)
+    return {name for name in names if name in draw}
+
+
+def test_a_sample_is_as_large_as_asked_and_the_same_in_every_order() -> None:
+    shuffled = random.Random(1).sample(NAMES, len(NAMES))
+    for size in (1, 7, 1024, 2499):
+        assert len(drawn(NAMES, size)) == size
+        assert drawn(shuffled, size) == drawn(NAMES, size)
+    for size in (2500, 9999):
+        assert drawn(NAMES, size) == set(NAMES)
+
+
+def test_smaller_samples_are_part_of_larger_ones_and_seeds_differ() -> None:
+    assert drawn(NAMES, 50) < drawn(NAMES, 500)
+    assert len(drawn(NAMES, 500) & drawn(NAMES, 500, seed=1)) < 200  # 100 by chance
+
+
+def test_a_sample_takes_from_every_part_of_a_file() -> None:
+    found = drawn(NAMES, 1000)
+    tenths = [len(found & set(NAMES[start : start + 250])) for start in range(0, 2500, 250)]
+    assert min(tenths) > 60  # 100 each by chance
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    lines = [json.dumps({"id": name, "text": f"text of {name}"}) for name in NAMES[:300]]
+    (tmp_path / "c.jsonl").write_text(
+        "\n".join([*lines[:150], json.dumps({"id": "blank", "text": " "}), *lines[150:]])
+    )
+    return tmp_path / "c.jsonl"
+
+
+def test_a_corpus_reads_the_sample_in_its_own_order_at_every_pass(corpus: Path) -> None:
+    texts = open_corpus(corpus, sample=40, seed=3)
+    ids = [text.id for text in texts]
+    assert ids == [name for name in NAMES[:300] if name in drawn(NAMES[:300], 40, seed=3)]
+    assert [text.id for text in texts] == ids
+    assert texts.skipped.counts == {"empty text": 1}
+    assert texts.notes == ("at most 40 texts are read, drawn at random from all (seed 3)",)
+    assert len(list(open_corpus(corpus, sample=5000))) == 300
+
+
+def test_a_limit_says_that_it_takes_the_first_texts(corpus: Path) -> None:
+    texts = open_corpus(corpus, limit=3)
+    assert [text.id for text in texts] == NAMES[:3]
+    assert texts.notes == (
+        "only the first 3 texts in the order of the corpus are read, and the rest may be of another kind; --sample 3 "
+        "draws as many at random",
+    )
+    assert open_corpus(corpus).notes == ()
+
+
+def test_what_cannot_be_drawn_is_refused(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CorpusError, match=r"sample random ones, got limit=2 and sample=3. Leave one out"):
+        open_corpus(corpus, limit=2, sample=3)
+    with pytest.raises(CorpusError, match="sample must be at least 1, got 0"):
+        open_corpus(corpus, sample=0)
+    for command in ("diagnose", "explain"):
+        assert run([command, str(corpus), "--limit", "2", "--sample", "3"]) == 2
+        assert "Leave one out (--limit, --sample)" in " ".join(capsys.readouterr().err.split())
