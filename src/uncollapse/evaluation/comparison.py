@@ -10,6 +10,7 @@ import numpy as np
 from uncollapse.evaluation.bias.figures import LengthBias, bias_rows, length_bias
 from uncollapse.evaluation.scoring import LearnFrom, Scored
 from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.statistics.linked import noted_linked
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.scores import gain, score
 from uncollapse.evaluation.statistics.significance import REPLICATES, RESAMPLES, holm
@@ -121,11 +122,9 @@ def items_of(dataset: str, main: str, scored: Mapping[str, Scored], *, most: int
 
 def _counted(rows: Iterable[Row], first: Sheet) -> Iterator[Row]:
     """The rows of which n counts groups, with a note where every group is a single item although items are linked."""
-    said = f"n counts {first.items} taken singly, though most are linked through what they share"
     for row in rows:
         counts_groups = row.measure != "share_of_corpus"  # that counts documents
-        noted = "; ".join(part for part in (row.note, said) if part)
-        yield replace(row, note=noted) if first.singly and counts_groups else row
+        yield noted_linked(row, first.items) if first.shared is not None and counts_groups else row
 
 
 def _by_item(sheet: Sheet, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -7,7 +7,7 @@ from uncollapse.records import Result, Row
 from uncollapse.reporting import glossary, words
 from uncollapse.reporting.charts import Cell, Chart, Section, Table, Tile, gaps
 from uncollapse.reporting.tasks import ladders
-from uncollapse.reporting.tasks.rows import RULE, RULE_ALIKE, UNCLEAR, Task, outcome, read_tasks
+from uncollapse.reporting.tasks.rows import RULE, RULE_ALIKE, UNCLEAR, Task, linked_sentence, outcome, read_tasks
 from uncollapse.reporting.tasks.sections import make_task_section, setting_colours
 
 TONES = {"better": "good", "worse": "bad"}
@@ -65,8 +65,9 @@ def _summary(tasks: Sequence[Task], fixes: Sequence[str]) -> Chart:
         else "The smaller figures are the 95 % interval, the range that other items of the same kind leave open."
     )
     table = Table("The main score of every task.", columns, lines)
-    notes = gaps([row for task in tasks for row in _main_rows(task, fixes)])
-    return Chart("tasks", "Every task in one line", reading, table=table, remarks=notes)
+    said = gaps([row for task in tasks for row in _main_rows(task, fixes)])
+    remarks = tuple(part for part in (*said, linked_sentence(tasks)) if part)
+    return Chart("tasks", "Every task in one line", reading, table=table, remarks=remarks)
 
 
 def _name(task: Task) -> Cell:

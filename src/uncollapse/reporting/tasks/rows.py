@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from uncollapse.evaluation.statistics.linked import is_linked
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.verdicts import LEVEL, SMALL
 from uncollapse.records import Item, Result, Row
@@ -225,6 +226,19 @@ def read_tasks(result: Result) -> list[Task]:
     found = dict.fromkeys(row.dataset for row in rows)
     names = [name for name in entries if name in found] + [name for name in found if name not in entries]
     return [_task(result, f"task-{place}", name, entries.get(name, {})) for place, name in enumerate(names, start=1)]
+
+
+def linked_sentence(tasks: Sequence[Task]) -> str:
+    """Where n counts items that are not independent, and what was done about it; "" where nowhere."""
+    found = [task for task in tasks if any(is_linked(row.note) for row in task.rows)]
+    if not found:
+        return ""
+    where = f"Of {', '.join(task.name for task in found)}, n" if len(tasks) > 1 else "Here n"
+    return (
+        f"{where} counts items that share what is relevant and are not independent: intervals and p of means are "
+        "widened for it, and all others take the items as independent; the note of each number in the last table says "
+        "which."
+    )
 
 
 def proven(gain: Row | None) -> bool:

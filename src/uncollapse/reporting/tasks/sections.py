@@ -13,7 +13,17 @@ from uncollapse.reporting.tasks import ladders, plots
 from uncollapse.reporting.tasks.bias import make_bias_charts
 from uncollapse.reporting.tasks.ladders import Group, Step
 from uncollapse.reporting.tasks.plots import Bars, Field
-from uncollapse.reporting.tasks.rows import LONG, RULE, RULE_ALIKE, SHORT, Task, outcome, proven, start
+from uncollapse.reporting.tasks.rows import (
+    LONG,
+    RULE,
+    RULE_ALIKE,
+    SHORT,
+    Task,
+    linked_sentence,
+    outcome,
+    proven,
+    start,
+)
 
 _IN_BOTH = {"run": "in both runs", "model": "with both models", "setting": "under both settings"}
 
@@ -50,10 +60,11 @@ def _lead(task: Task) -> str:
     }  # fmt: skip
     parts = [f"{words.listing(task.entry[key])} {what}" for key, what in sizes.items() if key in task.entry]
     limit = task.entry.get("limit_tokens")
+    linked = linked_sentence((task,))
     parts += [f"at most {words.sized(words.listing(limit), task.unit)} a text"] if limit else []
     facts = f"{task.kind.capitalize()}: {', '.join(parts)}." if task.kind and parts else ""
     term = glossary.find_term(task.main)
-    return " ".join(part for part in (facts, f"{term.title}: {term.reading}" if term else "") if part)
+    return " ".join(part for part in (facts, f"{term.title}: {term.reading}" if term else "", linked) if part)
 
 
 def _bars_chart(task: Task, view: str) -> Chart | None:
