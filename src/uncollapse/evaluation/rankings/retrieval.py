@@ -91,6 +91,7 @@ def rank_documents(
             found.scores(query, document),
         ),
         background=Background(drawn, _scores_of(found, drawn, own)),
+        document_ids=ids,
     )  # fmt: skip
     notes += [said] if said else []
     if copies := int((own >= 0).sum()):
@@ -203,7 +204,7 @@ def read_ranking(
     of_documents = np.array(list(lengths.values()), np.int64)
     ranked = Ranked(
         queries, groups, np.maximum(of_documents, 1), top,
-        Judged(query, document, grade, ranks, score), None, scores,
+        Judged(query, document, grade, ranks, score), None, scores, ids,
     )  # fmt: skip
     notes = (*run.notes, *([said] if said else []), *_coverage(run, judgements))
     notes += (*_ties(scores), *_depth(top, len(ids)), *_empty(of_documents, "documents"))

@@ -16,6 +16,9 @@ from uncollapse.resampling import Estimate
 TAKEN_SINGLY = "n counts {} taken singly, though most are linked through what they share"
 """Part of the note of every row whose n counts items that are not independent."""
 
+BOTH_DRAWN = "queries and documents are both resampled"
+"""Note of a number whose interval is one for other queries and other documents."""
+
 _WIDER = "times as wide as for independent"
 
 
@@ -35,7 +38,8 @@ def noted_linked(row: Row, items: str) -> Row:
     'the interval takes them as independent'
     """
     parts = [row.note, TAKEN_SINGLY.format(items)]
-    parts += ["the interval takes them as independent"] if row.low is not None and _WIDER not in row.note else []
+    told = any(said in row.note for said in (_WIDER, BOTH_DRAWN))
+    parts += ["the interval takes them as independent"] if row.low is not None and not told else []
     return replace(row, note="; ".join(part for part in parts if part))
 
 

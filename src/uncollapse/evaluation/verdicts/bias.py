@@ -47,9 +47,10 @@ def judge_bias(task: Task, fix: str) -> Iterator[Finding]:
 
 
 def _pushed(beaten: Row) -> str:
+    whose = "" if beaten.low is None else "; the interval is for other queries on these very documents"
     return (
         "Of the irrelevant documents ranked above a relevant one in the first ten, the share that is shorter than it "
-        f"differs from what chance would give by {change(beaten)}."
+        f"differs from what chance would give by {change(beaten)}{whose}."
     )
 
 

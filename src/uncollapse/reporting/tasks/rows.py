@@ -14,13 +14,15 @@ from uncollapse.reporting import words
 LONG, SHORT = "by_document_length", "by_query_length"
 VIEWS = ("overall", LONG, SHORT, "grid")
 PROVEN = ("better", "worse")
-"""What a gain is called that is neither chance nor too small to matter."""
+"""What a gain is called that is significant and not too small to matter."""
 UNCLEAR, ALIKE = "cannot tell", "no difference that matters"
 RULE = (
     f"p, corrected by Holm for how many were compared, is below {LEVEL:g} and the whole 95 % interval lies on one "
     "side of 0"
 )
 """Where a gain is called better or worse, in words."""
+SIGNIFICANT = f"significant (corrected p below {LEVEL:g}, the whole interval on one side of 0)"
+"""The same in short."""
 RULE_ALIKE = f"the whole interval lies within {SMALL:g} either way"
 FIRST_RUN = "first run"
 """What a reader calls the run that the others are held against when its name is not known."""
