@@ -104,7 +104,7 @@ def _gains(axis: plt.Axes, lines: list[Line], places: range) -> None:
         axis.hlines(place, low, high, color=colour, lw=1.5)
         axis.scatter([gain], [place], color=colour if sure else "white", edgecolor=colour, s=26, zorder=3)
     axis.axvline(0, color="black", lw=0.8)
-    axis.set_title("gain, 95 % interval; filled: p < .05", loc="left", fontsize=11)
+    axis.set_title("gain, 95 % interval\nfilled: significant (Holm, 5 %)", loc="left", fontsize=10)
 
 
 def main() -> None:

@@ -97,6 +97,7 @@ def test_an_order_of_queries_documents_and_judgements_changes_nothing() -> None:
         top=new_document[ranked.top[queries]],
         judged=Judged(**{name: column[order] for name, column in moved.items()}),
         background=Background(new_document[ranked.background.documents[queries]], ranked.background.scores[queries]),
+        document_ids=tuple(str(i) for i in documents),
     )
     assert_same(length_bias(ranked, replicates=64), length_bias(permuted, replicates=64))
 

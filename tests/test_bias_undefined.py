@@ -9,6 +9,7 @@ import pytest
 from rankings import make
 from uncollapse.evaluation.bias.figures import BIAS, bias_rows, length_bias
 from uncollapse.evaluation.rankings.ranked import Background, Judged
+from uncollapse.evaluation.statistics.linked import BOTH_DRAWN
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.resampling import difference
 
@@ -82,10 +83,10 @@ def test_figures_from_a_run_say_what_they_rest_on() -> None:
         )
     ]
     assert notes == [
-        "",
-        "",
-        "from judged documents only",
-        "one sample of documents for all queries; the interval does not cover how it was drawn",
+        BOTH_DRAWN,
+        BOTH_DRAWN,
+        f"{BOTH_DRAWN}; from judged documents only",
+        f"{BOTH_DRAWN}; one sample of documents for all queries",
     ]
 
 

@@ -140,7 +140,12 @@ def test_rows_say_where_linked_items_are_taken_singly(encoder, kind):
     assert "n_groups" not in task
     of_groups = [row for row in found.rows if row.measure not in ("share_truncated", "share_of_corpus")]
     assert len(of_groups) > 10
-    assert all(row.note.split("; ")[-1] == SINGLY.format(kind) for row in of_groups)
+    assert all(SINGLY.format(kind) in row.note.split("; ") for row in of_groups)
+    assert not any("take them as independent" in row.note for row in of_groups if row.low is None)
+    assert all("times as wide" in row.note or "takes them" in row.note for row in of_groups if row.low is not None)
+    said = [one.sentence for one in found.verdict if "n = 40" in one.sentence]
+    assert said
+    assert all("n = 40, not independent" in one for one in said), said
     assert {row.n for row in of_groups if row.view == "overall" and row.measure.endswith("_gain")} == {40}
     others = [row for row in found.rows if row not in of_groups]
     assert others
@@ -154,7 +159,7 @@ def test_rows_of_runs_say_it_too_and_rows_of_groups_do_not(result):
     run = Run.from_scores("a", scores)
     found = evaluate_runs([run], one.judgements, lengths, name="x", plan=PLAN)
     (row,) = found.select(measure="ndcg@10", view="overall")
-    assert row.note.endswith(SINGLY.format("queries"))
+    assert SINGLY.format("queries") in row.note
     assert not any("singly" in row.note for row in result.rows)
 
 

@@ -75,7 +75,7 @@ def test_one_large_component_leaves_every_item_alone_and_says_so() -> None:
     assert groups == tuple(names(323))
     assert note == (
         "310 of 323 pairs are linked through shared texts, so they cannot be grouped: "
-        "intervals treat pairs as independent"
+        "n counts pairs, which are not independent"
     )
 
 

@@ -160,8 +160,8 @@ def _scores(result: "Result") -> Table:
 
     stock, *fixes = result.about["fixes"]
     caption = (
-        "[dim]n counts independent groups, or items where a row's note says so; intervals are 95 %; p is corrected "
-        "for the number of comparisons[/]"
+        f"[dim]n counts independent groups{_linked(result)}; intervals are 95 %; p is corrected for the number of "
+        "comparisons[/]"
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
     for heading in ("task", "score", "value", "interval", "n", "p"):
@@ -176,13 +176,27 @@ def _scores(result: "Result") -> Table:
     return table
 
 
+def _linked(result: "Result") -> str:
+    """On which data sets n counts items that are not independent; "" where on none."""
+    from uncollapse.evaluation.statistics.linked import is_linked
+
+    named = dict.fromkeys(escape(row.dataset) for row in result.rows if is_linked(row.note))
+    if not named:
+        return ""
+    return (
+        f"; on {', '.join(named)} it counts items that share what is relevant and are not independent: intervals and "
+        "p of means are widened for it, all others are not"
+    )
+
+
 def _race(result: "Result") -> Table:
     """What every family of fixes adds on each data set, on queries that had no say, and what it costs."""
     from uncollapse.evaluation.verdicts import signed
 
     caption = (
-        "[dim]gains are on queries that had no say in the dial; intervals are 95 %; p is corrected for the number of "
-        "families; tokens and storage are times those of the model as it is[/]"
+        f"[dim]gains are on queries that had no say in the dial; n counts independent groups{_linked(result)}; "
+        "intervals are 95 %; p is corrected for the number of families; tokens and storage are times those of the "
+        "model as it is[/]"
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
     for heading in ("fix", "gain", "interval", "n", "p", "tokens", "storage"):

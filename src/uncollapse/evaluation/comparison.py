@@ -10,6 +10,8 @@ import numpy as np
 from uncollapse.evaluation.bias.figures import LengthBias, bias_rows, length_bias
 from uncollapse.evaluation.scoring import LearnFrom, Scored
 from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.statistics.intervals import interval
+from uncollapse.evaluation.statistics.linked import noted_linked
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.scores import gain, score
 from uncollapse.evaluation.statistics.significance import REPLICATES, RESAMPLES, holm
@@ -121,11 +123,9 @@ def items_of(dataset: str, main: str, scored: Mapping[str, Scored], *, most: int
 
 def _counted(rows: Iterable[Row], first: Sheet) -> Iterator[Row]:
     """The rows of which n counts groups, with a note where every group is a single item although items are linked."""
-    said = f"n counts {first.items} taken singly, though most are linked through what they share"
     for row in rows:
         counts_groups = row.measure != "share_of_corpus"  # that counts documents
-        noted = "; ".join(part for part in (row.note, said) if part)
-        yield replace(row, note=noted) if first.singly and counts_groups else row
+        yield noted_linked(row, first.items) if first.shared is not None and counts_groups else row
 
 
 def _by_item(sheet: Sheet, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -223,11 +223,19 @@ _SAME_FOR_ALL = ("share_of_corpus", "share_of_relevant")
 def _bias_changes(before: LengthBias, after: LengthBias, fix: str) -> Iterator[Row]:
     for (name, label), estimate in after.estimates.items():
         if not label and (name, label) in before.estimates:
-            changed = difference(estimate, before.estimates[name, label])
+            changed = _expanded(difference(estimate, before.estimates[name, label]))
             yield Row(
                 f"{name}_change", changed.value, changed.low, changed.high, changed.n,
                 view="overall", fix=fix, note=changed.note,
             )  # fmt: skip
+
+
+def _expanded(changed: Estimate) -> Estimate:
+    """A difference with the expanded interval that all numbers of a trial have."""
+    if changed.low == changed.high:
+        return changed
+    wide = interval(changed.value, changed.replicates, n=changed.n)
+    return replace(changed, low=wide.low, high=wide.high)
 
 
 def _cut_rows(scored: Mapping[str, Scored]) -> Iterator[Row]:

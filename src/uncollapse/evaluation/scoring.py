@@ -13,6 +13,7 @@ from uncollapse.evaluation.rankings.retrieval import Retrieved, rank_documents, 
 from uncollapse.evaluation.rankings.words import rank_words
 from uncollapse.evaluation.sheets import Sheet, beginnings
 from uncollapse.evaluation.statistics.labelling import classify, cluster, summary_correlations
+from uncollapse.evaluation.statistics.linked import overlaps
 from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import (
     Classification,
@@ -237,7 +238,8 @@ def _another_similarity(encoder: TaskEncoder) -> tuple[str, ...]:
 
 def _score_pairs(task: Similarity | PairClassification, first: Embeddings, second: Embeddings) -> Scored:
     ids = tuple(str(number) for number in range(1, len(task.first) + 1))
-    groups, said = grouped(list(zip(task.first, task.second, strict=True)), ids, items="pairs", shared="texts")
+    links = list(zip(task.first, task.second, strict=True))
+    groups, said = grouped(links, ids, items="pairs", shared="texts")
     cosine = np.einsum("ij,ij->i", unit(first.vectors), unit(second.vectors), dtype=np.float64)
     truth = {"gold": task.scores} if isinstance(task, Similarity) else {"label": task.labels.astype(np.float64)}
     sheet = Sheet(
@@ -249,7 +251,7 @@ def _score_pairs(task: Similarity | PairClassification, first: Embeddings, secon
         columns={"cosine": cosine, **truth},
         snippets=beginnings(f"{a} | {b}" for a, b in zip(task.first, task.second, strict=True)),
         notes=(said,) if said else (),
-        singly=bool(said),
+        shared=overlaps(links) if said else None,
     )
     return Scored((sheet,), cut={"texts": _cut(first, second)}, notes=sheet.notes)
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from uncollapse.errors import UncollapseError
 
@@ -37,8 +38,8 @@ class Sheet:
         columns: float64 [lines] or [lines, experiments] each, such as `ndcg@10`, or `cosine` beside `gold`.
         snippets: the beginning of each line's text, for people.
         notes: what a reader must know.
-        singly: whether every line is a group of its own although what lines share links most of them; n then counts
-            lines that are not independent.
+        shared: [lines, things] of `linked.overlaps`, where what lines share links so many of them that every line, or
+            query, is a group of its own; n then counts what is not independent. None where groups are independent.
     """
 
     items: str
@@ -49,7 +50,7 @@ class Sheet:
     columns: Mapping[str, npt.NDArray[np.float64]]
     snippets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    singly: bool = False
+    shared: csr_array | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}
@@ -74,4 +75,5 @@ class Sheet:
             n_query_tokens=None if self.n_query_tokens is None else self.n_query_tokens[chosen],
             columns={name: column[chosen] for name, column in self.columns.items()},
             snippets=tuple(self.snippets[i] for i in chosen) if self.snippets else (),
+            shared=None if self.shared is None else self.shared[chosen],
         )

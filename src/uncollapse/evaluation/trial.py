@@ -268,7 +268,7 @@ def describe(task: Task, scored: Mapping[str, Scored]) -> dict[str, Any]:
 
 def _describe_retrieved(ranking: Retrieved) -> dict[str, Any]:
     ranked = ranking.ranked
-    groups = {} if ranking.singly else {"n_groups": len(set(ranked.groups))}
+    groups = {} if ranking.shared is not None else {"n_groups": len(set(ranked.groups))}
     return {
         "n_documents": len(ranked.lengths),
         "n_queries": len(ranked),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.evaluation.sheets import Sheet
+from uncollapse.evaluation.statistics.linked import noted_linked, p_widened
 from uncollapse.evaluation.statistics.scores import Gain, gain, score
 from uncollapse.evaluation.statistics.significance import holm, standard_error
 from uncollapse.evaluation.strata import Stratum, cut_by_length
@@ -38,9 +39,8 @@ def heat_rows(heat: Heat, rules: Rules) -> tuple[Row, ...]:
     """Every number of one data set."""
     bench = _Lines(heat, rules)
     rows = [*_families(bench), *_by_length(bench), *_regrets(bench), *_dials(bench), *_blind_of(heat), *_costs(heat)]
-    said = f"n counts {heat.sheet.items} taken singly, though most are linked through what they share"
-    if heat.sheet.singly:
-        rows = [row if row.view == COSTS else replace(row, note=_joined(row.note, said)) for row in rows]
+    if heat.sheet.shared is not None:
+        rows = [row if row.view == COSTS else noted_linked(row, heat.sheet.items) for row in rows]
     return tuple(replace(row, dataset=heat.dataset) for row in rows)
 
 
@@ -118,7 +118,7 @@ def _chosen(row: Row, worth: Worth, found: Gain, before: Sheet, after: Sheet) ->
     plain = standard_error(after.columns[name] - before.columns[name], before.groups)
     wider = max(1.0, worth.error / plain) if plain else 1.0
     low, high = (row.value + wider * (end - row.value) for end in (row.low, row.high))
-    return replace(row, p=worth.p, low=low, high=high)
+    return replace(row, p=p_widened(worth.p, found.wider), low=low, high=high)
 
 
 def _lags(lines: _Lines) -> Iterator[Row]:
@@ -238,7 +238,3 @@ def _row(measure: str, estimate: Estimate, view: str, fix: str) -> Row:
     return Row(
         measure, estimate.value, estimate.low, estimate.high, estimate.n, view=view, fix=fix, note=estimate.note
     )
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from uncollapse.evaluation.statistics.linked import is_linked
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.statistics.significance import MIN_GROUPS
 from uncollapse.evaluation.verdicts import LEVEL, SMALL, signed
 from uncollapse.evaluation.verdicts.gains import items_for
-from uncollapse.evaluation.verdicts.numbers import change, sentence
+from uncollapse.evaluation.verdicts.numbers import change, counted, sentence
 from uncollapse.records import Finding, Row
 from uncollapse.tuning.rows import BY_LENGTH, RACE, WHOLE, cost_of
 
@@ -237,9 +238,8 @@ def _power(first: Standing, rows: Sequence[Row], facts: Mapping[str, Any]) -> st
     wanted = max(abs(first.gain.value), SMALL)
     if power.value <= wanted:
         return f"{said}."
-    return (
-        f"{said}; to find one of {wanted:.3f} as often takes about {items_for(wanted, power):,} independent queries."
-    )
+    kind = "such" if is_linked(power.note) else "independent"
+    return f"{said}; to find one of {wanted:.3f} as often takes about {items_for(wanted, power):,} {kind} queries."
 
 
 def _hurts(one: Standing, facts: Mapping[str, Any]) -> Finding:
@@ -289,7 +289,7 @@ def _regret(rows: Sequence[Row], facts: Mapping[str, Any]) -> Iterator[Finding]:
 def _below(row: Row) -> str:
     """A loss without its sign."""
     between = "" if row.low is None or row.high is None else f"95 % interval {row.low:.3f} to {row.high:.3f}, "
-    return f"{row.value:.3f} ({between}n = {row.n})"
+    return f"{row.value:.3f} ({between}{counted(row)})"
 
 
 def _is(row: Row, facts: Mapping[str, Any], view: str, fix: str) -> bool:

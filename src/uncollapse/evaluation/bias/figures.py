@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uncollapse.errors import UncollapseError
+from uncollapse.evaluation.bias.slope import draw_both, ends_early, slope_texts
 from uncollapse.evaluation.bias.table import BIAS, Bias, describe
 from uncollapse.evaluation.bias.tallies import (
     Floats,
@@ -15,12 +16,10 @@ from uncollapse.evaluation.bias.tallies import (
     Tally,
     average,
     count_pairs,
-    ends_early,
     mean,
     over,
     profile,
     shorter_above,
-    slope_sums,
 )
 from uncollapse.evaluation.rankings.ranked import Ranked
 from uncollapse.evaluation.statistics.intervals import interval
@@ -62,7 +61,8 @@ def length_bias(
     """Every figure of BIAS that is defined for a ranking.
 
     Queries count equally (except in the regression, where texts do); intervals resample groups of queries and take the
-    corpus as it is; fewer than 10 groups have none. A corpus of one length has no figures.
+    corpus as it is, but those of the regression resample documents too; fewer than 10 of either have none. A corpus of
+    one length has no figures.
 
     How to read them: see the `reading` of each, and first `length_ratio@R`, `short_wins` and `length_slope_sd`.
 
@@ -99,7 +99,11 @@ def length_bias(
         why = f"All {len(ranked.lengths)} documents have the same length ({shortest})."
         return LengthBias({}, {_named(name, k): why for name in BIAS}, {})
     edges = LengthBins.equal_count(ranked.lengths, bins)
-    tallies = _profile_tallies(ranked, edges, k) | _slope_tallies(ranked) | _pair_tallies(count_pairs(ranked))
+    tallies = (
+        _profile_tallies(ranked, edges, k)
+        | _slope_tallies(ranked, replicates, seed)
+        | _pair_tallies(count_pairs(ranked))
+    )
     tallies["beaten_by_shorter", ""] = _beaten_tally(ranked, k)
     estimates = _estimates(tallies, ranked.groups, replicates, seed)
     missing = {name: tallies[name, bin_].otherwise for name, bin_ in tallies if (name, bin_) not in estimates}
@@ -177,17 +181,20 @@ def _exp2_mean(totals: Floats) -> Floats:
     return np.exp2(mean(totals))
 
 
-def _slope_tallies(ranked: Ranked) -> dict[Key, Tally]:
+def _slope_tallies(ranked: Ranked, replicates: int, seed: int) -> dict[Key, Tally]:
     if ends_early(ranked):
         nothing = Tally(np.zeros((len(ranked), 1)), _ENDS_EARLY)
         return {(name, ""): nothing for name in ("length_slope", "length_slope_sd", "length_explained")}
-    sums, note = slope_sums(ranked)
+    texts = slope_texts(ranked)
+    sums, names = texts.by_query(len(ranked)), ranked.document_names
+    drawn = draw_both(texts, ranked.groups, names, replicates=replicates, seed=seed)
+    whole = Tally(sums, "", note=texts.note, drawn=drawn, most=texts.n_documents)
     why = "No two texts of one query and one grade have known scores and different lengths."
     flat = f"{why[:-1]}, or all their scores are equal."
     return {
-        ("length_slope", ""): Tally(sums, why, mean, note),
-        ("length_slope_sd", ""): Tally(sums, flat, _slope_in_sd, note),
-        ("length_explained", ""): Tally(sums, flat, _correlation, note, squared=True),
+        ("length_slope", ""): replace(whole, otherwise=why),
+        ("length_slope_sd", ""): replace(whole, otherwise=flat, finish=_slope_in_sd),
+        ("length_explained", ""): replace(whole, otherwise=flat, finish=_correlation, squared=True),
     }
 
 
@@ -243,9 +250,10 @@ def _estimates(
     for key, tally in tallies.items():
         part = slice(start, start := start + tally.columns.shape[1])
         n = int((sums[:, part][:, -1] > 0).sum())
+        n = n if tally.most is None else min(n, tally.most)
         value = float(tally.finish(sums[:, part].sum(axis=0)))
         if n and np.isfinite(value):
-            estimate = interval(value, tally.finish(drawn[:, part]), n=n)
+            estimate = interval(value, tally.finish(drawn[:, part] if tally.drawn is None else tally.drawn), n=n)
             estimate = _squared(estimate) if tally.squared else estimate
             estimates[key] = estimate.noted(tally.note) if tally.note else estimate
     return estimates

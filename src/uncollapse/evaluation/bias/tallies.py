@@ -40,6 +40,8 @@ class Tally:
         finish: totals [..., c] to figure [...].
         note: what a reader must know.
         squared: whether `finish` gives a root, whose square is the figure.
+        drawn: float64 [replicates, c], resampled totals where not only queries are resampled; None where they are.
+        most: how many items it rests on at most, where those are not only queries.
     """
 
     columns: Floats
@@ -47,6 +49,8 @@ class Tally:
     finish: Callable[[Floats], Floats] = mean
     note: str = ""
     squared: bool = False
+    drawn: Floats | None = None
+    most: int | None = None
 
 
 def average(values: FloatArray, otherwise: str, *, note: str = "") -> Tally:
@@ -125,85 +129,6 @@ def tail(values: Ints, share: float = 0.25) -> Floats:
 def log2(lengths: Ints) -> Floats:
     """log2 of the length; an empty document counts as one token."""
     return np.log2(np.maximum(lengths, 1))
-
-
-# --- the score against the length
-
-
-def ends_early(ranked: Ranked) -> bool:
-    """Whether scores are known of what was retrieved only, and some query did not retrieve every document.
-
-    Which documents have a score then depends on the score itself, and a slope over them may have either sign,
-    whatever the slope over all documents.
-    """
-    if ranked.background is not None:
-        return False
-    if ranked.top_scores is not None:
-        return bool(((ranked.top >= 0).sum(axis=1) < len(ranked.lengths)).any())
-    return bool((np.isnan(ranked.judged.score) & (ranked.judged.rank == 0)).any())
-
-
-def slope_sums(ranked: Ranked) -> tuple[Floats, str]:
-    """Sums of products of score and log2 length, each less its mean among texts of one query and one grade.
-
-    Random documents that nobody judged for the query are a stratum of their own, beside those judged with grade 0:
-    judged documents were chosen by some search, so that both their lengths and their scores differ from the rest.
-
-    Returns:
-        float64 [queries, 4]: score x length, score squared, degrees of freedom, length squared; and a note.
-    """
-    judged, lengths = ranked.judged, log2(ranked.lengths)
-    grades, stratum = np.unique(judged.grade, return_inverse=True)
-    order = np.argsort(judged.query, kind="stable")
-    query = judged.query[order]
-    documents, scores, note = _unjudged(ranked)
-    sums = np.zeros((len(ranked), 4))
-    for rows in portions(len(ranked), documents.shape[1]):
-        part = order[slice(*np.searchsorted(query, [rows.start, rows.stop]))]
-        drawn, place = documents[rows], np.arange(rows.start, min(rows.stop, len(ranked)))
-        keys = place[:, None] * len(lengths) + drawn
-        known = judged.query[part] * len(lengths) + judged.document[part]
-        new = (drawn >= 0) & ~np.isin(keys, known)
-        row, column = np.nonzero(new)
-        cell = np.concatenate([judged.query[part] - rows.start, row]) * (len(grades) + 1)
-        cell += np.concatenate([stratum[part], np.full(len(row), len(grades))])
-        x = lengths[np.concatenate([judged.document[part], drawn[row, column]])]
-        y = np.concatenate([judged.score[part], scores[rows][row, column].astype(float)])
-        sums[rows] = _within(cell, x, y, (len(place), len(grades) + 1))
-    return sums, note
-
-
-def _unjudged(ranked: Ranked) -> tuple[Ints, FloatArray, str]:
-    if ranked.background is not None:
-        drawn = ranked.background.documents
-        alike = len(drawn) > 1 and drawn.shape[1] < len(ranked.lengths) and bool((drawn == drawn[0]).all())
-        note = "one sample of documents for all queries; the interval does not cover how it was drawn" if alike else ""
-        return drawn, ranked.background.scores, note
-    if ranked.top_scores is not None:
-        return ranked.top, ranked.top_scores, ""
-    nothing = np.zeros((len(ranked), 0), np.int64)
-    return nothing, nothing.astype(float), "from judged documents only"
-
-
-def _within(cell: Ints, x: Floats, y: Floats, shape: tuple[int, int]) -> Floats:
-    """Sums within cells, added over each row of cells. Texts without a score are left out."""
-    known = np.isfinite(y)
-    cell, x, y = cell[known], x[known], y[known]
-    size = shape[0] * shape[1]
-    counts = np.bincount(cell, minlength=size)
-    x, y = (_demean(cell, values, counts) for values in (x, y))
-    columns = [np.bincount(cell, values, minlength=size) for values in (x * y, y * y)]
-    columns += [np.maximum(counts - 1, 0).astype(float), np.bincount(cell, x * x, minlength=size)]
-    sums: Floats = np.stack(columns, axis=1).reshape(*shape, 4).sum(axis=1)
-    return sums
-
-
-def _demean(cell: Ints, values: Floats, counts: Ints) -> Floats:
-    origin = np.zeros(len(counts))
-    origin[cell] = values  # any one of the cell: equal values then differ from their mean by exactly 0
-    shifted = values - origin[cell]
-    means = over(np.bincount(cell, shifted, minlength=len(counts)), counts)
-    return np.subtract(shifted, means[cell])
 
 
 # --- pairs of judged documents

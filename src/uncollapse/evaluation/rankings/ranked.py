@@ -1,6 +1,6 @@
 """One ranking of a task as plain arrays: what was retrieved, what was judged, and how long every document is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,7 @@ class Ranked:
         judged: the judgements.
         background: random documents with scores; None where only what was retrieved has a score, as in a run file.
         top_scores: floats [queries, width], the scores of `top`, read only where there is no background.
+        document_ids: one a document, by which they are resampled; None for their numbers.
 
     Raises:
         UncollapseError: arrays that contradict each other.
@@ -76,6 +77,7 @@ class Ranked:
     judged: Judged
     background: Background | None = None
     top_scores: FloatArray | None = None
+    document_ids: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -86,12 +88,18 @@ class Ranked:
     def __len__(self) -> int:
         return len(self.query_ids)
 
+    @property
+    def document_names(self) -> Sequence[str]:
+        """What documents are resampled by."""
+        return self.document_ids or [str(number) for number in range(len(self.lengths))]
+
     def _check_shapes(self) -> None:
         n, pairs, whole = len(self), len(self.judged), self.background
         drawn = whole.documents.shape if whole else (n, 0)
         wanted = {
             "groups": ((len(self.groups),), (n,)),
             "lengths": (self.lengths.shape, (self.lengths.size,)),
+            "document_ids": ((len(self.document_names),), (self.lengths.size,)),
             "top": (self.top.shape, (n, *self.top.shape[1:2])),
             "top_scores": (self.top.shape if self.top_scores is None else self.top_scores.shape, self.top.shape),
             "background.documents": (drawn, (n, *drawn[1:2])),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from uncollapse.errors import FixError
 from uncollapse.evaluation.rankings.approximate import search_index
@@ -20,6 +21,7 @@ from uncollapse.evaluation.rankings.run_files import (
 from uncollapse.evaluation.rankings.trec_eval import DEPTH, score_rankings
 from uncollapse.evaluation.reading.trec import Ranking, Run
 from uncollapse.evaluation.sheets import Sheet, beginnings
+from uncollapse.evaluation.statistics.linked import overlaps
 from uncollapse.evaluation.statistics.significance import grouped
 from uncollapse.evaluation.tasks import Judgements, Retrieval
 from uncollapse.measures.search import Hits, first_vectors, score_pairs, search
@@ -46,7 +48,8 @@ class Retrieved:
         query_lengths: tokens of each query; None where they are not known.
         snippets: the beginning of each query's text; empty where it is not known.
         notes: what a reader must know.
-        singly: whether every query is a group of its own although shared documents link most of them.
+        shared: [queries, documents] of `linked.overlaps`, where shared documents link so many queries that every one
+            is a group of its own; None where groups are independent.
     """
 
     ranked: Ranked
@@ -54,7 +57,7 @@ class Retrieved:
     query_lengths: Ints | None = None
     snippets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    singly: bool = False
+    shared: csr_array | None = None
 
 
 def rank_documents(
@@ -113,7 +116,7 @@ def assemble_ranking(
     ids, own = task.documents.ids, own_documents(task)
     query, document, grade = _triples(task.judgements, task.queries.ids, ids, own)
     drawn = draw_background(len(task.queries), len(ids), seed=seed)
-    groups, said = _groups(task.judgements, task.queries.ids)
+    groups, said, shared = _groups(task.judgements, task.queries.ids)
     ranked = Ranked(
         query_ids=task.queries.ids,
         groups=groups,
@@ -124,11 +127,12 @@ def assemble_ranking(
             query, document, grade, find_ranks(hits.documents, query, document), scores(query, document)
         ),
         background=Background(drawn, _scores_of(scores, drawn, own)),
+        document_ids=ids,
     )  # fmt: skip
     notes = [said] if said else []
     if copies := int((own >= 0).sum()):
         notes.append(f"{copies} queries are documents themselves and were not allowed to find themselves")
-    return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes), bool(said))
+    return Retrieved(ranked, ids, query_lengths, beginnings(task.queries.texts), tuple(notes), shared)
 
 
 def tie_places(ids: Sequence[str]) -> Ints:
@@ -241,19 +245,19 @@ def read_ranking(
     query, document, grade = _triples(judgements, queries, ids, np.full(len(queries), -1))
     ranks = find_ranks(top, query, document)
     score = np.where(ranks > 0, scores[query, np.maximum(ranks - 1, 0)] if width else np.nan, np.nan)
-    groups, said = _groups(judgements, queries)
+    groups, said, shared = _groups(judgements, queries)
     of_documents = np.array(list(lengths.values()), np.int64)
     ranked = Ranked(
         queries, groups, np.maximum(of_documents, 1), top,
-        Judged(query, document, grade, ranks, score), None, scores,
+        Judged(query, document, grade, ranks, score), None, scores, ids,
     )  # fmt: skip
     notes = (*run.notes, *([said] if said else []), *say_coverage(run, judgements))
     notes += (*say_ties(scores), *say_depth(top, len(ids)), *say_empty(of_documents, "documents"))
     if query_lengths is None:
-        return Retrieved(ranked, ids, None, (), notes, bool(said))
+        return Retrieved(ranked, ids, None, (), notes, shared)
     of_queries = np.array([query_lengths[name] for name in queries], np.int64)
     notes += tuple(say_empty(of_queries, "queries"))
-    return Retrieved(ranked, ids, np.maximum(of_queries, 1), (), notes, bool(said))
+    return Retrieved(ranked, ids, np.maximum(of_queries, 1), (), notes, shared)
 
 
 def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
@@ -274,7 +278,7 @@ def ranking_sheets(ranking: Retrieved) -> tuple[Sheet, Sheet]:
         columns=columns,
         snippets=ranking.snippets,
         notes=ranking.notes,
-        singly=ranking.singly,
+        shared=ranking.shared,
     )
     return queries, _relevant_sheet(ranking)
 
@@ -292,7 +296,7 @@ def _relevant_sheet(ranking: Retrieved) -> Sheet:
         columns={f"found@{FOUND_AT}": ((rank > 0) & (rank <= FOUND_AT)).astype(np.float64)},
         snippets=tuple(ranking.snippets[q] for q in query) if ranking.snippets else (),
         notes=ranking.notes,
-        singly=ranking.singly,
+        shared=None if ranking.shared is None else ranking.shared[query],
     )
 
 
@@ -348,9 +352,11 @@ def _triples(judgements: Judgements, queries: Sequence[str], ids: Sequence[str],
     return query, document, grade
 
 
-def _groups(judgements: Judgements, queries: Sequence[str]) -> tuple[tuple[str, ...], str]:
+def _groups(judgements: Judgements, queries: Sequence[str]) -> tuple[tuple[str, ...], str, csr_array | None]:
+    """Groups of queries, what is to be said of them, and what queries share where they cannot be grouped."""
     relevant = [[name for name, grade in judgements[query].items() if grade > 0] for query in queries]
-    return grouped(relevant, queries)
+    groups, said = grouped(relevant, queries)
+    return groups, said, overlaps(relevant) if said else None
 
 
 def _scores_of(scores: Scores, drawn: Ints, own: Ints) -> npt.NDArray[np.float64]:

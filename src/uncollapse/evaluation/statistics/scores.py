@@ -10,6 +10,7 @@ import numpy.typing as npt
 from uncollapse.errors import UncollapseError, nearest
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.statistics.intervals import estimate, estimate_mean, interval
+from uncollapse.evaluation.statistics.linked import alikeness, p_widened, widened
 from uncollapse.evaluation.statistics.metrics import Metric, find_metric
 from uncollapse.evaluation.statistics.significance import (
     MIN_GROUPS,
@@ -22,7 +23,7 @@ from uncollapse.evaluation.statistics.significance import (
     standard_error,
     swap_test,
 )
-from uncollapse.evaluation.statistics.weighted import ROUNDING, as_table
+from uncollapse.evaluation.statistics.weighted import ROUNDING, Floats, as_table
 from uncollapse.resampling import Estimate
 
 
@@ -36,12 +37,15 @@ class Gain:
         effect: mean difference over the differences' standard deviation (Cohen's d_z); None where the score is no mean
             or the differences do not differ.
         detectable: the smallest true difference that would most likely have been seen; None as for p.
+        wider: how many times as wide the interval is, and the standard error behind p and `detectable` as large, as
+            for independent items; 1 where groups are independent, or the score is no mean.
     """
 
     estimate: Estimate
     p: float | None
     effect: float | None
     detectable: float | None
+    wider: float = 1.0
 
 
 def score(sheet: Sheet, metric: Metric | str, *, replicates: int = REPLICATES, seed: int = 0) -> Estimate:
@@ -65,6 +69,8 @@ def score(sheet: Sheet, metric: Metric | str, *, replicates: int = REPLICATES, s
         found = estimate_mean(
             sheet.columns[metric.columns[0]], sheet.groups, bounds=metric.bounds, replicates=replicates, seed=seed
         )
+        wider = _wider(sheet, as_table(sheet.columns[metric.columns[0]]).mean(axis=1))
+        found = widened(found, wider, what=sheet.items, bounds=metric.bounds)
     else:
         found = _estimate_other(metric, sheet, replicates=replicates, seed=seed)
     if np.isnan(found.value):
@@ -122,9 +128,14 @@ def gain(
         return Gain(found, p_value, None, detectable(error, n=found.n, level=level))
     name = metric.columns[0]
     per_item = as_table(after.columns[name] - before.columns[name]).mean(axis=1)
-    p = float(randomisation_test(per_item, before.groups, resamples=resamples, seed=seed)[0])
-    error = standard_error(per_item, before.groups)
-    return Gain(found, p, effect_size(per_item, before.groups), detectable(error, n=found.n, level=level))
+    wider = _wider(before, per_item) if found.low != found.high else 1.0
+    found = widened(found, wider, what=before.items, bounds=(-np.inf, np.inf))
+    if found.n < MIN_GROUPS * wider**2:
+        return Gain(found, None, None, None, wider)
+    p = p_widened(float(randomisation_test(per_item, before.groups, resamples=resamples, seed=seed)[0]), wider)
+    error = wider * standard_error(per_item, before.groups)
+    least = detectable(error, n=found.n, level=level)
+    return Gain(found, p, effect_size(per_item, before.groups), least, wider)
 
 
 def _estimate_other(metric: Metric, sheet: Sheet, *, replicates: int, seed: int) -> Estimate:
@@ -137,6 +148,14 @@ def _estimate_other(metric: Metric, sheet: Sheet, *, replicates: int, seed: int)
     if found.low is None or found.high is None:
         return found
     return replace(found, low=max(found.low, metric.bounds[0]), high=min(found.high, metric.bounds[1]))
+
+
+def _wider(sheet: Sheet, values: Floats) -> float:
+    """How many times as wide an interval of the mean must be as for independent groups."""
+    if sheet.shared is None:
+        return 1.0
+    _, first, group = np.unique(sheet.groups, return_index=True, return_inverse=True)
+    return alikeness(np.bincount(group, values - values.mean()).astype(np.float64), sheet.shared[first]).wider
 
 
 def _gap(before: Estimate, after: Estimate) -> Estimate:

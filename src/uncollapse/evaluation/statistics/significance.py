@@ -65,7 +65,7 @@ def grouped(
     if largest > 1 and 2 * largest > len(ids):
         return tuple(ids), (
             f"{largest} of {len(ids)} {items} are linked through shared {shared}, so they cannot be grouped: "
-            f"intervals treat {items} as independent"
+            f"n counts {items}, which are not independent"
         )
     names: dict[int, str] = {}
     for name, number in zip(ids, component.tolist(), strict=True):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from uncollapse.evaluation.bias.table import BIAS, Bias
-from uncollapse.evaluation.verdicts.numbers import change, sentence, signed
+from uncollapse.evaluation.verdicts.numbers import change, counted, sentence, signed
 from uncollapse.evaluation.verdicts.settings import Task
 from uncollapse.records import Finding, Row
 
@@ -47,9 +47,10 @@ def judge_bias(task: Task, fix: str) -> Iterator[Finding]:
 
 
 def _pushed(beaten: Row) -> str:
+    whose = "" if beaten.low is None else "; the interval is for other queries on these very documents"
     return (
         "Of the irrelevant documents ranked above a relevant one in the first ten, the share that is shorter than it "
-        f"differs from what chance would give by {change(beaten)}."
+        f"differs from what chance would give by {change(beaten)}{whose}."
     )
 
 
@@ -107,7 +108,9 @@ def _excludes(row: Row, figure: Bias) -> bool:
 def _told(row: Row, figure: Bias) -> str:
     title = figure.title.replace("top k", f"top {row.measure.partition('@')[2]}")
     interval = f"[{row.low:.3g}, {row.high:.3g}]"
-    return f"{title[:1].lower()}{title[1:]} {row.value:.3g} {interval} (without bias {figure.neutral:g}, n = {row.n})"
+    return (
+        f"{title[:1].lower()}{title[1:]} {row.value:.3g} {interval} (without bias {figure.neutral:g}, {counted(row)})"
+    )
 
 
 def judge_cut(task: Task, fix: str) -> Iterator[Finding]:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from uncollapse.evaluation.rankings.words import BM25
+from uncollapse.evaluation.statistics.linked import is_linked
 from uncollapse.evaluation.statistics.metrics import METRICS
-from uncollapse.evaluation.verdicts.numbers import change, sentence
+from uncollapse.evaluation.verdicts.numbers import change, counted, sentence
 from uncollapse.evaluation.verdicts.settings import Task
 from uncollapse.records import Finding, Row
 
@@ -49,7 +50,7 @@ def judge_gain(task: Task, fix: str) -> Finding | None:
         return None
     moved = f"{_moved(task, fix, before.value, row.value)}, {change(row)}{_test(row)}."
     if row.low == row.high == 0:
-        return Finding(_title(task, fix, "same"), f"Every score is the same under both (n = {row.n}).")
+        return Finding(_title(task, fix, "same"), f"Every score is the same under both ({counted(row)}).")
     if row.low is None or row.high is None or row.p_holm is None:
         return Finding(_title(task, fix, "too few"), f"{moved} {sentence(row.note)}".rstrip(), "unknown")
     if row.low > -SMALL and row.high < SMALL:
@@ -97,7 +98,8 @@ def _what_it_takes(task: Task, fix: str, row: Row) -> str:
     said = f"With this many {items} a true difference of {power.value:.3f} would be found in four of five such trials"
     if power.value <= wanted:
         return f"{said}; more {items} would decide."
-    needed = f"{items_for(wanted, power):,} independent {items}"
+    kind = "such" if is_linked(power.note) else "independent"
+    needed = f"{items_for(wanted, power):,} {kind} {items}"
     return f"{said}; to find one of {wanted:.3f} as often takes about {needed}."
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.verdicts.bias import judge_bias, judge_cut
 from uncollapse.evaluation.verdicts.gains import judge_bins, judge_gain, sum_up
-from uncollapse.evaluation.verdicts.numbers import sentence, value
+from uncollapse.evaluation.verdicts.numbers import counted, sentence, value
 from uncollapse.evaluation.verdicts.settings import Task
 from uncollapse.records import Finding, Row
 
@@ -86,8 +86,8 @@ def _judge_score(task: Task) -> Finding:
 
 def _interval(row: Row) -> str:
     if row.low is None or row.high is None:
-        return f"{sentence(row.note) or 'No interval.'} n = {row.n}."
-    return f"95 % interval {row.low:.3f} to {row.high:.3f}, n = {row.n}."
+        return f"{sentence(row.note) or 'No interval.'} {counted(row)}."
+    return f"95 % interval {row.low:.3f} to {row.high:.3f}, {counted(row)}."
 
 
 def _ends(task: Task) -> str:

@@ -1,5 +1,6 @@
 """Numbers and notes the way a finding prints them."""
 
+from uncollapse.evaluation.statistics.linked import is_linked
 from uncollapse.records import Row
 
 MOST_PLACES = 6
@@ -19,8 +20,17 @@ def signed(value: float, places: int = 3) -> str:
 def change(row: Row) -> str:
     """A number that is read against 0, with its n, and its interval where it has one."""
     if row.low is None or row.high is None:
-        return f"{signed(row.value)} (n = {row.n})"
-    return f"{signed(row.value)} (95 % interval {signed(row.low)} to {signed(row.high)}, n = {row.n})"
+        return f"{signed(row.value)} ({counted(row)})"
+    return f"{signed(row.value)} (95 % interval {signed(row.low)} to {signed(row.high)}, {counted(row)})"
+
+
+def counted(row: Row) -> str:
+    """What a number rests on, and whether that is not independent.
+
+    >>> counted(Row("ndcg@10", 0.5, 0.4, 0.6, 99))
+    'n = 99'
+    """
+    return f"n = {row.n}, not independent" if is_linked(row.note) else f"n = {row.n}"
 
 
 def value(row: Row) -> str:

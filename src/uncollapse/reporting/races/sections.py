@@ -10,7 +10,7 @@ from uncollapse.reporting.charts import Cell, Chart, Section, Table, Tile, gaps
 from uncollapse.reporting.races import plots
 from uncollapse.reporting.races.plots import Priced
 from uncollapse.reporting.tasks import ladders
-from uncollapse.reporting.tasks.rows import PROVEN, RULE, RULE_ALIKE, outcome, start
+from uncollapse.reporting.tasks.rows import PROVEN, RULE, RULE_ALIKE, SIGNIFICANT, outcome, start
 
 RACE, BY_LENGTH, DIALS, COSTS, BLIND, WHOLE = (
     "race", "race_by_length", "race_dials", "race_costs", "race_blind", "the whole race",
@@ -206,9 +206,10 @@ def _ladder(race: Race) -> Chart:
     ]
     said = "; ".join(f"{one.name} {words.number(one.gain.value, '_gain')}: {outcome(one.gain)}" for one in priced)
     reading = (
-        f"A dot right of the upright line is a better score than that of the {words.STOCK}; a filled dot is proven, a "
-        "hollow one can be chance or too small to matter, and the line through it is the 95 % interval. What stands "
-        "under one heading costs the same, times what the model as it is costs; dearer families come further down"
+        f"A dot right of the upright line is a better score than that of the {words.STOCK}; a filled dot is "
+        f"{SIGNIFICANT}, a hollow one can be chance or too small to matter, and the line through it is the 95 % "
+        "interval. What stands under one heading costs the same, times what the model as it is costs; dearer families "
+        "come further down"
     )
     names = {one.name: one.name for one in priced}
     figure = ladders.gains(groups, title="gain", names=names)
@@ -252,9 +253,9 @@ def _costs(race: Race) -> Iterator[Chart]:
         return
     title = glossary.title(race.main)
     reading = (
-        "Up is better and left is cheaper: each dot is a family, blue where its gain is proven, larger where more is "
-        "to be stored, and the line through it is the 95 % interval; hover or tap to read its name. Families of the "
-        "same cost stand side by side"
+        f"Up is better and left is cheaper: each dot is a family, blue where its gain is {SIGNIFICANT}, larger where "
+        "more is to be stored, and the line through it is the 95 % interval; hover or tap to read its name. Families "
+        "of the same cost stand side by side"
     )
     said = (
         f"{one.name} {_times(one.encode, 'encode_cost')}: {words.number(one.gain.value, '_gain')}" for one in priced
@@ -270,8 +271,9 @@ def _lengths(race: Race) -> Iterator[Chart]:
     key, heading = f"{race.key}-lengths", "What each family adds, by length of the documents"
     reading = (
         "Each line is a family and each column the queries whose relevant documents are of about that length: blue is "
-        "a gain, orange a loss, the stronger the larger, and bold is proven, corrected for the bins of its family. A "
-        "family that is surely worse at one length is not recommended."
+        "a gain, orange a loss, the stronger the larger, and bold is significant (p, corrected for the bins of its "
+        "family, below 0.05 and the whole interval on one side of 0). A family that is surely worse at one length is "
+        "not recommended."
     )
     names = [family["name"] for family in race.families]
     if len(bins) < 2:

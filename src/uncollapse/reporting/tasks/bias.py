@@ -63,7 +63,9 @@ def _figures_chart(task: Task) -> Chart:
     lead = "How strongly the ranking follows length where relevance does not."
     reading = (
         "Hold each figure against the value that it would have without any bias: where its 95 % interval (the smaller "
-        "figures) holds that value, no bias is proven."
+        "figures) holds that value, there may be no bias. Intervals are for other queries on these very documents; "
+        "those of the slope and of what length explains are for other documents, too. They are not "
+        "corrected for being many."
     )
     measures = list(
         dict.fromkeys(row.measure for row in task.rows if row.view == "overall" and glossary.is_bias(row.measure))

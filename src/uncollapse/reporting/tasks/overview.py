@@ -7,7 +7,16 @@ from uncollapse.records import Result, Row
 from uncollapse.reporting import glossary, words
 from uncollapse.reporting.charts import Cell, Chart, Section, Table, Tile, gaps
 from uncollapse.reporting.tasks import ladders
-from uncollapse.reporting.tasks.rows import RULE, RULE_ALIKE, UNCLEAR, Task, outcome, read_tasks
+from uncollapse.reporting.tasks.rows import (
+    RULE,
+    RULE_ALIKE,
+    SIGNIFICANT,
+    UNCLEAR,
+    Task,
+    linked_sentence,
+    outcome,
+    read_tasks,
+)
 from uncollapse.reporting.tasks.sections import make_task_section, setting_colours
 
 TONES = {"better": "good", "worse": "bad"}
@@ -65,8 +74,9 @@ def _summary(tasks: Sequence[Task], fixes: Sequence[str]) -> Chart:
         else "The smaller figures are the 95 % interval, the range that other items of the same kind leave open."
     )
     table = Table("The main score of every task.", columns, lines)
-    notes = gaps([row for task in tasks for row in _main_rows(task, fixes)])
-    return Chart("tasks", "Every task in one line", reading, table=table, remarks=notes)
+    said = gaps([row for task in tasks for row in _main_rows(task, fixes)])
+    remarks = tuple(part for part in (*said, linked_sentence(tasks)) if part)
+    return Chart("tasks", "Every task in one line", reading, table=table, remarks=remarks)
 
 
 def _name(task: Task) -> Cell:
@@ -126,8 +136,8 @@ def _forest(tasks: Sequence[Task]) -> Chart:
     )
     reading = (
         f"A dot right of the upright line is a better score than that of {tasks[0].origin}; a filled dot is a "
-        "gain or loss that is proven, a hollow one can be chance or is too small to matter, and the line through it "
-        "is the 95 % interval."
+        f"gain or loss that is {SIGNIFICANT}, a hollow one can be chance or is too small to matter, and the line "
+        "through it is the 95 % interval."
     )
     names = {fix: task.call(fix) for task in tasks for fix in task.fixes}
     figure = ladders.gains(groups, title="gain", names=names)

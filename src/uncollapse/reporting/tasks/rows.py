@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from uncollapse.evaluation.statistics.linked import is_linked
 from uncollapse.evaluation.statistics.metrics import METRICS
 from uncollapse.evaluation.verdicts import LEVEL, SMALL
 from uncollapse.records import Item, Result, Row
@@ -13,13 +14,15 @@ from uncollapse.reporting import words
 LONG, SHORT = "by_document_length", "by_query_length"
 VIEWS = ("overall", LONG, SHORT, "grid")
 PROVEN = ("better", "worse")
-"""What a gain is called that is neither chance nor too small to matter."""
+"""What a gain is called that is significant and not too small to matter."""
 UNCLEAR, ALIKE = "cannot tell", "no difference that matters"
 RULE = (
     f"p, corrected by Holm for how many were compared, is below {LEVEL:g} and the whole 95 % interval lies on one "
     "side of 0"
 )
 """Where a gain is called better or worse, in words."""
+SIGNIFICANT = f"significant (corrected p below {LEVEL:g}, the whole interval on one side of 0)"
+"""The same in short."""
 RULE_ALIKE = f"the whole interval lies within {SMALL:g} either way"
 FIRST_RUN = "first run"
 """What a reader calls the run that the others are held against when its name is not known."""
@@ -225,6 +228,19 @@ def read_tasks(result: Result) -> list[Task]:
     found = dict.fromkeys(row.dataset for row in rows)
     names = [name for name in entries if name in found] + [name for name in found if name not in entries]
     return [_task(result, f"task-{place}", name, entries.get(name, {})) for place, name in enumerate(names, start=1)]
+
+
+def linked_sentence(tasks: Sequence[Task]) -> str:
+    """Where n counts items that are not independent, and what was done about it; "" where nowhere."""
+    found = [task for task in tasks if any(is_linked(row.note) for row in task.rows)]
+    if not found:
+        return ""
+    where = f"Of {', '.join(task.name for task in found)}, n" if len(tasks) > 1 else "Here n"
+    return (
+        f"{where} counts items that share what is relevant and are not independent: intervals and p of means are "
+        "widened for it, and all others take the items as independent; the note of each number in the last table says "
+        "which."
+    )
 
 
 def proven(gain: Row | None) -> bool:

@@ -13,7 +13,18 @@ from uncollapse.reporting.tasks import ladders, plots
 from uncollapse.reporting.tasks.bias import make_bias_charts
 from uncollapse.reporting.tasks.ladders import Group, Step
 from uncollapse.reporting.tasks.plots import Bars, Field
-from uncollapse.reporting.tasks.rows import LONG, RULE, RULE_ALIKE, SHORT, Task, outcome, proven, start
+from uncollapse.reporting.tasks.rows import (
+    LONG,
+    RULE,
+    RULE_ALIKE,
+    SHORT,
+    SIGNIFICANT,
+    Task,
+    linked_sentence,
+    outcome,
+    proven,
+    start,
+)
 
 _IN_BOTH = {"run": "in both runs", "model": "with both models", "setting": "under both settings"}
 
@@ -50,10 +61,11 @@ def _lead(task: Task) -> str:
     }  # fmt: skip
     parts = [f"{words.listing(task.entry[key])} {what}" for key, what in sizes.items() if key in task.entry]
     limit = task.entry.get("limit_tokens")
+    linked = linked_sentence((task,))
     parts += [f"at most {words.sized(words.listing(limit), task.unit)} a text"] if limit else []
     facts = f"{task.kind.capitalize()}: {', '.join(parts)}." if task.kind and parts else ""
     term = glossary.find_term(task.main)
-    return " ".join(part for part in (facts, f"{term.title}: {term.reading}" if term else "") if part)
+    return " ".join(part for part in (facts, f"{term.title}: {term.reading}" if term else "", linked) if part)
 
 
 def _bars_chart(task: Task, view: str) -> Chart | None:
@@ -113,7 +125,7 @@ def _before_after_chart(task: Task, groups: Sequence[Group]) -> Chart:
     lead = f"{title} of the same {task.said.items} {_IN_BOTH[task.noun]}."
     reading = (
         f"Each line goes from {task.origin} (orange) to {task.target} (blue), with the gain and its 95 % interval "
-        "beside it; a thick line is a proven gain (blue) or loss (orange)."
+        f"beside it; a thick line is a significant gain (blue) or loss (orange): {RULE}."
     )
     if not any(step.before and step.after for group in groups for step in group.steps):
         missing = f"This result holds no {title} of both {task.origin} and {task.target}."
@@ -129,7 +141,7 @@ def _both(task: Task) -> str:
 
 def _sureness_chart(task: Task, groups: Sequence[Group]) -> Chart:
     key, heading = f"{task.key}-gain", "How sure that is"
-    lead = "The gain alone, drawn larger, and whether it is proven."
+    lead = "The gain alone, drawn larger, and whether it is significant."
     reading = (
         "A dot right of the upright line is a gain and left of it a loss, and the line through it is the 95 % "
         f"interval; it is filled where {RULE}, and hollow elsewhere, with no difference that matters where "
@@ -188,7 +200,7 @@ def _grid_chart(task: Task) -> Chart | None:
     measure = f"{task.main}_gain" if fix else task.main
     heading = f"Gain of {title} by both lengths" if fix else f"{title} by both lengths"
     tint = f"blue where {task.target} is ahead, orange where {task.origin}" if fix else "the stronger the better"
-    bold = ", and bold where the difference is proven" if fix else ""
+    bold = f", and bold where the difference is {SIGNIFICANT}" if fix else ""
     reading = (
         f"Each field holds the {task.said.items} of one length of the {task.said.long} and of the {task.said.short}: "
         f"it is {tint}{bold}, while a hatched field has too few of them to say."
