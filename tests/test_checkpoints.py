@@ -208,6 +208,24 @@ def test_sharded_weights_are_replaced_whole(tiny: Path, tmp_path: Path) -> None:
     assert np.abs(vectors_of(tmp_path / "out") - vectors_of(tiny)).max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["{elsewhere}/model.safetensors", "../elsewhere/model.safetensors", ".."])
+def test_an_index_that_names_weights_elsewhere_does_not_get_them_rewritten(
+    name: str, tiny: Path, tmp_path: Path
+) -> None:
+    elsewhere = save_tiny(tmp_path / "elsewhere")
+    before, out = files_of(elsewhere), tmp_path / "out"
+    weights = load_file(tiny / "model.safetensors")
+    (tiny / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, name.format(elsewhere=elsewhere))}
+    (tiny / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"names of files beside it|loads, got"):
+        fix(str(tiny), Temperature(0.8), out)
+    assert files_of(elsewhere) == before
+    assert not out.exists()
+    with pytest.raises(ModelError, match=r"Expected names of files beside it in .*index.json', got .* lies elsewhere"):
+        replace_weights(tiny, {"query": torch.ones(2)}, {"query": torch.zeros(2)})
+
+
 def test_fixing_twice_is_refused(tiny: Path, tmp_path: Path) -> None:
     fix(str(tiny), Temperature(0.8), tmp_path / "once")
     with pytest.raises(ArchitectureError, match=r"temperature\(0.8\) in its weights already"):

@@ -51,7 +51,7 @@ def replace_weights(folder: Path, before: Tensors, after: Tensors, beside: Tenso
         The precision of the changed tensors; of the first, if there are several.
 
     Raises:
-        ModelError: a changed tensor has no counterpart in the files.
+        ModelError: a changed tensor has no counterpart in the files, or an index names files elsewhere.
     """
     changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     dtypes, stored = [], _stored(folder)
@@ -98,8 +98,18 @@ def _files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists() and not (folder / "model.safetensors").exists():
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return [folder / name for name in sorted(names)]
+        return [folder / _checked(name, index) for name in sorted(names, key=str)]
     return [folder / "model.safetensors"]
+
+
+def _checked(name: object, index: Path) -> str:
+    """A name in an index, which is written to: it must be of a file beside the index."""
+    if isinstance(name, str) and name not in ("", "..") and Path(name).name == name:
+        return name
+    raise ModelError(
+        f"Expected names of files beside it in {str(index)!r}, got {name!r}, which lies elsewhere. Save the model "
+        "once with save_pretrained, then fix."
+    )
 
 
 def _rewrite(file: Path, new: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> torch.dtype:
