@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 from architectures import CONFIGS, LAYERS
 from test_attention import fold_refuses
 from tiny import save_tiny
-from uncollapse import checkpoints
+from uncollapse import checkpoints, writing
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.checkpoints import fix
@@ -297,6 +297,7 @@ def test_a_swap_that_fails_gives_the_old_model_back(
             raise OSError(errno.EIO, "broken", str(target))
         return rename(path, target)
 
+    monkeypatch.setattr(writing, "_exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OutputError, match="broken"):
         fix(str(tiny), Temperature(0.5), out, force=True)
@@ -331,7 +332,7 @@ def test_a_model_that_disagrees_after_reloading_is_not_kept(
 
 SLOW = """
 import sys, time
-from uncollapse import checkpoints
+from uncollapse import checkpoints, writing
 from uncollapse.attention.temperature import Temperature
 def slow(*arguments):
     print("writing", flush=True)

@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all, whatever happens in between."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.tables import TextTable
-from uncollapse.writing import is_leftover, whole_file, whole_folder
+from uncollapse.writing import check_target, is_leftover, whole_file, whole_folder
 
 DEAD = "99999999"  # larger than any process number
 
@@ -54,6 +55,59 @@ def test_a_folder_moved_aside_by_a_killed_run_comes_back(name: str, tmp_path: Pa
     with pytest.raises(RuntimeError), whole_folder(tmp_path / name):
         raise RuntimeError
     assert (tmp_path / name / "weights").read_text() == "precious"
+
+
+@pytest.mark.parametrize("made_since", [False, True])
+def test_a_folder_moved_aside_comes_back_before_it_is_looked_at(made_since: bool, tmp_path: Path) -> None:
+    moved, target = tmp_path / f".model.replaced-{DEAD}-abc", tmp_path / "model"
+    moved.mkdir()
+    (moved / "weights").write_text("precious")
+    if made_since:
+        target.mkdir()
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        check_target(target, force=False, what="model", known=lambda _: True)
+    assert (target / "weights").read_text() == "precious"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_stop_at_any_step_of_a_swap_leaves_one_whole_folder(tmp_path: Path) -> None:
+    command = [sys.executable, Path(__file__).parent / "killed_swaps.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    stops = json.loads(done.stdout)
+    assert list(stops) == ["kill at once", "interrupt at once", "kill in steps", "interrupt in steps"]
+    assert stops["kill in steps"] == stops["interrupt in steps"] == 2 * 6, "before and after each"
+
+
+@pytest.mark.parametrize("ending", ["", "-0a1b2c3d"])
+def test_what_a_process_of_the_same_number_left_does_not_stand_in_the_way(ending: str, tmp_path: Path) -> None:
+    """In a container every run may be process 1."""
+    for what in ("partial", "replaced"):
+        left = tmp_path / f".out.{what}-{os.getpid()}{ending}"
+        left.mkdir()
+        (left / "half").write_text("half")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    with whole_folder(tmp_path / "out") as part:
+        (part / "new").write_text("new")
+        assert not is_leftover(part)
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == ["new"]
+    half = tmp_path / f".a.txt.partial-{os.getpid()}{ending}"
+    half.write_text("half")
+    assert is_leftover(half)
+    with whole_file(tmp_path / "a.txt") as part:
+        part.write_text("new")
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "out"]
+
+
+def test_two_writers_of_one_process_do_not_take_each_others_parts(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as first:
+        (first / "weights").write_text("hours of work")
+        with pytest.raises(RuntimeError), whole_folder(tmp_path / "out"):
+            raise RuntimeError
+        assert (first / "weights").exists()
+    assert os.listdir(tmp_path / "out") == ["weights"]
 
 
 def test_what_another_name_left_is_not_taken_for_ones_own(tmp_path: Path) -> None:

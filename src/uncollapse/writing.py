@@ -1,10 +1,14 @@
 """Files and folders that appear whole under their name, or not at all."""
 
+import ctypes
 import errno
 import glob
 import hashlib
 import os
+import re
+import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +20,13 @@ from uncollapse.errors import OutputError
 
 LONGEST_NAME_BYTES = 96
 """Two names, a dot, a suffix and what a temporary file adds stay below the 255 bytes that file systems allow."""
+
+
+_OURS: set[str] = set()
+"""What ends the names of what this process is writing; another may have had its number before, as in containers."""
+
+_PASSING = re.compile(r"\..+\.(?:partial|replaced)-(\d+)(?:-([0-9a-f]+))?", re.DOTALL)
+"""Names that are not there for long, with the number of who made them."""
 
 
 def file_name(text: str) -> str:
@@ -92,7 +103,12 @@ def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path]
         force: replace one that is known.
         what: may be replaced, such as "model".
         known: tells it.
+
+    Raises:
+        OutputError: not without destroying it.
     """
+    with _told(target):
+        clean_leftovers(target)  # may give back what would then be destroyed
     if target.exists() and not target.is_dir():
         raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
     if not target.is_dir() or not any(target.iterdir()):
@@ -132,8 +148,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written.
     """
-    part = _part(target)
-    with _told(target):
+    with _told(target), _passing(target) as part:
         clean_leftovers(target)
         try:
             yield part
@@ -149,33 +164,59 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written; what was at the target before is there again.
     """
-    part = _part(target)
-    with _told(target):
+    with _told(target), _passing(target) as part:
         target.parent.mkdir(parents=True, exist_ok=True)
         clean_leftovers(target)
+        part.mkdir()
         try:
-            part.mkdir()
             yield part
-            _swap(part, target)
+            if target.exists():
+                _swap(part, target)
+            else:
+                part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
 def _swap(part: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.replaced-{os.getpid()}")
-    if target.exists():
-        target.rename(old)
+    """Put a folder in the place of another one, which is called `part` afterwards.
+
+    Where that takes more than one step, the other one bears a name meanwhile under which it is given back.
+    """
+    if _exchange(part, target):
+        return
+    with _passing(target, "replaced") as old, _passing(target) as done:
+        try:
+            target.rename(old)
+            part.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+        finally:
+            if old.exists() and target.exists():
+                old.rename(done)  # half removed it must not come back
+                shutil.rmtree(done, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, of the kernel's headers
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+@contextmanager
+def _passing(target: Path, what: str = "partial") -> Iterator[Path]:
+    """A name beside a target that no other process takes for what a killed one left, and only this one uses."""
+    token = secrets.token_hex(4)
+    _OURS.add(token)
     try:
-        part.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _part(target: Path) -> Path:
-    return target.with_name(f".{target.name}.partial-{os.getpid()}")
+        yield target.with_name(f".{target.name}.{what}-{os.getpid()}-{token}")
+    finally:
+        _OURS.discard(token)
 
 
 @contextmanager
@@ -198,7 +239,9 @@ def clean_leftovers(target: Path) -> None:
     """Remove what killed processes left beside a target; give back what one of them had moved aside."""
     name = glob.escape(target.name)
     for moved in target.parent.glob(f".{name}.replaced-*"):
-        if _is_dead(moved) and not target.exists():
+        if _is_dead(moved) and not _holds_any(target):
+            with suppress(FileNotFoundError):
+                target.rmdir()  # an empty one, made since
             moved.rename(target)
     for pattern in ("partial", "replaced"):
         for leftover in target.parent.glob(f".{name}.{pattern}-*"):
@@ -208,18 +251,26 @@ def clean_leftovers(target: Path) -> None:
 
 def is_leftover(path: Path) -> bool:
     """Whether a path is what a killed process left."""
-    return path.name.startswith(".") and ".partial-" in path.name and _is_dead(path)
+    return ".partial-" in path.name and _is_dead(path)
+
+
+def _holds_any(target: Path) -> bool:
+    """Whether there is a file, or a folder with anything in it."""
+    return target.exists() and not (target.is_dir() and not any(target.iterdir()))
 
 
 def _is_dead(path: Path) -> bool:
-    number = path.name.rpartition("-")[2]
-    return number.isdigit() and not _is_running(int(number))
+    found = _PASSING.fullmatch(path.name)
+    if not found:
+        return False
+    process, token = int(found[1]), found[2]
+    return token not in _OURS if process == os.getpid() else not _is_running(process)
 
 
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
@@ -227,7 +278,7 @@ def _is_running(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
