@@ -101,6 +101,46 @@ def test_what_a_process_of_the_same_number_left_does_not_stand_in_the_way(ending
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "out"]
 
 
+def test_what_lands_at_the_target_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for there in (False, True):
+        with pytest.raises(
+            OutputError, match=r"Something else was put at .*out' while this command worked.*Give another"
+        ):
+            with whole_folder(target) as part:
+                (part / "weights").write_text("new")
+                target.mkdir(exist_ok=there)
+                (target / "thesis.txt").write_text("years of work")
+        assert os.listdir(target) == ["thesis.txt"]
+        (target / "thesis.txt").unlink()
+    target.rmdir()
+    with pytest.raises(OutputError, match="Something else was put at"), whole_folder(target):
+        target.write_text("years of work")
+    assert target.read_text() == "years of work"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_whether_a_folder_may_be_replaced_is_asked_again_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "model").write_text("old")
+
+    def check() -> None:
+        check_target(target, force=True, what="model", known=lambda place: os.listdir(place) == ["model"])
+
+    with pytest.raises(OutputError, match="is no model, so it is not replaced even with --force"):
+        with whole_folder(target, check):
+            (target / "thesis.txt").write_text("years of work")
+    with whole_folder(target, check) as part:
+        (target / "thesis.txt").unlink()
+        (part / "model").write_text("new")
+    with whole_folder(target, check) as part:
+        (target / "model").unlink()
+        target.rmdir()
+        (part / "model").write_text("newer")
+    assert (target / "model").read_text() == "newer"
+
+
 def test_two_writers_of_one_process_do_not_take_each_others_parts(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "out") as first:
         (first / "weights").write_text("hours of work")

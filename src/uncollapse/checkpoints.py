@@ -105,7 +105,7 @@ def fix(
     step("checking against the fix, taken literally")
     order = _order(name, stock, fixed, _learned(fixed, corpus, seed), trust_remote_code)
     step("writing")
-    with whole_folder(target) as part:
+    with whole_folder(target, lambda: check_output(target, force=force)) as part:
         return _write(part, target, order, step)
 
 

@@ -22,6 +22,9 @@ LONGEST_NAME_BYTES = 96
 """Two names, a dot, a suffix and what a temporary file adds stay below the 255 bytes that file systems allow."""
 
 
+LOCK = ".uncollapse.lock"
+"""The file in a folder that says that a command writes there, where there can be none beside it."""
+
 _OURS: set[str] = set()
 """What ends the names of what this process is writing; another may have had its number before, as in containers."""
 
@@ -68,16 +71,16 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(lock: Path, target: Path) -> Iterator[None]:
-    """Keep every other command that asks for the same lock from writing; one that was killed holds nothing.
+def only_writer(target: Path) -> Iterator[None]:
+    """Keep every other command from writing to a target; one that was killed holds nothing.
 
     Args:
-        lock: a file that is there during the `with`; its folder must exist.
-        target: what is written.
+        target: what is written. A file beside it says so during the `with`, or in it where none can be beside.
 
     Raises:
-        OutputError: another command is writing, or the lock cannot be made.
+        OutputError: another command is writing, or the file cannot be made.
     """
+    lock = _lock(target)
     holding = FileLock(lock, timeout=0)
     with _told(target):
         try:
@@ -93,6 +96,16 @@ def only_writer(lock: Path, target: Path) -> Iterator[None]:
         with suppress(OSError):  # Windows removes no open file, and FileLock removes it there
             lock.unlink(missing_ok=True)  # before it is released: nobody else's is removed
         holding.release()
+
+
+def _lock(target: Path) -> Path:
+    """One place for every command, whether it writes into a folder or replaces it.
+
+    What is mounted may be shared by machines that share nothing beside it, and is never replaced.
+    """
+    if os.path.ismount(target) or (target.is_dir() and not os.access(target.parent, os.W_OK)):
+        return target / LOCK
+    return target.with_name(f".{target.name}.lock")
 
 
 def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path], bool]) -> None:
@@ -158,24 +171,43 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """A temporary folder beside the target that takes its name, and its place, at the end.
 
+    Args:
+        target: the new folder.
+        check: asked again at the end, whether what is at the target then may be replaced; it raises if not.
+
     Raises:
-        OutputError: the folder cannot be written; what was at the target before is there again.
+        OutputError: the folder cannot be written, or something was put at the target meanwhile; what was there is
+            there.
     """
     with _told(target), _passing(target) as part:
         target.parent.mkdir(parents=True, exist_ok=True)
         clean_leftovers(target)
         part.mkdir()
         try:
+            replaces = _holds_any(target)
             yield part
-            if target.exists():
+            check()
+            if replaces and _holds_any(target):
                 _swap(part, target)
             else:
-                part.rename(target)
+                _settle(part, target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _settle(part: Path, target: Path) -> None:
+    """Give a folder a name that nothing has but an empty folder."""
+    if _holds_any(target):
+        raise OutputError(
+            f"Something else was put at {str(target)!r} while this command worked. It was left as it is, and nothing "
+            "was written. Give another folder."
+        )
+    with suppress(FileNotFoundError):
+        target.rmdir()
+    part.rename(target)
 
 
 def _swap(part: Path, target: Path) -> None:

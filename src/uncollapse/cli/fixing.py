@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncollapse.cli.folders import ended_by_hand, output_folder
+from uncollapse.cli.folders import output_folder, output_place
 from uncollapse.cli.options import (
     ForceOption,
     JsonOption,
@@ -71,10 +71,9 @@ def fix(
     from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import compose, parse
     from uncollapse.pipelines.reading import read_unlabelled
-    from uncollapse.writing import made_folder, only_writer
 
     _check_asked(fix, auto, corpus, queries=queries, text_field=text_field)
-    steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
+    steps = (lambda _: None) if quiet else say_step
     given, seen = parse(fix) if fix else None, None
     if corpus:
         check_corpus(compose(given), is_given=True)
@@ -85,7 +84,7 @@ def fix(
     chosen = compose(given or _choose(model, seen, quiet, trust_remote_code))
     if queries and seen:
         _say_few(len(seen.queries), quiet)
-    with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
+    with output_place(out):
         report = write_fixed(
             model,
             chosen,

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from uncollapse.cli.folders import ended_by_hand
+from uncollapse.cli.folders import output_place
 from uncollapse.cli.options import JsonOption, QuietOption, SeedOption
 from uncollapse.cli.printing import as_json, progress
 
@@ -81,11 +81,9 @@ def store(
     import uncollapse
     from uncollapse.stores.folder import Plan
     from uncollapse.stores.space import as_metric
-    from uncollapse.writing import made_folder, only_writer
 
     plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed)
-    parent = out.absolute().parent
-    with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
+    with output_place(out):
         report = uncollapse.store(vectors, out, plan=plan, force=force, progress=progress(quiet))
     if json:
         typer.echo(as_json({**asdict(report), "folder": str(report.folder)}))

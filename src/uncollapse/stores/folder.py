@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,15 @@ def store(
     STORES[chosen.to].require()
     manifest = _read_source(source)
     check_apart(target, source, what="folder of vectors")
-    check_target(target, force=force, what="store", known=_is_store)
+    check = partial(check_target, target, force=force, what="store", known=_is_store)
+    check()
     metric = _metric(chosen, manifest)
     correction = _correction(chosen, source)
     space = Space(correction.dim if correction else manifest.dim, manifest.n_texts, metric)
     added = space.dim - manifest.dim
     report = StoreReport(target, chosen.to, space.n_texts, space.dim, added, metric, chosen.fix)
-    with whole_folder(target) as part, (progress or Silent()).track("storing", space.n_texts, "vectors") as advance:
+    tracked = (progress or Silent()).track("storing", space.n_texts, "vectors")
+    with whole_folder(target, check) as part, tracked as advance:
         STORES[chosen.to].write(part, space, _counted(_batches(source, correction), advance))
         (part / ABOUT).write_text(_about(report, manifest, correction) + "\n", encoding="utf-8")
     return report
