@@ -1,18 +1,24 @@
 """Files and folders appear whole or not at all, whatever happens in between."""
 
+import errno
 import json
 import os
+import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from uncollapse import writing
 from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.tables import TextTable
-from uncollapse.writing import check_target, is_leftover, whole_file, whole_folder
+from uncollapse.writing import check_target, is_leftover, only_writer, whole_file, whole_folder
 
 DEAD = "99999999"  # larger than any process number
 
@@ -170,10 +176,162 @@ def test_an_error_of_another_file_keeps_its_own_words(tmp_path: Path) -> None:
         Path("/nowhere/at/all").read_text()
 
 
+class Disk:
+    """Notes what is flushed to the disk, by name, and which names change."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.notes: list[tuple[str, str]] = []
+        flush, rename, replace, remove = os.fsync, Path.rename, Path.replace, shutil.rmtree
+        exchange = writing._exchange
+
+        def fsync(handle: int) -> None:
+            self.notes.append(("flushed", Path(f"/proc/self/fd/{handle}").readlink().name))
+            flush(handle)
+
+        def noted(word: str, step: Callable[..., Any]) -> Callable[..., Any]:
+            def does(place: Path, *others: Any, **named: Any) -> Any:
+                done = step(place, *others, **named)
+                self.notes.append((word, Path(place).name))
+                return done
+
+            return does
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Path, "rename", noted("renamed", rename))
+        monkeypatch.setattr(Path, "replace", noted("renamed", replace))
+        monkeypatch.setattr(shutil, "rmtree", noted("removed", remove))
+        monkeypatch.setattr(writing, "_exchange", noted("renamed", exchange))
+
+    def at(self, word: str, name: str) -> list[int]:
+        return [number for number, (did, what) in enumerate(self.notes) if (did, what) == (word, name)]
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="tells names of open files by /proc")
+
+
+@on_linux
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    with whole_file(tmp_path / "a.txt") as part:
+        part.write_text("new")
+    assert disk.notes == [("flushed", part.name), ("renamed", part.name), ("flushed", tmp_path.name)]
+
+
+@on_linux
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_folder_is_on_the_disk_before_the_old_one_goes(
+    at_once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not at_once:
+        monkeypatch.setattr(writing, "_exchange", lambda *_: False)
+    for replaced in (False, True):
+        with monkeypatch.context() as patching:
+            disk = Disk(patching)
+            with whole_folder(tmp_path / "out") as part:
+                (part / "inner").mkdir()
+                for name in ("a", "inner/b"):
+                    (part / name).write_text("new")
+        named = disk.at("renamed", part.name)[-1]
+        assert all(disk.at("flushed", name)[0] < named for name in ("a", "b", "inner", part.name))
+        kept = disk.at("flushed", tmp_path.name)[0]
+        assert named < kept
+        gone = [number for number, (word, _) in enumerate(disk.notes) if word == "removed"]
+        assert all(kept < number for number in gone)
+        assert bool(gone) or not replaced
+
+
+@pytest.mark.parametrize("fails", [errno.EIO, errno.ENOSPC])
+def test_bytes_that_do_not_reach_the_disk_are_told(
+    fails: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(fails, os.strerror(fails))
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="Could not write .*out': "), whole_folder(tmp_path / "out") as part:
+        (part / "new").write_text("new")
+    with pytest.raises(OutputError, match="Could not write .*a.txt': "), whole_file(tmp_path / "a.txt") as part:
+        part.write_text("new")
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == ["old"]
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def unknown(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    with whole_folder(tmp_path / "out") as part:
+        (part / "new").write_text("new")
+    assert os.listdir(tmp_path / "out") == ["new"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_link_leads_to_what_is_written_and_stays(there: bool, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    real, link = tmp_path / "far" / "real", tmp_path / "out"
+    link.symlink_to(real)
+    if there:
+        real.mkdir()
+        (real / "old").write_text("old")
+    check_target(link, force=True, what="model", known=lambda _: True)
+    with whole_folder(link) as part:
+        (part / "new").write_text("new")
+    assert link.is_symlink()
+    assert os.listdir(real) == os.listdir(link) == ["new"]
+    file, name = tmp_path / "far" / "file", tmp_path / "name"
+    name.symlink_to(file)
+    with whole_file(name) as part:
+        part.write_text("new")
+    assert name.is_symlink()
+    assert file.read_text() == "new"
+    with only_writer(link), pytest.raises(OutputError, match="Another command is writing"), only_writer(real):
+        pytest.fail("two at once")
+    assert sorted(os.listdir(tmp_path / "far")) == ["file", "real"]
+    assert sorted(os.listdir(tmp_path)) == ["far", "name", "out"]
+
+
+def test_links_that_lead_in_a_circle_are_told(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    with pytest.raises(OutputError, match="Could not (follow the links of|write) .*out': "):
+        with whole_folder(tmp_path / "out"):
+            pytest.fail("written")
+
+
+def test_the_folder_one_is_in_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    check_target(Path(), force=False, what="model", known=lambda _: True)
+    with only_writer(Path()), whole_folder(Path()) as part:
+        (part / "new").write_text("new")
+    assert os.listdir(tmp_path / "here") == ["new"]
+    assert os.listdir(tmp_path) == ["here"]
+
+
+def test_a_mount_point_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda place: Path(place) == tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for name in ("out", "link"):
+        told = f"{name}' is a mount point, which no folder can replace. Give a folder in it, such as .*{name}/out'"
+        with pytest.raises(OutputError, match=told):
+            check_target(tmp_path / name, force=True, what="model", known=lambda _: True)
+    check_target(tmp_path / "out" / "new", force=False, what="model", known=lambda _: False)
+
+
 TABLE = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
+from uncollapse import writing
 from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
 from uncollapse.tables import TextTable

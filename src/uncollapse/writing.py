@@ -49,6 +49,18 @@ def file_name(text: str) -> str:
     return f"{kept}-{digest}"
 
 
+def place_of(target: Path) -> Path:
+    """Where a target lies: links are followed, so that what they lead to is written and they stay.
+
+    Raises:
+        OutputError: they lead in a circle.
+    """
+    try:
+        return target.resolve()
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"Could not follow the links of {str(target)!r}: {error}. Give another place.") from error
+
+
 @contextmanager
 def made_folder(folder: Path) -> Iterator[None]:
     """A folder, made with those above it that are missing; what was made goes again if it is empty after an error.
@@ -59,6 +71,8 @@ def made_folder(folder: Path) -> Iterator[None]:
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for place in missing:
+            _flush(place.parent)
     except OSError as error:
         raise OutputError(f"Could not make the folder {str(folder)!r}: {error}. Give another.") from error
     try:
@@ -80,7 +94,7 @@ def only_writer(target: Path) -> Iterator[None]:
     Raises:
         OutputError: another command is writing, or the file cannot be made.
     """
-    lock = _lock(target)
+    lock = _lock(place_of(target))
     holding = FileLock(lock, timeout=0)
     with _told(target):
         try:
@@ -121,7 +135,12 @@ def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path]
         OutputError: not without destroying it.
     """
     with _told(target):
-        clean_leftovers(target)  # may give back what would then be destroyed
+        clean_leftovers(place_of(target))  # may give back what would then be destroyed
+    if os.path.ismount(place_of(target)):
+        raise OutputError(
+            f"The output {str(target)!r} is a mount point, which no folder can replace. Give a folder in it, such as "
+            f"{str(target / 'out')!r}."
+        )
     if target.exists() and not target.is_dir():
         raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
     if not target.is_dir() or not any(target.iterdir()):
@@ -161,11 +180,14 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written.
     """
-    with _told(target), _passing(target) as part:
-        clean_leftovers(target)
+    place = place_of(target)
+    with _told(target), _passing(place) as part:
+        clean_leftovers(place)
         try:
             yield part
-            part.replace(target)
+            _flush(part)
+            part.replace(place)
+            _flush(place.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -182,18 +204,20 @@ def whole_folder(target: Path, check: Callable[[], None] = lambda: None) -> Iter
         OutputError: the folder cannot be written, or something was put at the target meanwhile; what was there is
             there.
     """
-    with _told(target), _passing(target) as part:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clean_leftovers(target)
+    place = place_of(target)
+    with _told(target), _passing(place) as part:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(place)
         part.mkdir()
         try:
-            replaces = _holds_any(target)
+            replaces = _holds_any(place)
             yield part
+            _flush_tree(part)
             check()
-            if replaces and _holds_any(target):
-                _swap(part, target)
+            if replaces and _holds_any(place):
+                _swap(part, place)
             else:
-                _settle(part, target)
+                _settle(part, place)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -208,6 +232,7 @@ def _settle(part: Path, target: Path) -> None:
     with suppress(FileNotFoundError):
         target.rmdir()
     part.rename(target)
+    _flush(target.parent)
 
 
 def _swap(part: Path, target: Path) -> None:
@@ -216,11 +241,13 @@ def _swap(part: Path, target: Path) -> None:
     Where that takes more than one step, the other one bears a name meanwhile under which it is given back.
     """
     if _exchange(part, target):
+        _flush(target.parent)
         return
     with _passing(target, "replaced") as old, _passing(target) as done:
         try:
             target.rename(old)
             part.rename(target)
+            _flush(target.parent)
         except BaseException:
             if old.exists() and not target.exists():
                 old.rename(target)
@@ -238,6 +265,35 @@ def _exchange(one: Path, other: Path) -> bool:
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, of the kernel's headers
     return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _flush_tree(folder: Path) -> None:
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            if not (place := Path(parent, name)).is_symlink():
+                _flush(place)
+        _flush(Path(parent))
+
+
+def _flush(place: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before the next step: a power cut keeps no order of its own.
+
+    Folders cannot be flushed everywhere; what goes wrong with the bytes of a file is an error.
+    """
+    is_folder = place.is_dir()
+    try:
+        handle = os.open(place, os.O_RDONLY if is_folder or os.name != "nt" else os.O_RDWR)
+    except OSError:
+        if is_folder:
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not is_folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -258,7 +314,7 @@ def _told(target: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         places = [str(place) for name in ("filename", "filename2") if (place := getattr(error, name, None))]
-        if places and not any(target.name in place for place in places):
+        if places and not any(place_of(target).name in place for place in places):
             raise  # another file's fault, such as one that was being read
         full = getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
         advice = (

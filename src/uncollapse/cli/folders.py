@@ -48,9 +48,9 @@ def output_place(out: Path) -> Iterator[None]:
     Raises:
         OutputError: another command writes there, or the folder above cannot be made.
     """
-    from uncollapse.writing import made_folder, only_writer
+    from uncollapse.writing import made_folder, only_writer, place_of
 
-    with made_folder(out.absolute().parent), only_writer(out), ended_by_hand(out):
+    with made_folder(place_of(out).parent), only_writer(out), ended_by_hand(out):
         yield
 
 
