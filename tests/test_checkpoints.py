@@ -193,6 +193,19 @@ def test_copies_of_the_unfixed_weights_stay_behind(tiny: Path, tmp_path: Path) -
     assert not any(b"stale weights" in content for content in files_of(tmp_path / "out").values())
 
 
+def test_folders_of_the_source_are_kept_and_links_that_never_end_are_not_followed(tiny: Path, tmp_path: Path) -> None:
+    (tiny / "scratch").mkdir()
+    (tiny / "scratch" / "notes.txt").write_text("of the author")
+    (tiny / "same").symlink_to("scratch")
+    (tiny / "again").symlink_to(".")
+    (tiny / "scratch" / "above").symlink_to(tmp_path)
+    fix(str(tiny), Temperature(0.8), tmp_path / "out")
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")}
+    assert {name for name in found if "scratch" in name} == {"scratch", "scratch/notes.txt"}
+    assert (tmp_path / "out" / "same" / "notes.txt").read_text() == "of the author"
+    assert {"again", "same/above"}.isdisjoint(found)
+
+
 def test_sharded_weights_are_replaced_whole(tiny: Path, tmp_path: Path) -> None:
     weights = load_file(tiny / "model.safetensors")
     names = sorted(weights)
@@ -241,13 +254,19 @@ def test_what_is_in_the_way_is_not_destroyed(tiny: Path, tmp_path: Path) -> None
         fix(str(tiny), Temperature(0.8), out)
     with pytest.raises(OutputError, match="is no model, so it is not replaced even with --force"):
         fix(str(tiny), Temperature(0.8), out, force=True)
+    others = {"config.json": ('{"port": 8080}', "[]", "{"), "modules.json": ("{}", "[1]", '[{"type": "module"}]')}
+    for name, said in ((name, said) for name, all_said in others.items() for said in all_said):
+        (out / name).write_text(said)
+        with pytest.raises(OutputError, match="is no model, so it is not replaced even with --force"):
+            checkpoints.check_output(out, force=True)
+        (out / name).unlink()
     with pytest.raises(OutputError, match="is a file. Give a folder"):
         fix(str(tiny), Temperature(0.8), out / "thesis.txt")
     with pytest.raises(OutputError, match="is the source model itself"):
         fix(str(tiny), Temperature(0.8), tiny, force=True)
     with pytest.raises(OutputError, match="lie one in the other"):
         fix(str(tiny), Temperature(0.8), tiny / "fixed")
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(OutputError, match="lie one in the other"):
         fix(str(tiny), Temperature(0.8), tmp_path, force=True)
     assert (tiny / "model.safetensors").exists()

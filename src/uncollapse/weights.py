@@ -1,7 +1,7 @@
 """Replace single tensors in the safetensors files of a model, and leave every other byte of the weights alone."""
 
 import json
-import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -18,14 +18,13 @@ Tensors = dict[str, torch.Tensor]
 
 def saved_tensors(model: PreTrainedModel, scratch: Path) -> Tensors:
     """The tensors a model would be saved with, under the names and in the layout of its files on disk."""
-    folder = scratch / "scratch"
-    with quiet():
-        model.save_pretrained(folder)
     tensors: Tensors = {}
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as stored:
-            tensors.update({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        with quiet():
+            model.save_pretrained(folder)
+        for file in Path(folder).glob("*.safetensors"):
+            with safe_open(file, framework="pt") as stored:
+                tensors.update({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
     return tensors
 
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import glob
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -154,6 +156,14 @@ def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path]
         raise OutputError(
             f"The output {str(target)!r} is not empty and is no {what}, so it is not replaced even with --force."
         )
+
+
+def read_known(file: Path) -> Any:
+    """What a JSON file says, by which a folder is known; None where there is none, or it is no JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def check_apart(target: Path, source: Path, *, what: str = "source model") -> None:
