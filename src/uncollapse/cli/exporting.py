@@ -117,7 +117,7 @@ def _read_ends(buckets: str | None, law: str | None, search: list[str] | None, t
     if to is not None:
         raise UncollapseError("--buckets writes folders of sentence-transformers, so --format would do nothing.")
     parts = [part.strip() for part in buckets.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise UncollapseError(f"--buckets must be numbers of tokens with commas between, got {buckets!r}.")
     if not law:
         raise UncollapseError(

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from uncollapse.cli.folders import output_place
-from uncollapse.cli.options import JsonOption, QuietOption, SeedOption
+from uncollapse.cli.options import FitSeedOption, JsonOption, QuietOption
 from uncollapse.cli.printing import as_json, progress
+from uncollapse.errors import UncollapseError
 
 if TYPE_CHECKING:
     from uncollapse.stores.folder import StoreReport
@@ -68,7 +69,7 @@ def store(
             show_default=False,
         ),
     ] = None,
-    seed: SeedOption = 0,
+    seed: FitSeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a store that is there already.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -82,7 +83,9 @@ def store(
     from uncollapse.stores.folder import Plan
     from uncollapse.stores.space import as_metric
 
-    plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed)
+    if seed is not None and not fix:
+        raise UncollapseError("Without --fix nothing is fitted to a sample, so --seed would do nothing. Leave it out.")
+    plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed or 0)
     with output_place(out):
         report = uncollapse.store(vectors, out, plan=plan, force=force, progress=progress(quiet))
     if json:
