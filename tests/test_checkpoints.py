@@ -235,7 +235,9 @@ def test_an_index_that_names_weights_elsewhere_does_not_get_them_rewritten(
         fix(str(tiny), Temperature(0.8), out)
     assert files_of(elsewhere) == before
     assert not out.exists()
-    with pytest.raises(ModelError, match=r"Expected names of files beside it in .*index.json', got .* lies elsewhere"):
+    with pytest.raises(
+        ModelError, match=r"Expected names of files beside it in the model's .*index.json, got .* lies elsewhere"
+    ):
         replace_weights(tiny, {"query": torch.ones(2)}, {"query": torch.zeros(2)})
 
 

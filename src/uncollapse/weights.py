@@ -106,8 +106,8 @@ def _checked(name: object, index: Path) -> str:
     if isinstance(name, str) and name not in ("", "..") and Path(name).name == name:
         return name
     raise ModelError(
-        f"Expected names of files beside it in {str(index)!r}, got {name!r}, which lies elsewhere. Save the model "
-        "once with save_pretrained, then fix."
+        f"Expected names of files beside it in the model's {index.name}, got {name!r}, which lies elsewhere. Save the "
+        "model once with save_pretrained, then fix."
     )
 
 
