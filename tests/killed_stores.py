@@ -1,4 +1,4 @@
-"""Kills a process with SIGKILL while it writes a store, and looks at what is left.
+"""Kills a process with SIGKILL while it writes a store, or lets it find the disk full, and looks at what is left.
 
     python tests/killed_stores.py VECTORS FOLDER
 
@@ -8,14 +8,22 @@ tried, as JSON; fails if anything but a whole store is ever seen under its name.
 
 import json
 import os
+import re
+import resource
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from uncollapse.errors import OutputError
 from uncollapse.stores import folder as stores
 from uncollapse.stores.folder import STORES, Plan, store
+
+SMALL = 5_000
+"""Bytes that no store fits into."""
 
 
 def in_child(do: Callable[[], object]) -> bool:
@@ -49,6 +57,18 @@ def killed_at(place: int, source: Path, target: Path, to: str) -> bool:
     return not in_child(run)
 
 
+def refused_by_disk(source: Path, target: Path, to: str) -> bool:
+    """Whether no file can be larger than some bytes, which stops the writing half-way as a full disk does."""
+
+    def run() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, resource.RLIM_INFINITY))
+        with pytest.raises(OutputError, match=f"Could not write '{re.escape(str(target))}'"):
+            store(source, target, plan=Plan(to), force=True)
+
+    return in_child(run)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -63,6 +83,9 @@ def main(source: Path, root: Path) -> list[str]:
         whole = contents(target)
         assert killed_at(2, source, target, to)
         assert contents(target) == whole, "what was there before stays"
+        assert refused_by_disk(source, target, to)
+        assert contents(target) == whole, "what was there before stays"
+        assert [path.name for path in root.iterdir() if path.name.startswith(f".{to}.")] == [], "no half store either"
     return list(STORES)
 
 

@@ -131,6 +131,7 @@ def test_a_temperature_above_one_gets_a_word_in_company_too(source, tmp_path):
         (["temperature(0.8)", "--auto", "docs.txt"], "got both"),
         (["--auto", "docs.txt", "--corpus", "docs.txt"], "--corpus would do nothing"),
         (["temperature(0.8)", "--queries", "log.txt"], "--queries goes with a corpus"),
+        (["temperature(0.8)", "--seed", "0"], "`temperature(0.8)` is fitted to nothing, so --seed would do nothing"),
         (["temperature(0.8)", "--text-field", "body"], "--text-field goes with a corpus"),
         (["temperature(0.8)", "--corpus", "docs.txt"], "learns nothing from texts, so a corpus would do nothing"),
         (["temperatur(0.8)", "--corpus", "nowhere.txt"], "Did you mean 'temperature'?"),

@@ -236,6 +236,7 @@ def test_the_command(
     refused = {
         ("--law", "x"): "Without --buckets, --law would do nothing",
         ("--buckets", "8,x", *law): "--buckets must be numbers of tokens with commas between, got '8,x'",
+        ("--buckets", "²,30", *law): "--buckets must be numbers of tokens with commas between, got '²,30'",
         ("--buckets", "8,40"): "Buckets are for a temperature that follows length: give it",
         ("--buckets", "8,40", "--format", "onnx", *law): "so --format would do nothing",
     }

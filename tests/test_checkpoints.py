@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 from architectures import CONFIGS, LAYERS
 from test_attention import fold_refuses
 from tiny import save_tiny
-from uncollapse import checkpoints
+from uncollapse import checkpoints, writing
 from uncollapse.attention.patching import patch
 from uncollapse.attention.temperature import Temperature
 from uncollapse.checkpoints import fix
@@ -193,6 +193,19 @@ def test_copies_of_the_unfixed_weights_stay_behind(tiny: Path, tmp_path: Path) -
     assert not any(b"stale weights" in content for content in files_of(tmp_path / "out").values())
 
 
+def test_folders_of_the_source_are_kept_and_links_that_never_end_are_not_followed(tiny: Path, tmp_path: Path) -> None:
+    (tiny / "scratch").mkdir()
+    (tiny / "scratch" / "notes.txt").write_text("of the author")
+    (tiny / "same").symlink_to("scratch")
+    (tiny / "again").symlink_to(".")
+    (tiny / "scratch" / "above").symlink_to(tmp_path)
+    fix(str(tiny), Temperature(0.8), tmp_path / "out")
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")}
+    assert {name for name in found if "scratch" in name} == {"scratch", "scratch/notes.txt"}
+    assert (tmp_path / "out" / "same" / "notes.txt").read_text() == "of the author"
+    assert {"again", "same/above"}.isdisjoint(found)
+
+
 def test_sharded_weights_are_replaced_whole(tiny: Path, tmp_path: Path) -> None:
     weights = load_file(tiny / "model.safetensors")
     names = sorted(weights)
@@ -206,6 +219,26 @@ def test_sharded_weights_are_replaced_whole(tiny: Path, tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "out").glob("*.safetensors*")}
     assert names == {*shards, "model.safetensors.index.json"}
     assert np.abs(vectors_of(tmp_path / "out") - vectors_of(tiny)).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["{elsewhere}/model.safetensors", "../elsewhere/model.safetensors", ".."])
+def test_an_index_that_names_weights_elsewhere_does_not_get_them_rewritten(
+    name: str, tiny: Path, tmp_path: Path
+) -> None:
+    elsewhere = save_tiny(tmp_path / "elsewhere")
+    before, out = files_of(elsewhere), tmp_path / "out"
+    weights = load_file(tiny / "model.safetensors")
+    (tiny / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, name.format(elsewhere=elsewhere))}
+    (tiny / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"names of files beside it|loads, got"):
+        fix(str(tiny), Temperature(0.8), out)
+    assert files_of(elsewhere) == before
+    assert not out.exists()
+    with pytest.raises(
+        ModelError, match=r"Expected names of files beside it in the model's .*index.json, got .* lies elsewhere"
+    ):
+        replace_weights(tiny, {"query": torch.ones(2)}, {"query": torch.zeros(2)})
 
 
 def test_fixing_twice_is_refused(tiny: Path, tmp_path: Path) -> None:
@@ -223,13 +256,19 @@ def test_what_is_in_the_way_is_not_destroyed(tiny: Path, tmp_path: Path) -> None
         fix(str(tiny), Temperature(0.8), out)
     with pytest.raises(OutputError, match="is no model, so it is not replaced even with --force"):
         fix(str(tiny), Temperature(0.8), out, force=True)
+    others = {"config.json": ('{"port": 8080}', "[]", "{"), "modules.json": ("{}", "[1]", '[{"type": "module"}]')}
+    for name, said in ((name, said) for name, all_said in others.items() for said in all_said):
+        (out / name).write_text(said)
+        with pytest.raises(OutputError, match="is no model, so it is not replaced even with --force"):
+            checkpoints.check_output(out, force=True)
+        (out / name).unlink()
     with pytest.raises(OutputError, match="is a file. Give a folder"):
         fix(str(tiny), Temperature(0.8), out / "thesis.txt")
     with pytest.raises(OutputError, match="is the source model itself"):
         fix(str(tiny), Temperature(0.8), tiny, force=True)
     with pytest.raises(OutputError, match="lie one in the other"):
         fix(str(tiny), Temperature(0.8), tiny / "fixed")
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(OutputError, match="lie one in the other"):
         fix(str(tiny), Temperature(0.8), tmp_path, force=True)
     assert (tiny / "model.safetensors").exists()
@@ -279,6 +318,7 @@ def test_a_swap_that_fails_gives_the_old_model_back(
             raise OSError(errno.EIO, "broken", str(target))
         return rename(path, target)
 
+    monkeypatch.setattr(writing, "_exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OutputError, match="broken"):
         fix(str(tiny), Temperature(0.5), out, force=True)
@@ -313,7 +353,7 @@ def test_a_model_that_disagrees_after_reloading_is_not_kept(
 
 SLOW = """
 import sys, time
-from uncollapse import checkpoints
+from uncollapse import checkpoints, writing
 from uncollapse.attention.temperature import Temperature
 def slow(*arguments):
     print("writing", flush=True)

@@ -1,6 +1,7 @@
 """Where commands write: one at a time, nothing left of a failure, and at Ctrl-C a word on what is kept."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import pytest
 from command_files import go_alone, write_rankings, write_words
 from tiny import save_tiny
 from uncollapse.cli import run
-from uncollapse.cli.folders import LOCK, output_folder
+from uncollapse.cli.folders import output_folder
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.errors import OutputError, UncollapseError
-from uncollapse.writing import made_folder, only_writer
+from uncollapse.writing import LOCK, made_folder, only_writer
 
 
 @pytest.fixture(scope="module")
@@ -88,25 +89,52 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from uncollapse.writing import only_writer
-with only_writer(Path(sys.argv[1]), Path("out")):
+with only_writer(Path("out")):
     print("holding", flush=True)
     time.sleep(100)
 """
 
 
-def test_another_process_is_kept_out_until_the_first_ends_or_is_killed() -> None:
-    Path("out").mkdir()
-    lock = Path("out", LOCK)
-    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdout=subprocess.PIPE, text=True) as other:
+@pytest.mark.parametrize("inside", [False, True])
+def test_another_process_is_kept_out_until_the_first_ends_or_is_killed(
+    inside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is mounted has the file in it, as those who share it may share nothing beside it."""
+    out = Path("out")
+    out.mkdir()
+    lock = out / LOCK if inside else Path(".out.lock")
+    if inside:
+        monkeypatch.setattr(os.path, "ismount", lambda place: Path(place).name == "out")
+    hold = HOLD.replace("only_writer\n", "only_writer\nimport os; os.path.ismount = lambda _: True\n", int(inside))
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "holding\n"
-        with pytest.raises(OutputError, match="Another command is writing to 'out'"), only_writer(lock, Path("out")):
+        with pytest.raises(OutputError, match="Another command is writing to 'out'"), only_writer(out):
             pytest.fail("two at once")
         other.send_signal(signal.SIGKILL)
     assert lock.exists()
-    with output_folder(Path("out"), "x", force=False):
+    with output_folder(out, "x", force=False):
         assert lock.exists()
-    assert list(Path("out").iterdir()) == []
+    assert list(out.iterdir()) == []
+    assert not lock.exists()
+
+
+def test_commands_that_write_into_a_folder_and_those_that_replace_it_keep_each_other_out(
+    model: str, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = f"{folder}/corpus.jsonl", Path("out")
+    commands = [
+        ["fix", model, "temperature(0.9)"],
+        ["store", "nowhere"],
+        ["embed", texts, "-m", model],
+        ["diagnose", texts, "-m", model],
+    ]
+    out.mkdir()
+    with only_writer(out):
+        for command in commands:
+            assert run([*command, "-o", "out", "-q"]) == 2
+            assert "Another command is writing to 'out'" in errors(capsys)
+    assert list(out.iterdir()) == []
 
 
 # --- failures

@@ -1,9 +1,11 @@
 """A real PostgreSQL with pgvector loads what is written for it, and gives it back."""
 
 import json
+import string
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from store_examples import exact, made_embeddings, made_vectors, write_folder
 from uncollapse import store
 from uncollapse.records import Embeddings
 from uncollapse.stores.folder import Plan
-from uncollapse.stores.postgres import SQL
+from uncollapse.stores.postgres import MOST_BYTES_OF_AN_ID, SQL
 
+LONGEST = "".join(np.random.default_rng(0).choice(list(string.ascii_letters + string.digits), MOST_BYTES_OF_AN_ID))
 GIVEN = made_embeddings(made_vectors(180, unit=False))
+GIVEN = replace(GIVEN, ids=(*GIVEN.ids[:-1], LONGEST))  # which no index can hold shorter than it is
 QUERIES = made_vectors(7, seed=9)
 ASKED = made_embeddings(made_vectors(60, seed=5), "q")
 OPERATORS = {"cosine": "<=>", "dot": "<#>"}

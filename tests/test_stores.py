@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sqlite3
 import subprocess
 import sys
 import weakref
@@ -173,6 +174,40 @@ def test_a_kill_leaves_no_half_store_and_what_was_there_before(folders: Path, tm
     assert json.loads(done.stdout) == list(STORES)
 
 
+@pytest.mark.parametrize("to", list(STORES))
+@pytest.mark.parametrize("failure", [CorpusError("shard changed"), KeyboardInterrupt()])
+def test_what_goes_wrong_in_reading_keeps_its_own_words(to: str, failure: BaseException, tmp_path: Path) -> None:
+    def batches() -> Iterator[Embeddings]:
+        yield GIVEN
+        raise failure
+
+    with pytest.raises(type(failure)) as told:
+        STORES[to].write(tmp_path, Space(DIM, 2 * N, "dot"), batches())
+    assert told.value is failure
+
+
+def test_a_matrix_grows_as_it_is_written_and_is_what_numpy_saves(tmp_path: Path) -> None:
+    """One that is as long as it will be at once, a memory map, ends the process where the disk turns out full."""
+    vectors = np.random.default_rng(0).standard_normal((64, 2_000)).astype(np.float32)
+    counts, sizes = np.ones(64, np.int64), []
+
+    def batches() -> Iterator[Embeddings]:
+        for number in range(4):
+            sizes.append((tmp_path / "vectors.npy").stat().st_size)
+            yield Embeddings(vectors, tuple(f"{number}-{row}" for row in range(64)), counts, counts)
+
+    STORES["npy"].write(tmp_path, Space(2_000, 4 * 64, "dot"), batches())
+    assert all(size <= number * vectors.nbytes + 200 for number, size in enumerate(sizes)), sizes
+    np.save(tmp_path / "wanted.npy", np.concatenate([vectors] * 4))
+    assert (tmp_path / "vectors.npy").read_bytes() == (tmp_path / "wanted.npy").read_bytes()
+
+
+def test_a_full_database_is_a_full_disk() -> None:
+    with pytest.raises(OSError, match="Qdrant's database says: database or disk is full") as told, qdrant._told():
+        raise sqlite3.OperationalError("database or disk is full")
+    assert told.value.errno == errno.ENOSPC
+
+
 def test_a_full_disk_leaves_nothing(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -194,6 +229,11 @@ def test_a_store_is_replaced_when_asked_and_nothing_else_is(folders: Path, tmp_p
     (tmp_path / "thesis/chapter.txt").write_text("years of work")
     with pytest.raises(OutputError, match="is no store, so it is not replaced even with --force"):
         store(source, tmp_path / "thesis", force=True)
+    for said in ('{"shop": 1}', "[1]", "{", '{"schema": "shop/1"}'):
+        (tmp_path / "thesis/store.json").write_text(said)
+        with pytest.raises(OutputError, match="is no store, so it is not replaced even with --force"):
+            store(source, tmp_path / "thesis", force=True)
+    assert (tmp_path / "thesis/chapter.txt").exists()
     with pytest.raises(OutputError, match="is a file. Give a folder"):
         store(source, tmp_path / "thesis/chapter.txt")
     with pytest.raises(OutputError, match="lie one in the other"):
@@ -275,6 +315,11 @@ def test_what_an_engine_cannot_hold_is_refused(folders: Path, tmp_path: Path, mo
     odd = replace(GIVEN, ids=("a\0b", *GIVEN.ids[1:]))
     with pytest.raises(CorpusError, match=r"no text with a zero character, got the id 'a\\x00b'"):
         postgres.write_copy(tmp_path, Space(DIM, N, "dot"), iter([odd]))
+    long = replace(GIVEN, ids=("é" * 1_301, *GIVEN.ids[1:]))
+    with pytest.raises(
+        CorpusError, match=r"at most 2,600 bytes, got one of 2,602, which begins 'é{60}'. Give shorter"
+    ):
+        postgres.write_copy(tmp_path, Space(DIM, N, "dot"), iter([long]))
     with pytest.raises(OutputError, match="at most 16,000 dimensions, got 16,001"):
         postgres.write_copy(tmp_path, Space(16_001, 1, "dot"), iter([]))
 
@@ -308,4 +353,7 @@ def test_the_command_says_what_it_wrote_and_how_to_search(
     assert f"Search: by inner product (dot). Fix: {FIX} is the last number of every vector. Put a 1 behind" in said
     assert run(["store", *given, "--force", "--json", "-q", "--metric", "dot"]) == 0
     assert json.loads(capsys.readouterr().out)["metric"] == "dot"
+    assert run(["store", *given, "--force", "--seed", "0"]) == 2
+    assert "Without --fix nothing is fitted to a sample, so --seed would do nothing" in capsys.readouterr().err
+    assert run(["store", *given, *extended, "--seed", "1", "-q"]) == 0
     assert run(["store", *given]) == 2

@@ -31,7 +31,7 @@ from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
 from uncollapse.weights import grown_buffers, replace_weights, saved_tensors
-from uncollapse.writing import check_apart, check_target, whole_folder
+from uncollapse.writing import check_apart, check_target, read_known, whole_folder
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
 """Folders that hold copies of the unfixed weights, or none of the model."""
@@ -105,7 +105,7 @@ def fix(
     step("checking against the fix, taken literally")
     order = _order(name, stock, fixed, _learned(fixed, corpus, seed), trust_remote_code)
     step("writing")
-    with whole_folder(target) as part:
+    with whole_folder(target, lambda: check_output(target, force=force)) as part:
         return _write(part, target, order, step)
 
 
@@ -312,7 +312,11 @@ def check_output(target: Path, *, force: bool) -> None:
 
 
 def _is_model(folder: Path) -> bool:
-    return any((folder / file).exists() for file in ("modules.json", "config.json"))
+    """Whether its files say so; other programs have a config.json too."""
+    config, modules = (read_known(folder / name) for name in ("config.json", "modules.json"))
+    listed = [one for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
+    is_one = isinstance(config, dict) and "model_type" in config
+    return is_one or any(one.keys() >= {"type", "path"} for one in listed)
 
 
 def _copy(source: Path, part: Path, *, weights: bool) -> Iterator[str]:
@@ -332,7 +336,14 @@ def _copy(source: Path, part: Path, *, weights: bool) -> Iterator[str]:
                 yield str(path.relative_to(source))
             elif path.is_file():
                 shutil.copyfile(path, here / name)
-        folders[:] = [name for name in folders if name not in OTHER_RUNTIMES]
+        kept = (name for name in folders if name not in OTHER_RUNTIMES)
+        folders[:] = [name for name in kept if not _holds_itself(Path(parent, name), part)]
+
+
+def _holds_itself(folder: Path, part: Path) -> bool:
+    """Whether a linked folder holds the link, or what is being written: following it would never end."""
+    real = folder.resolve()
+    return folder.is_symlink() and any(above.resolve().is_relative_to(real) for above in (*folder.parents, part))
 
 
 def _transformer_path(source: Path) -> Path:

@@ -20,10 +20,7 @@ from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
 from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
-from uncollapse.writing import is_leftover, made_folder, only_writer, whole_file
-
-LOCK = ".uncollapse.lock"
-"""The file that is in the folder while a command writes there."""
+from uncollapse.writing import LOCK, is_leftover, made_folder, only_writer, whole_file
 
 SHARD_TEXTS = 2048
 
@@ -118,7 +115,7 @@ def embed(
     begun = _describe(encoder, shape)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output {str(folder)!r} is a file. Give a folder.")
-    with made_folder(folder), only_writer(folder / LOCK, folder):
+    with made_folder(folder), only_writer(folder):
         found = _find(folder, begun, force=force)
         with reporter.track("reading the corpus", None, "texts") as advance:
             kept, work = _survey(portions(corpus, shape.texts), found, encoder, advance)

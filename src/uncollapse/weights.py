@@ -1,7 +1,7 @@
 """Replace single tensors in the safetensors files of a model, and leave every other byte of the weights alone."""
 
 import json
-import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -18,14 +18,13 @@ Tensors = dict[str, torch.Tensor]
 
 def saved_tensors(model: PreTrainedModel, scratch: Path) -> Tensors:
     """The tensors a model would be saved with, under the names and in the layout of its files on disk."""
-    folder = scratch / "scratch"
-    with quiet():
-        model.save_pretrained(folder)
     tensors: Tensors = {}
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as stored:
-            tensors.update({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        with quiet():
+            model.save_pretrained(folder)
+        for file in Path(folder).glob("*.safetensors"):
+            with safe_open(file, framework="pt") as stored:
+                tensors.update({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
     return tensors
 
 
@@ -51,7 +50,7 @@ def replace_weights(folder: Path, before: Tensors, after: Tensors, beside: Tenso
         The precision of the changed tensors; of the first, if there are several.
 
     Raises:
-        ModelError: a changed tensor has no counterpart in the files.
+        ModelError: a changed tensor has no counterpart in the files, or an index names files elsewhere.
     """
     changed = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     dtypes, stored = [], _stored(folder)
@@ -98,8 +97,18 @@ def _files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists() and not (folder / "model.safetensors").exists():
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return [folder / name for name in sorted(names)]
+        return [folder / _checked(name, index) for name in sorted(names, key=str)]
     return [folder / "model.safetensors"]
+
+
+def _checked(name: object, index: Path) -> str:
+    """A name in an index, which is written to: it must be of a file beside the index."""
+    if isinstance(name, str) and name not in ("", "..") and Path(name).name == name:
+        return name
+    raise ModelError(
+        f"Expected names of files beside it in the model's {index.name}, got {name!r}, which lies elsewhere. Save the "
+        "model once with save_pretrained, then fix."
+    )
 
 
 def _rewrite(file: Path, new: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> torch.dtype:

@@ -1,13 +1,19 @@
 """Files and folders that appear whole under their name, or not at all."""
 
+import ctypes
 import errno
 import glob
 import hashlib
+import json
 import os
+import re
+import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -16,6 +22,16 @@ from uncollapse.errors import OutputError
 
 LONGEST_NAME_BYTES = 96
 """Two names, a dot, a suffix and what a temporary file adds stay below the 255 bytes that file systems allow."""
+
+
+LOCK = ".uncollapse.lock"
+"""The file in a folder that says that a command writes there, where there can be none beside it."""
+
+_OURS: set[str] = set()
+"""What ends the names of what this process is writing; another may have had its number before, as in containers."""
+
+_PASSING = re.compile(r"\..+\.(?:partial|replaced)-(\d+)(?:-([0-9a-f]+))?", re.DOTALL)
+"""Names that are not there for long, with the number of who made them."""
 
 
 def file_name(text: str) -> str:
@@ -35,6 +51,18 @@ def file_name(text: str) -> str:
     return f"{kept}-{digest}"
 
 
+def place_of(target: Path) -> Path:
+    """Where a target lies: links are followed, so that what they lead to is written and they stay.
+
+    Raises:
+        OutputError: they lead in a circle.
+    """
+    try:
+        return target.resolve()
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"Could not follow the links of {str(target)!r}: {error}. Give another place.") from error
+
+
 @contextmanager
 def made_folder(folder: Path) -> Iterator[None]:
     """A folder, made with those above it that are missing; what was made goes again if it is empty after an error.
@@ -45,6 +73,8 @@ def made_folder(folder: Path) -> Iterator[None]:
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for place in missing:
+            _flush(place.parent)
     except OSError as error:
         raise OutputError(f"Could not make the folder {str(folder)!r}: {error}. Give another.") from error
     try:
@@ -57,16 +87,16 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(lock: Path, target: Path) -> Iterator[None]:
-    """Keep every other command that asks for the same lock from writing; one that was killed holds nothing.
+def only_writer(target: Path) -> Iterator[None]:
+    """Keep every other command from writing to a target; one that was killed holds nothing.
 
     Args:
-        lock: a file that is there during the `with`; its folder must exist.
-        target: what is written.
+        target: what is written. A file beside it says so during the `with`, or in it where none can be beside.
 
     Raises:
-        OutputError: another command is writing, or the lock cannot be made.
+        OutputError: another command is writing, or the file cannot be made.
     """
+    lock = _lock(place_of(target))
     holding = FileLock(lock, timeout=0)
     with _told(target):
         try:
@@ -84,6 +114,16 @@ def only_writer(lock: Path, target: Path) -> Iterator[None]:
         holding.release()
 
 
+def _lock(target: Path) -> Path:
+    """One place for every command, whether it writes into a folder or replaces it.
+
+    What is mounted may be shared by machines that share nothing beside it, and is never replaced.
+    """
+    if os.path.ismount(target) or (target.is_dir() and not os.access(target.parent, os.W_OK)):
+        return target / LOCK
+    return target.with_name(f".{target.name}.lock")
+
+
 def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path], bool]) -> None:
     """Raise unless a folder can be written at `target` without destroying anything but what may be replaced.
 
@@ -92,7 +132,17 @@ def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path]
         force: replace one that is known.
         what: may be replaced, such as "model".
         known: tells it.
+
+    Raises:
+        OutputError: not without destroying it.
     """
+    with _told(target):
+        clean_leftovers(place_of(target))  # may give back what would then be destroyed
+    if os.path.ismount(place_of(target)):
+        raise OutputError(
+            f"The output {str(target)!r} is a mount point, which no folder can replace. Give a folder in it, such as "
+            f"{str(target / 'out')!r}."
+        )
     if target.exists() and not target.is_dir():
         raise OutputError(f"The output {str(target)!r} is a file. Give a folder.")
     if not target.is_dir() or not any(target.iterdir()):
@@ -106,6 +156,14 @@ def check_target(target: Path, *, force: bool, what: str, known: Callable[[Path]
         raise OutputError(
             f"The output {str(target)!r} is not empty and is no {what}, so it is not replaced even with --force."
         )
+
+
+def read_known(file: Path) -> Any:
+    """What a JSON file says, by which a folder is known; None where there is none, or it is no JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def check_apart(target: Path, source: Path, *, what: str = "source model") -> None:
@@ -132,50 +190,131 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written.
     """
-    part = _part(target)
-    with _told(target):
-        clean_leftovers(target)
+    place = place_of(target)
+    with _told(target), _passing(place) as part:
+        clean_leftovers(place)
         try:
             yield part
-            part.replace(target)
+            _flush(part)
+            part.replace(place)
+            _flush(place.parent)
         finally:
             part.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """A temporary folder beside the target that takes its name, and its place, at the end.
 
+    Args:
+        target: the new folder.
+        check: asked again at the end, whether what is at the target then may be replaced; it raises if not.
+
     Raises:
-        OutputError: the folder cannot be written; what was at the target before is there again.
+        OutputError: the folder cannot be written, or something was put at the target meanwhile; what was there is
+            there.
     """
-    part = _part(target)
-    with _told(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clean_leftovers(target)
+    place = place_of(target)
+    with _told(target), _passing(place) as part:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(place)
+        part.mkdir()
         try:
-            part.mkdir()
+            replaces = _holds_any(place)
             yield part
-            _swap(part, target)
+            _flush_tree(part)
+            check()
+            if replaces and _holds_any(place):
+                _swap(part, place)
+            else:
+                _settle(part, place)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
+def _settle(part: Path, target: Path) -> None:
+    """Give a folder a name that nothing has but an empty folder."""
+    if _holds_any(target):
+        raise OutputError(
+            f"Something else was put at {str(target)!r} while this command worked. It was left as it is, and nothing "
+            "was written. Give another folder."
+        )
+    with suppress(FileNotFoundError):
+        target.rmdir()
+    part.rename(target)
+    _flush(target.parent)
+
+
 def _swap(part: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.replaced-{os.getpid()}")
-    if target.exists():
-        target.rename(old)
+    """Put a folder in the place of another one, which is called `part` afterwards.
+
+    Where that takes more than one step, the other one bears a name meanwhile under which it is given back.
+    """
+    if _exchange(part, target):
+        _flush(target.parent)
+        return
+    with _passing(target, "replaced") as old, _passing(target) as done:
+        try:
+            target.rename(old)
+            part.rename(target)
+            _flush(target.parent)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+        finally:
+            if old.exists() and target.exists():
+                old.rename(done)  # half removed it must not come back
+                shutil.rmtree(done, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, of the kernel's headers
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _flush_tree(folder: Path) -> None:
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            if not (place := Path(parent, name)).is_symlink():
+                _flush(place)
+        _flush(Path(parent))
+
+
+def _flush(place: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before the next step: a power cut keeps no order of its own.
+
+    Folders cannot be flushed everywhere; what goes wrong with the bytes of a file is an error.
+    """
+    is_folder = place.is_dir()
     try:
-        part.rename(target)
+        handle = os.open(place, os.O_RDONLY if is_folder or os.name != "nt" else os.O_RDWR)
     except OSError:
-        if old.exists():
-            old.rename(target)
+        if is_folder:
+            return
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not is_folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
-def _part(target: Path) -> Path:
-    return target.with_name(f".{target.name}.partial-{os.getpid()}")
+@contextmanager
+def _passing(target: Path, what: str = "partial") -> Iterator[Path]:
+    """A name beside a target that no other process takes for what a killed one left, and only this one uses."""
+    token = secrets.token_hex(4)
+    _OURS.add(token)
+    try:
+        yield target.with_name(f".{target.name}.{what}-{os.getpid()}-{token}")
+    finally:
+        _OURS.discard(token)
 
 
 @contextmanager
@@ -185,7 +324,7 @@ def _told(target: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         places = [str(place) for name in ("filename", "filename2") if (place := getattr(error, name, None))]
-        if places and not any(target.name in place for place in places):
+        if places and not any(place_of(target).name in place for place in places):
             raise  # another file's fault, such as one that was being read
         full = getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
         advice = (
@@ -198,7 +337,9 @@ def clean_leftovers(target: Path) -> None:
     """Remove what killed processes left beside a target; give back what one of them had moved aside."""
     name = glob.escape(target.name)
     for moved in target.parent.glob(f".{name}.replaced-*"):
-        if _is_dead(moved) and not target.exists():
+        if _is_dead(moved) and not _holds_any(target):
+            with suppress(FileNotFoundError):
+                target.rmdir()  # an empty one, made since
             moved.rename(target)
     for pattern in ("partial", "replaced"):
         for leftover in target.parent.glob(f".{name}.{pattern}-*"):
@@ -208,18 +349,26 @@ def clean_leftovers(target: Path) -> None:
 
 def is_leftover(path: Path) -> bool:
     """Whether a path is what a killed process left."""
-    return path.name.startswith(".") and ".partial-" in path.name and _is_dead(path)
+    return ".partial-" in path.name and _is_dead(path)
+
+
+def _holds_any(target: Path) -> bool:
+    """Whether there is a file, or a folder with anything in it."""
+    return target.exists() and not (target.is_dir() and not any(target.iterdir()))
 
 
 def _is_dead(path: Path) -> bool:
-    number = path.name.rpartition("-")[2]
-    return number.isdigit() and not _is_running(int(number))
+    found = _PASSING.fullmatch(path.name)
+    if not found:
+        return False
+    process, token = int(found[1]), found[2]
+    return token not in _OURS if process == os.getpid() else not _is_running(process)
 
 
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
@@ -227,7 +376,7 @@ def _is_running(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from uncollapse.cli.folders import ended_by_hand
+from uncollapse.cli.folders import output_place
 from uncollapse.cli.options import JsonOption, ModelArgument, QuietOption, RemoteOption
 from uncollapse.cli.printing import as_json, say_step
 from uncollapse.errors import UncollapseError
@@ -86,13 +86,11 @@ def export(
 
     With --buckets, what is written are folders of sentence-transformers, and one that picks among them.
     """
-    from uncollapse.writing import made_folder, only_writer
-
     ends = _read_ends(buckets, law, search, to)
-    steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
+    steps = (lambda _: None) if quiet else say_step
     asked: dict[str, Any] = {"force": force, "trust_remote_code": trust_remote_code, "step": steps}
     show: Callable[[], None]
-    with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
+    with output_place(out):
         if ends and law:
             from uncollapse.bucketing.folders import export_buckets
             from uncollapse.fixes import parse
@@ -119,7 +117,7 @@ def _read_ends(buckets: str | None, law: str | None, search: list[str] | None, t
     if to is not None:
         raise UncollapseError("--buckets writes folders of sentence-transformers, so --format would do nothing.")
     parts = [part.strip() for part in buckets.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise UncollapseError(f"--buckets must be numbers of tokens with commas between, got {buckets!r}.")
     if not law:
         raise UncollapseError(

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncollapse.cli.folders import ended_by_hand, output_folder
+from uncollapse.cli.folders import output_folder, output_place
 from uncollapse.cli.options import (
+    FitSeedOption,
     ForceOption,
     JsonOption,
     ModelArgument,
@@ -55,7 +56,7 @@ def fix(
         ),
     ] = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
-    seed: SeedOption = 0,
+    seed: FitSeedOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -66,33 +67,31 @@ def fix(
     What acts inside the model goes into its weights, what acts on vectors becomes Dense modules after it. The folder
     is checked against the fix taken literally, reloaded and compared before it takes its name.
     """
-    from uncollapse.checkpoints import check_corpus
     from uncollapse.checkpoints import fix as write_fixed
     from uncollapse.encoders.cache import default_folder
     from uncollapse.fixes import compose, parse
     from uncollapse.pipelines.reading import read_unlabelled
-    from uncollapse.writing import made_folder, only_writer
 
     _check_asked(fix, auto, corpus, queries=queries, text_field=text_field)
-    steps, parent = (lambda _: None) if quiet else say_step, out.absolute().parent
+    steps = (lambda _: None) if quiet else say_step
     given, seen = parse(fix) if fix else None, None
-    if corpus:
-        check_corpus(compose(given), is_given=True)
-    if queries and given:
-        _check_queries(compose(given))
+    if given:
+        _check_given(compose(given), corpus, queries, seed)
     if source := auto or corpus:
-        seen = read_unlabelled(source, queries=queries, seed=seed, progress=progress(quiet), text_field=text_field)
+        seen = read_unlabelled(
+            source, queries=queries, seed=seed or 0, progress=progress(quiet), text_field=text_field
+        )
     chosen = compose(given or _choose(model, seen, quiet, trust_remote_code))
     if queries and seen:
         _say_few(len(seen.queries), quiet)
-    with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
+    with output_place(out):
         report = write_fixed(
             model,
             chosen,
             out,
             corpus=seen if chosen.vectors else None,
             cache=default_folder(),
-            seed=seed,
+            seed=seed or 0,
             force=force,
             trust_remote_code=trust_remote_code,
             step=steps,
@@ -121,6 +120,19 @@ def _check_asked(fix: str | None, auto: str | None, corpus: str | None, **of_cor
         if value and not (auto or corpus):
             option = f"--{name.replace('_', '-')}"
             raise UncollapseError(f"{option} goes with a corpus: name it with --auto or --corpus.")
+
+
+def _check_given(chosen: "Composition", corpus: str | None, queries: str | None, seed: int | None) -> None:
+    """No option that would do nothing to this fix."""
+    from uncollapse.checkpoints import check_corpus
+    from uncollapse.errors import UncollapseError
+
+    if corpus:
+        check_corpus(chosen, is_given=True)
+    if queries:
+        _check_queries(chosen)
+    if seed is not None and not chosen.vectors:
+        raise UncollapseError(f"`{chosen}` is fitted to nothing, so --seed would do nothing. Leave it out.")
 
 
 def _check_queries(chosen: "Composition") -> None:

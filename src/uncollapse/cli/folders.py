@@ -13,9 +13,6 @@ from uncollapse.errors import OutputError
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
-LOCK = ".uncollapse.lock"
-"""The file that is in an output folder while a command writes there."""
-
 
 @contextmanager
 def output_folder(out: Path | None, name: str, *, force: bool, kept: Path | None = None) -> Iterator[Path]:
@@ -35,10 +32,26 @@ def output_folder(out: Path | None, name: str, *, force: bool, kept: Path | None
     folder = out or Path(f"uncollapse-{file_name(name)}")
     if folder.is_file():
         raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
-    with made_folder(folder), only_writer(folder / LOCK, folder):
+    with made_folder(folder), only_writer(folder):
         _check_empty(folder, force=force)
         with ended_by_hand(folder, kept):
             yield folder
+
+
+@contextmanager
+def output_place(out: Path) -> Iterator[None]:
+    """The place of a folder that appears whole: one that can be made, where no other command writes.
+
+    Args:
+        out: what the user gave.
+
+    Raises:
+        OutputError: another command writes there, or the folder above cannot be made.
+    """
+    from uncollapse.writing import made_folder, only_writer, place_of
+
+    with made_folder(place_of(out).parent), only_writer(out), ended_by_hand(out):
+        yield
 
 
 @contextmanager
@@ -81,6 +94,8 @@ def _check_empty(folder: Path, *, force: bool) -> None:
 
 def _entries(folder: Path) -> dict[str, int]:
     """What a folder holds but for the lock, and when each was changed."""
+    from uncollapse.writing import LOCK
+
     try:
         there = [path for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
         return {path.name: path.lstat().st_mtime_ns for path in there}

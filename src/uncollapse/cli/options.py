@@ -135,6 +135,12 @@ SampleOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of sampling and bootstrap.")]
+FitSeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", min=0, help="Seed of the sample that a fix is fitted to; 0 if not given.", show_default=False
+    ),
+]
 
 
 def read_bins(bins: str) -> int:

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from uncollapse.cli.folders import ended_by_hand
-from uncollapse.cli.options import JsonOption, QuietOption, SeedOption
+from uncollapse.cli.folders import output_place
+from uncollapse.cli.options import FitSeedOption, JsonOption, QuietOption
 from uncollapse.cli.printing import as_json, progress
+from uncollapse.errors import UncollapseError
 
 if TYPE_CHECKING:
     from uncollapse.stores.folder import StoreReport
@@ -68,7 +69,7 @@ def store(
             show_default=False,
         ),
     ] = None,
-    seed: SeedOption = 0,
+    seed: FitSeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a store that is there already.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -81,11 +82,11 @@ def store(
     import uncollapse
     from uncollapse.stores.folder import Plan
     from uncollapse.stores.space import as_metric
-    from uncollapse.writing import made_folder, only_writer
 
-    plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed)
-    parent = out.absolute().parent
-    with made_folder(parent), only_writer(parent / f".{out.name}.lock", out), ended_by_hand(out):
+    if seed is not None and not fix:
+        raise UncollapseError("Without --fix nothing is fitted to a sample, so --seed would do nothing. Leave it out.")
+    plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed or 0)
+    with output_place(out):
         report = uncollapse.store(vectors, out, plan=plan, force=force, progress=progress(quiet))
     if json:
         typer.echo(as_json({**asdict(report), "folder": str(report.folder)}))

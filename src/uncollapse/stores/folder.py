@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from uncollapse.stores.matrix import write_matrix
 from uncollapse.stores.postgres import write_copy
 from uncollapse.stores.qdrant import require_qdrant, write_qdrant
 from uncollapse.stores.space import Batches, Metric, Space, Writer, as_metric
-from uncollapse.writing import check_apart, check_target, whole_folder
+from uncollapse.writing import check_apart, check_target, read_known, whole_folder
 
 SCHEMA = "uncollapse.store/1"
 """Name and version of store.json; the number grows when a reader would have to change."""
@@ -145,13 +146,15 @@ def store(
     STORES[chosen.to].require()
     manifest = _read_source(source)
     check_apart(target, source, what="folder of vectors")
-    check_target(target, force=force, what="store", known=_is_store)
+    check = partial(check_target, target, force=force, what="store", known=_is_store)
+    check()
     metric = _metric(chosen, manifest)
     correction = _correction(chosen, source)
     space = Space(correction.dim if correction else manifest.dim, manifest.n_texts, metric)
     added = space.dim - manifest.dim
     report = StoreReport(target, chosen.to, space.n_texts, space.dim, added, metric, chosen.fix)
-    with whole_folder(target) as part, (progress or Silent()).track("storing", space.n_texts, "vectors") as advance:
+    tracked = (progress or Silent()).track("storing", space.n_texts, "vectors")
+    with whole_folder(target, check) as part, tracked as advance:
         STORES[chosen.to].write(part, space, _counted(_batches(source, correction), advance))
         (part / ABOUT).write_text(_about(report, manifest, correction) + "\n", encoding="utf-8")
     return report
@@ -166,7 +169,9 @@ def _read_source(source: Path) -> Manifest:
 
 
 def _is_store(folder: Path) -> bool:
-    return (folder / ABOUT).is_file()
+    """Whether store.json is ours, of whatever version; other programs have files of this name too."""
+    said = read_known(folder / ABOUT)
+    return isinstance(said, dict) and str(said.get("schema")).partition("/")[0] == SCHEMA.partition("/")[0]
 
 
 def _metric(plan: Plan, manifest: Manifest) -> Metric:

@@ -1,6 +1,7 @@
 """Vectors as a LanceDB database; only this file knows lancedb."""
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,27 @@ def require_lancedb() -> Any:
 
 
 def write_lance(folder: Path, space: Space, batches: Batches) -> None:
-    """Write a table `vectors`: id, vector, n_tokens, n_tokens_full. Its metric is chosen by who searches."""
+    """Write a table `vectors`: id, vector, n_tokens, n_tokens_full. Its metric is chosen by who searches.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     database = require_lancedb().connect(folder)
-    rows = (arrow_batch(batch) for batch in batches)
-    database.create_table(NAME, rows, schema=arrow_schema(space.dim))
+    failures: list[BaseException] = []
+    try:
+        database.create_table(NAME, _rows(batches, failures), schema=arrow_schema(space.dim))
+    except Exception as error:
+        if failures:
+            raise failures[0] from None  # of what was read; lancedb tells it as an error of its own
+        if not isinstance(error, RuntimeError):
+            raise
+        raise OSError(f"LanceDB says: {str(error).partition(', /')[0]}") from error
+
+
+def _rows(batches: Batches, failures: list[BaseException]) -> Iterator[Any]:
+    try:
+        for batch in batches:
+            yield arrow_batch(batch)
+    except (Exception, KeyboardInterrupt) as error:
+        failures.append(error)
+        raise

@@ -9,15 +9,17 @@ from uncollapse.stores.space import Batches, Space
 
 MATRIX, IDS = "vectors.npy", "ids.parquet"
 
+_STORED = "<f4"
+
 
 def write_matrix(folder: Path, space: Space, batches: Batches) -> None:
-    """Write `vectors.npy`, float32 [texts, dim], through a memory map, and `ids.parquet`, a row a vector."""
-    shape = (space.n_texts, space.dim)
-    matrix = np.lib.format.open_memmap(folder / MATRIX, mode="w+", dtype=np.float32, shape=shape)
-    done = 0
-    with ids_writer(folder / IDS) as write_ids:
+    """Write `vectors.npy`, float32 [texts, dim], and `ids.parquet`, a row a vector.
+
+    Not through a memory map, since a full disk would end the process there, without a word.
+    """
+    about = {"descr": _STORED, "fortran_order": False, "shape": (space.n_texts, space.dim)}
+    with (folder / MATRIX).open("wb") as stream, ids_writer(folder / IDS) as write_ids:
+        np.lib.format.write_array_header_1_0(stream, about)
         for batch in batches:
-            matrix[done : done + len(batch)] = batch.vectors
+            stream.write(batch.vectors.astype(_STORED).tobytes())
             write_ids(batch)
-            done += len(batch)
-    matrix.flush()

@@ -12,6 +12,9 @@ DATA, SQL = "vectors.copy", "load.sql"
 MOST_DIMENSIONS = 16_000
 """Of pgvector's type `vector`."""
 
+MOST_BYTES_OF_AN_ID = 2_600
+"""What PostgreSQL's index of ids surely takes: an entry must be smaller than a third of a page, some 2,700 bytes."""
+
 _INDEXED = {"vector": 2_000, "halfvec": 4_000}
 _OPERATORS = {"dot": ("ip", "<#>"), "cosine": ("cosine", "<=>")}
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -22,7 +25,7 @@ def write_copy(folder: Path, space: Space, batches: Batches) -> None:
 
     Raises:
         OutputError: vectors longer than pgvector holds.
-        CorpusError: an id with a zero character, which PostgreSQL cannot hold.
+        CorpusError: an id that PostgreSQL cannot hold: one with a zero character, or a long one.
     """
     if space.dim > MOST_DIMENSIONS:
         raise OutputError(f"pgvector holds vectors of at most {MOST_DIMENSIONS:,} dimensions, got {space.dim:,}.")
@@ -36,9 +39,18 @@ def _lines(batch: Embeddings) -> Iterator[str]:
     written = batch.vectors.astype(str)  # as few digits as give the same float32 again
     counts = zip(batch.ids, batch.n_tokens.tolist(), batch.n_tokens_full.tolist(), strict=True)
     for numbers, (name, n_tokens, n_tokens_full) in zip(written, counts, strict=True):
-        if "\0" in name:
-            raise CorpusError(f"PostgreSQL holds no text with a zero character, got the id {name!r}. Give another id.")
+        _check_id(name)
         yield f"{name.translate(_ESCAPES)}\t[{','.join(numbers)}]\t{n_tokens}\t{n_tokens_full}\n"
+
+
+def _check_id(name: str) -> None:
+    if "\0" in name:
+        raise CorpusError(f"PostgreSQL holds no text with a zero character, got the id {name!r}. Give another id.")
+    if (size := len(name.encode(errors="surrogatepass"))) > MOST_BYTES_OF_AN_ID:
+        raise CorpusError(
+            f"PostgreSQL indexes ids of at most {MOST_BYTES_OF_AN_ID:,} bytes, got one of {size:,}, which begins "
+            f"{name[:60]!r}. Give shorter ids, or use another --format."
+        )
 
 
 def _load(space: Space) -> str:

@@ -1,8 +1,10 @@
 """Vectors as a collection of Qdrant's local mode; only this file knows qdrant_client."""
 
+import errno
 import importlib
+import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ def write_qdrant(folder: Path, space: Space, batches: Batches) -> None:
 
     Raises:
         OutputError: more vectors than the local mode is meant for.
+        OSError: it cannot be written.
     """
     if space.n_texts > MOST:
         raise OutputError(
@@ -40,12 +43,22 @@ def write_qdrant(folder: Path, space: Space, batches: Batches) -> None:
         )
     library = require_qdrant()
     distance = {"dot": library.models.Distance.DOT, "cosine": library.models.Distance.COSINE}[space.metric]
-    with closing(library.QdrantClient(path=str(folder))) as client:
+    with _told(), closing(library.QdrantClient(path=str(folder))) as client:
         client.create_collection(NAME, library.models.VectorParams(size=space.dim, distance=distance))
         done = 0
         for batch in batches:
             client.upsert(NAME, list(_points(library.models.PointStruct, batch, done)))
             done += len(batch)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Qdrant's local mode keeps its points in SQLite, whose errors it lets through."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        number = errno.ENOSPC if "full" in str(error) else errno.EIO
+        raise OSError(number, f"Qdrant's database says: {error}") from error
 
 
 def _points(point: Any, batch: Embeddings, first: int) -> Iterator[Any]:
