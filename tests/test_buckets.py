@@ -205,6 +205,26 @@ def test_a_bucket_for_every_length_loses_nothing(source: Path, tmp_path: Path) -
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
 
 
+def test_a_source_of_the_strangest_making_is_copied_like_any(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read only, with a folder of licences, with weights of other programs, named by a path from here."""
+    strange = shutil.copytree(source, tmp_path / "strange")
+    (strange / "LICENSES").mkdir()
+    (strange / "LICENSES/MIT.txt").write_text("as you like")
+    (strange / "pytorch_model.bin").write_bytes(b"old")
+    for path in (*strange.rglob("*"), strange):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    monkeypatch.chdir(tmp_path)
+    export_buckets("strange", "out", TemperatureLaw("log", n0=8, above_only=True), (8, 40))
+    for folder in (Path("out"), Path("out/up-to-8"), Path("out/up-to-40")):
+        assert (folder / "LICENSES/MIT.txt").read_text() == "as you like"
+        assert not (folder / "pytorch_model.bin").exists()
+        assert str(tmp_path) not in (folder / "README.md").read_text()
+    assert "`strange`" in Path("out/up-to-40/README.md").read_text()
+    assert all(path.stat().st_mode & 0o200 for path in Path("out").rglob("*"))
+
+
 def test_the_folder_is_a_model_for_this_package_when_trusted(report: BucketReport) -> None:
     encoder = load_model(str(report.folder), device="cpu", trust_remote_code=True)
     assert encoder.folded_fix == "temperature(law=log, n0=8) in buckets up to 8, 16, 40"
@@ -266,9 +286,12 @@ def test_what_cannot_be_bucketed_is_refused_before_anything_is_written(source: P
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="is not replaced even with"):
         export_buckets(str(source), tmp_path, LAW, ENDS, force=True)
+    (tmp_path / "buckets.json").write_text('{"schema": "theirs/1"}')
+    with pytest.raises(OutputError, match="is not replaced even with"):
+        export_buckets(str(source), tmp_path, LAW, ENDS, force=True)
     with pytest.raises(OutputError, match="lie one in the other"):
         export_buckets(str(source), source / "out", LAW, ENDS)
-    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "buckets.json"}
 
 
 def test_the_command(

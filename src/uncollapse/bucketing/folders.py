@@ -20,11 +20,12 @@ from uncollapse.bucketing import length_router, pick_bucket
 from uncollapse.bucketing.buckets import Bucket, cut_buckets
 from uncollapse.bucketing.cards import write_section
 from uncollapse.bucketing.losses import BucketLoss, SearchLoss, measure_loss, measure_search
-from uncollapse.checkpoints import OTHER_RUNTIMES, fix
+from uncollapse.checkpoints import copy_model, fix
 from uncollapse.encoders import SentenceEncoder, load_model
-from uncollapse.encoders.sources import write_record
+from uncollapse.encoders.sources import is_written, write_record
 from uncollapse.errors import ArchitectureError, FixError, ModelError
 from uncollapse.evaluation.reading.layouts import open_tasks
+from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.probes import make_probes
 from uncollapse.fixes import Fix
 from uncollapse.provenance import describe_run
@@ -33,13 +34,12 @@ from uncollapse.writing import check_apart, check_target, whole_folder
 SCHEMA = "uncollapse.buckets/1"
 """Name and version of `ABOUT`; the number grows when a reader would have to change."""
 
-ABOUT, LOSS, CARD = "buckets.json", "loss.json", "README.md"
+ABOUT, LOSS = "buckets.json", "loss.json"
 
 ROUNDING = 1e-5
 """Largest difference between a vector of the folder and the same text's from the checkpoint of its bucket."""
 
-_KEPT = ("config_sentence_transformers.json", "LICEN[CS]E*", "NOTICE*")
-"""Files of the source that go beside the checkpoints."""
+_SETTINGS = "config_sentence_transformers.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class BucketReport:
 
 def is_bucketed(folder: Path) -> bool:
     """Whether a folder was written by `export_buckets`."""
-    return (folder / ABOUT).is_file()
+    return is_written(folder / ABOUT, SCHEMA)
 
 
 def export_buckets(
@@ -173,9 +173,15 @@ def _settings(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _write_checkpoint(stock: SentenceEncoder, place: Path, bucket: Bucket, *, trust_remote_code: bool) -> None:
     tau = Temperature(bucket.tau)
     if tau.is_identity:  # below n0 of a law that only sharpens
-        shutil.copytree(stock.source, place, ignore=shutil.ignore_patterns(*OTHER_RUNTIMES))
+        _copy(stock.source, place, weights=True)
     else:
-        fix(str(stock.source), tau, place, trust_remote_code=trust_remote_code)
+        fix(stock.name, tau, place, trust_remote_code=trust_remote_code)
+
+
+def _copy(source: Path, place: Path, *, weights: bool) -> None:
+    """Copy a folder as `fix` does; a checkpoint that is its source's leaves behind what the others leave behind."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    tuple(copy_model(source, place, weights=weights))
 
 
 def _write_router(
@@ -186,7 +192,7 @@ def _write_router(
     inner = modules[0]["path"]
     for module in modules[1:]:
         if module["path"] and (stock.source / module["path"]).is_dir():  # one without settings may have no folder
-            shutil.copytree(stock.source / module["path"], part / module["path"], dirs_exist_ok=True)
+            _copy(stock.source / module["path"], part / module["path"], weights=False)
     modules[0] |= {"path": "", "type": "length_router.LengthRouter"}
     (part / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
     described = [
@@ -200,9 +206,9 @@ def _write_router(
         shutil.copyfile(
             str(inspect.getsourcefile(module_file)), part / f"{module_file.__name__.rpartition('.')[2]}.py"
         )
-    for pattern in _KEPT:
-        for found in stock.source.glob(pattern):
-            shutil.copyfile(found, part / found.name)
+    if (stock.source / _SETTINGS).is_file():
+        shutil.copyfile(stock.source / _SETTINGS, part / _SETTINGS)
+    copy_licences(stock.source, part)
     write_record(
         part, {"fix": f"{law} in buckets up to {', '.join(str(one.up_to) for one in buckets)}", "text_fix": ""}
     )
@@ -230,8 +236,6 @@ def _write_report(stock: SentenceEncoder, part: Path, report: BucketReport, *, r
     facts = {"schema": "uncollapse.loss/1", "law": report.law, "source": stock.about, **describe_run()}
     facts |= {"losses": [asdict(one) for one in report.losses], "searches": [asdict(one) for one in report.searches]}
     (part / LOSS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    card = stock.source / CARD
-    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
     told = (report.law, report.buckets, report.losses, report.searches)
     section = write_section(stock.name, *told, remote_code=remote_code)
-    (part / CARD).write_text(text + section, encoding="utf-8")
+    write_card(part, stock.source, section)
