@@ -81,6 +81,49 @@ def test_without_trust_it_is_refused_and_its_folders_are_not(report: BucketRepor
     assert encode(report.folder / "up-to-16", ["a b"]).shape == (1, 48)
 
 
+CODE = """
+from pathlib import Path
+from transformers import BertModel
+(Path({ran!r})).write_text("ran")
+class Other(BertModel): pass
+"""
+
+
+def naming_code(folder: Path, ran: Path) -> Path:
+    """A natively supported model whose config names code beside it, which leaves a file when it runs."""
+    save_tiny(folder, max_tokens=40)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "other_code.Other"}}))
+    (folder / "other_code.py").write_text(CODE.format(ran=str(ran)))
+    return folder
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_code_that_a_checkpoint_names_runs_only_where_it_was_trusted(trusted: bool, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    source, out = naming_code(tmp_path / "source", ran), tmp_path / "out"
+    export_buckets(str(source), out, LAW, (16, 40), trust_remote_code=trusted)
+    assert ran.exists() == trusted
+    ran.unlink(missing_ok=True)
+    model = SentenceTransformer(str(out), device="cpu", trust_remote_code=True)
+    assert {type(one.model).__name__ for one in model[0].transformers} == {"Other" if trusted else "BertModel"}
+    model[0].save(str(tmp_path))
+    assert json.loads((tmp_path / "buckets.json").read_text())["remote_code"] is trusted
+    card = " ".join((out / "README.md").read_text().split())
+    said = "and the code that came with its source;" if trusted else "and no other code, whatever the checkpoints name"
+    assert f"length_router.py, so read that file first, {said}" in card
+
+
+def test_code_behind_the_transformer_is_refused_unless_it_is_trusted(source: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(source, tmp_path / "changed")
+    place = changed / "2_Dense/config.json"
+    config = json.loads(place.read_text()) | {"activation_function": "json.dumps"}
+    place.write_text(json.dumps(config))
+    with pytest.raises(ArchitectureError, match=r"module '2_Dense' .* activation_function 'json.dumps'"):
+        export_buckets(str(changed), tmp_path / "out", LAW, ENDS)
+    assert not (tmp_path / "out").exists()
+
+
 def test_buckets_share_in_memory_what_they_have_in_common(report: BucketReport) -> None:
     model = SentenceTransformer(str(report.folder), device="cpu", trust_remote_code=True)
     first, *others = (dict(one.named_parameters()) for one in model[0].transformers)
@@ -162,6 +205,26 @@ def test_a_bucket_for_every_length_loses_nothing(source: Path, tmp_path: Path) -
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
 
 
+def test_a_source_of_the_strangest_making_is_copied_like_any(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read only, with a folder of licences, with weights of other programs, named by a path from here."""
+    strange = shutil.copytree(source, tmp_path / "strange")
+    (strange / "LICENSES").mkdir()
+    (strange / "LICENSES/MIT.txt").write_text("as you like")
+    (strange / "pytorch_model.bin").write_bytes(b"old")
+    for path in (*strange.rglob("*"), strange):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    monkeypatch.chdir(tmp_path)
+    export_buckets("strange", "out", TemperatureLaw("log", n0=8, above_only=True), (8, 40))
+    for folder in (Path("out"), Path("out/up-to-8"), Path("out/up-to-40")):
+        assert (folder / "LICENSES/MIT.txt").read_text() == "as you like"
+        assert not (folder / "pytorch_model.bin").exists()
+        assert str(tmp_path) not in (folder / "README.md").read_text()
+    assert "`strange`" in Path("out/up-to-40/README.md").read_text()
+    assert all(path.stat().st_mode & 0o200 for path in Path("out").rglob("*"))
+
+
 def test_the_folder_is_a_model_for_this_package_when_trusted(report: BucketReport) -> None:
     encoder = load_model(str(report.folder), device="cpu", trust_remote_code=True)
     assert encoder.folded_fix == "temperature(law=log, n0=8) in buckets up to 8, 16, 40"
@@ -183,8 +246,8 @@ def test_a_folder_that_does_not_pick_right_is_not_kept(
 ) -> None:
     write = folders._write_router
 
-    def shifted(stock: Any, part: Path, *rest: Any) -> None:
-        write(stock, part, *rest)
+    def shifted(stock: Any, part: Path, *rest: Any, **named: Any) -> None:
+        write(stock, part, *rest, **named)
         about = json.loads((part / "buckets.json").read_text())
         about["buckets"][0]["transformer"] = "up-to-40"
         (part / "buckets.json").write_text(json.dumps(about))
@@ -223,9 +286,12 @@ def test_what_cannot_be_bucketed_is_refused_before_anything_is_written(source: P
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="is not replaced even with"):
         export_buckets(str(source), tmp_path, LAW, ENDS, force=True)
+    (tmp_path / "buckets.json").write_text('{"schema": "theirs/1"}')
+    with pytest.raises(OutputError, match="is not replaced even with"):
+        export_buckets(str(source), tmp_path, LAW, ENDS, force=True)
     with pytest.raises(OutputError, match="lie one in the other"):
         export_buckets(str(source), source / "out", LAW, ENDS)
-    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "buckets.json"}
 
 
 def test_the_command(

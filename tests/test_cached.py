@@ -1,6 +1,8 @@
 """Encoding through the cache: once a text, resumed, and by what the model in memory is."""
 
 import copy
+import hashlib
+import json
 import shutil
 from contextlib import ExitStack
 
@@ -162,6 +164,41 @@ def test_a_model_changed_in_memory_has_vectors_of_its_own(encoder, tmp_path, cha
     if change != "dimension":
         before.encode(texts)  # it looks anew at every call, and finds what the other kept
         assert before.reused == 7
+
+
+HELD = {
+    "tensor": lambda x: torch.full((1, 4, 1, 1), x),
+    "numpy number": np.float32,
+    "array": lambda x: np.full((1, 4), x),
+    "array of objects": lambda x: np.array([x], dtype=object),
+    "sparse": lambda x: torch.eye(2).mul(x).to_sparse(),
+    "no storage": lambda x: torch.empty(int(4 * x), device="meta"),
+    "in a list": lambda x: [None, torch.tensor(x)],
+    "in a dictionary": lambda x: {"scaling": np.float32(x), "of": object},
+    "beside a number": lambda x: (x, torch.tensor(1.0)),
+    "type": lambda x: torch.float16 if x < 1 else torch.float32,
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_an_attribute_made_of_numbers_is_part_of_the_model(encoder, kind):
+    own = own_copy(encoder)
+    own.model.scaling = HELD[kind](0.25)
+    first = identity.settings_digest(own.model)
+    own.model.scaling = HELD[kind](0.25)
+    assert identity.settings_digest(own.model) == first, "the same numbers in another place"
+    own.model.scaling = HELD[kind](2.0)
+    assert identity.settings_digest(own.model) != first
+
+
+def test_attributes_of_no_numbers_leave_a_digest_as_it_was(encoder):
+    """So that vectors that are kept already are found again."""
+    own = own_copy(encoder)
+    before = identity.settings_digest(own.model)
+    own.model.some = {"function": np.mean, "of": [object()]}
+    assert identity.settings_digest(own.model) == before
+    said = json.dumps(["", "Linear", {"in_features": 2, "out_features": 3}])
+    assert identity.settings_digest(torch.nn.Linear(2, 3)) == hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def test_the_tensors_are_read_once_for_all_fixes(encoder, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from tiny import save_tiny
 from uncollapse import embedding, load
 from uncollapse.cli import run
 from uncollapse.cli.embedding import Kind
+from uncollapse.corpora import texts as corpus_texts
 from uncollapse.corpora.shards import FORMATS, read_manifest
 from uncollapse.exporting.parity import LIMITS
 
@@ -124,6 +125,17 @@ def test_broken_records_are_told_before_any_work_or_counted(model: str, capsys: 
     assert not Path("out").exists()
     assert run(["embed", "broken.jsonl", "-m", model, "-o", "out", "--skip-bad"]) == 0
     assert "Left out: 1 x" in words(capsys.readouterr().out)
+
+
+def test_what_is_learnt_while_reading_is_said_once(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(corpus_texts, "IDS_REMEMBERED", 5)
+    command = ["embed", "texts.jsonl", "-m", model, "-o", "out"]
+    assert run(command) == 0
+    assert words(capsys.readouterr().err).count("duplicate ids were looked for among the first 5 ids only") == 1
+    assert run([*command, "-q"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_after_ctrl_c_the_same_command_goes_on(

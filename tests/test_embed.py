@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tiny import save_tiny
-from uncollapse import embed, embedding, load, open_corpus
+from uncollapse import embed, load, open_corpus
 from uncollapse.corpora import Text
 from uncollapse.corpora import shards as shard_files
 from uncollapse.corpora.shards import FORMATS, read_manifest
@@ -24,6 +24,7 @@ from uncollapse.encoders.sources import write_record
 from uncollapse.errors import CorpusError, FixError, ModelError, OutputError, UncollapseError
 from uncollapse.fixes import compose, parse
 from uncollapse.pipelines.encoder import FixedEncoder
+from uncollapse.shard_folders import LOCK
 
 HERE = Path(__file__).parent
 SMALL = Layout(texts=5)
@@ -358,4 +359,4 @@ def test_work_is_told_as_it_is_done(encoder: SentenceEncoder, texts: Path, tmp_p
     assert sum(bars.done["reading the corpus"]) == 23
     embed(encoder, open_corpus(texts), tmp_path / "out", layout=SMALL, progress=bars)
     assert bars.totals["embedding"] == 0, "what is there is no work"
-    assert embedding.LOCK not in files(tmp_path / "out")
+    assert LOCK not in files(tmp_path / "out")

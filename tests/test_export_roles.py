@@ -21,11 +21,12 @@ from uncollapse import evaluate, export, load, parse
 from uncollapse.checkpoints import fix
 from uncollapse.cli import run
 from uncollapse.encoders import CachedEncoder, ExportedEncoder, Role, SentenceEncoder, load_model
+from uncollapse.encoders.sentence import ROLES
 from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, ModelError
 from uncollapse.exporting import folder as exporting
 from uncollapse.exporting import tracing
-from uncollapse.exporting.parity import LIMITS, ROLES
+from uncollapse.exporting.parity import LIMITS
 from uncollapse.pipelines.fitting import Unlabelled
 from uncollapse.records import Result
 

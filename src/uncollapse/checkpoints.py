@@ -21,7 +21,8 @@ from uncollapse.attention.sites import backbone
 from uncollapse.attention.verification import verify
 from uncollapse.cards import FixReport, write_card
 from uncollapse.configs import edit_config, set_limit
-from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, Role, SentenceEncoder, load_model
+from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, SentenceEncoder, load_model
+from uncollapse.encoders.sentence import ROLES
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError
 from uncollapse.fixes import Composition, Fix, compose, parse
@@ -35,8 +36,6 @@ from uncollapse.writing import check_apart, check_target, read_known, whole_fold
 
 OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
 """Folders that hold copies of the unfixed weights, or none of the model."""
-
-ROLES: tuple[Role, ...] = ("document", "query", "text")
 
 PROBE_TEXTS = (
     "short",
@@ -169,7 +168,7 @@ def _order(
 def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None]) -> FixReport:
     """Fill an empty folder that will be called `target`, reload it, and say in its card what was found."""
     chosen, stock, folded = order.fixed.fix, order.stock, order.folded
-    left_out = tuple(_copy(stock.source, part, weights=bool(chosen.model)))
+    left_out = tuple(copy_model(stock.source, part, weights=bool(chosen.model)))
     dtype = _replace(part, stock, folded.model, order.limit) if chosen.model else torch.float32
     moved = () if order.limit == stock.folder_max_tokens else ("max_seq_length",)
     added = append_modules(part, order.linear) if order.linear else ()
@@ -319,7 +318,7 @@ def _is_model(folder: Path) -> bool:
     return is_one or any(one.keys() >= {"type", "path"} for one in listed)
 
 
-def _copy(source: Path, part: Path, *, weights: bool) -> Iterator[str]:
+def copy_model(source: Path, part: Path, *, weights: bool) -> Iterator[str]:
     """Copy a folder's contents without its permissions; yields what held unfixed weights or vectors and stays behind.
 
     Args:

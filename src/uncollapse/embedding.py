@@ -4,28 +4,38 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from uncollapse.corpora import Corpus, Fingerprint, Text, portions
-from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, Shard, is_vector_folder, read_manifest, sha256
-from uncollapse.encoders import CachedEncoder, ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
+from uncollapse.corpora.shards import FORMATS, Manifest, Shard, sha256
+from uncollapse.encoders import CachedEncoder, Endpoint, ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
 from uncollapse.encoders.batches import padded_tokens
 from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
+from uncollapse.encoders.runtimes import FORMATS as RUNTIMES
 from uncollapse.encoders.sentence import NO_LIMIT
-from uncollapse.errors import ModelError, OutputError, UncollapseError, nearest
+from uncollapse.errors import CorpusError, ModelError, OutputError, UncollapseError, nearest
 from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
-from uncollapse.writing import LOCK, is_leftover, made_folder, only_writer, whole_file
+from uncollapse.shard_folders import (
+    check_outside,
+    find_vectors,
+    holds_vectors,
+    remove_leftovers,
+    remove_vectors,
+    shard_file,
+    write_manifest,
+)
+from uncollapse.writing import made_folder, only_writer, whole_file
 
 SHARD_TEXTS = 2048
 
-_NAME = "vectors-"  # and a number, of a shard
 _VERSIONS = ("numpy", "pyarrow", "tokenizers", "torch", "transformers", "sentence-transformers")
+_NAMED = 10  # ids in a message
 _AT_ONCE = 256  # texts, of an encoder that does not say what goes together
 _CHARACTERS_OF_A_TOKEN = 8  # beyond so many a token of the limit, no text costs more
 
@@ -101,11 +111,11 @@ def embed(
         progress: shows how far the work is.
 
     Raises:
-        OutputError: a folder with vectors of another model, other settings or other texts, or with anything else; a
-            shard that was changed; or a disk that is full.
-        ModelError: an encoder that makes no vectors, or a vector that is not finite.
+        OutputError: a folder with vectors of another model, other settings or other texts, or with anything else; one
+            inside the model's or the corpus's; a shard that was changed; or a disk that is full.
+        ModelError: an encoder that makes no vectors, or a vector that is not finite or only zeros.
         FixError: a fix on texts, asked for by the model's folder, that keeps several vectors of a text.
-        CorpusError: a text that cannot be read.
+        CorpusError: a text that cannot be read, a corpus that changes while it is read, or one of no texts.
 
     >>> from uncollapse import embed, load, open_corpus
     >>> embed(load("minilm"), open_corpus("notes.jsonl"), "vectors").n_texts  # doctest: +SKIP
@@ -115,22 +125,17 @@ def embed(
     begun = _describe(encoder, shape)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output {str(folder)!r} is a file. Give a folder.")
+    check_outside(folder, getattr(encoder, "source", None) or getattr(encoder, "folder", None), "model's folder")
+    check_outside(folder, getattr(corpus, "root", None), "corpus")
     with made_folder(folder), only_writer(folder):
-        found = _find(folder, begun, force=force)
+        remove_leftovers(folder)
+        found = find_vectors(folder, begun, force=force)
         with reporter.track("reading the corpus", None, "texts") as advance:
-            kept, work = _survey(portions(corpus, shape.texts), found, encoder, advance)
-        if force and is_vector_folder(folder):
-            _remove(folder)  # not before the new texts were found to be readable
-        manifest = replace(found, complete=found.complete and not work, shards=found.shards[:kept])
-        _write(folder, manifest)
+            survey = _survey(portions(corpus, shape.texts), found, encoder, advance)
+        manifest = replace(found, complete=found.complete and not survey.n_new, shards=found.shards[: survey.kept])
         before = manifest.n_texts
-        with reporter.track("embedding", work, "characters") as advance:
-            for number, batch in enumerate(portions(corpus, shape.texts) if work else ()):
-                if number >= kept:
-                    shard = _embed_shard(folder, number, batch, encoder, manifest, advance)
-                    manifest = replace(manifest, shards=(*manifest.shards, shard))
-                    _write(folder, manifest)
-        _write(folder, manifest := replace(manifest, complete=True))
+        with reporter.track("embedding", survey.work, "characters") as advance:
+            manifest = _embed_new(folder, manifest, survey, corpus, encoder, advance)
     return _report(folder, manifest, before)
 
 
@@ -154,7 +159,7 @@ def _describe(encoder: TextEncoder, layout: Layout) -> Manifest:
         raise ModelError(f"{encoder.name!r} holds vectors and no model, so there is nothing to embed with.")
     about = {key: value for key, value in encoder.about.items() if key not in ("name", "max_tokens")}
     made = {
-        "model": {**about, **_inside(encoder)},
+        "model": {**about, **_inside(encoder), **_counting(encoder)},
         "role": getattr(encoder, "role", ""),
         "prompt": getattr(encoder, "prompt", ""),
         "text_fix": getattr(encoder, "text_fix", ""),
@@ -162,7 +167,7 @@ def _describe(encoder: TextEncoder, layout: Layout) -> Manifest:
         "max_tokens": encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None,
         "batch_size": getattr(encoder, "batch_size", None),
         "shard_texts": layout.texts,
-        "versions": {package: importlib.metadata.version(package) for package in _VERSIONS},
+        "versions": {package: importlib.metadata.version(package) for package in (*_VERSIONS, *_runtimes(encoder))},
     }
     said = json.dumps([made, layout.format, encoder.dim], sort_keys=True)
     digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
@@ -178,6 +183,17 @@ def _inside(encoder: TextEncoder) -> dict[str, str]:
     return {"tensors": tensor_digest(model), "settings": settings_digest(model)}
 
 
+def _counting(encoder: TextEncoder) -> dict[str, str]:
+    """A digest of the tokenizer that a server's texts are counted and cut with; nothing where words are counted."""
+    digest = encoder.tokenizer_digest if isinstance(encoder, Endpoint) else ""
+    return {"tokenizer": digest} if digest else {}
+
+
+def _runtimes(encoder: TextEncoder) -> tuple[str, ...]:
+    """Packages that compute beside those that any model needs."""
+    return (RUNTIMES[encoder.export.format].runtime,) if isinstance(encoder, ExportedEncoder) else ()
+
+
 def _similarity(encoder: TextEncoder) -> str:
     """What the model says its vectors are to be compared by; "" where it does not say."""
     if isinstance(encoder, ExportedEncoder):
@@ -185,95 +201,58 @@ def _similarity(encoder: TextEncoder) -> str:
     return str(getattr(getattr(encoder, "model", None), "similarity_fn_name", ""))
 
 
-def _find(folder: Path, begun: Manifest, *, force: bool) -> Manifest:
-    """The manifest to go on with: what is in the folder, or an empty one."""
-    if is_vector_folder(folder) and force:
-        return begun
-    if is_vector_folder(folder):
-        there = read_manifest(folder)
-        if there.fingerprint == begun.fingerprint:
-            return _check_shards(folder, there)
-        raise OutputError(
-            f"The folder {str(folder)!r} holds vectors that were made otherwise: {_differences(there, begun)}. "
-            "Vectors of two kinds are not mixed. Give another folder, or begin anew with --force (force=True)."
-        )
-    others = sorted(path.name for path in folder.iterdir() if path.name != LOCK and not is_leftover(path))
-    if others and not force:
-        raise OutputError(
-            f"The output folder {str(folder)!r} is not empty ({', '.join(others[:3])}) and holds no vectors. Give "
-            "another, or --force (force=True) to write into it."
-        )
-    return begun
+@dataclass(frozen=True)
+class _Survey:
+    """What a first pass over a corpus found.
 
+    Args:
+        kept: shards that stay.
+        digests: of the texts of each shard there shall be.
+        n_new: texts that are still to embed.
+        work: their characters, as far as they cost anything.
+    """
 
-def _check_shards(folder: Path, there: Manifest) -> Manifest:
-    for shard in there.shards:
-        for name, digest in shard.files.items():
-            place = folder / name
-            if not place.is_file() or sha256(place) != digest:
-                raise OutputError(
-                    f"The shard {str(place)!r} is {'changed' if place.is_file() else 'gone'} since it was written. "
-                    "Put it back, or begin anew with --force (force=True)."
-                )
-    return there
-
-
-def _differences(there: Manifest, begun: Manifest) -> str:
-    """Names of what differs between two ways to make vectors."""
-    pairs = {**{key: (there.made.get(key), value) for key, value in begun.made.items()}}
-    pairs["format"] = (there.format, begun.format)
-    said = []
-    for key, (old, new) in pairs.items():
-        if isinstance(new, dict) and isinstance(old, dict):
-            said += [f"{key} {part} {old.get(part)} and now {new[part]}" for part in new if old.get(part) != new[part]]
-        elif old != new:
-            said.append(f"{key} {old} and now {new}")
-    return "; ".join(said) or "by another version of this package"
-
-
-def _remove(folder: Path) -> None:
-    """Take away the vectors of another run: the shards first, so that what a kill leaves is still told as theirs."""
-    suffixes = {suffix for writers in FORMATS.values() for suffix in writers}
-    try:
-        for place in (place for suffix in suffixes for place in folder.glob(f"{_NAME}[0-9]*{suffix}")):
-            place.unlink(missing_ok=True)
-        (folder / MANIFEST).unlink()
-    except OSError as error:
-        raise OutputError(f"Could not remove the vectors in {str(folder)!r}: {error}. Give another folder.") from error
+    kept: int
+    digests: tuple[str, ...]
+    n_new: int
+    work: int
 
 
 def _survey(
     batches: Iterator[list[Text]], found: Manifest, encoder: TextEncoder, advance: Callable[[float], None]
-) -> tuple[int, int]:
-    """Read the corpus: how many shards stay, and how many characters are still to embed.
+) -> _Survey:
+    """Read the corpus.
 
     Raises:
         OutputError: texts that are there already are others than those of the corpus.
+        CorpusError: it has none.
     """
-    kept, work, read = len(found.shards), 0, 0
+    kept, digests, n_new, work = len(found.shards), list[str](), 0, 0
     for number, batch in enumerate(batches):
-        read = number + 1
-        if number < len(found.shards) and not _is_same(batch, found, number):
+        digests.append(_digest(batch))
+        if number < len(found.shards) and not _is_same(batch, digests[-1], found, number):
             kept = number
         if number >= kept:
-            work += _work(batch, encoder)
+            n_new, work = n_new + len(batch), work + _work(batch, encoder)
         advance(len(batch))
-    if read < len(found.shards):
+    if len(digests) < len(found.shards):
         raise OutputError(
             f"The folder holds {found.n_texts:,} vectors, more than the corpus has texts. Give the corpus that was "
             "embedded, another folder, or begin anew with --force (force=True)."
         )
-    return kept, work
+    if not digests:
+        raise CorpusError("Expected at least one text to embed, got none. Check that this is the corpus meant.")
+    return _Survey(kept, tuple(digests), n_new, work)
 
 
-def _is_same(batch: Sequence[Text], found: Manifest, number: int) -> bool:
+def _is_same(batch: Sequence[Text], digest: str, found: Manifest, number: int) -> bool:
     """Whether a shard holds these texts; False for the last one where the corpus goes on behind it.
 
     Raises:
         OutputError: it holds others.
     """
     shard = found.shards[number]
-    if len(batch) == shard.n_texts and _digest(batch) == shard.texts:
+    if len(batch) == shard.n_texts and digest == shard.texts:
         return True
     is_last = number == len(found.shards) - 1
     if is_last and len(batch) > shard.n_texts and _digest(batch[: shard.n_texts]) == shard.texts:
@@ -285,30 +264,83 @@ def _is_same(batch: Sequence[Text], found: Manifest, number: int) -> bool:
     )
 
 
-def _embed_shard(
+def _embed_new(
     folder: Path,
-    number: int,
-    batch: Sequence[Text],
-    encoder: TextEncoder,
     manifest: Manifest,
+    survey: _Survey,
+    corpus: Corpus,
+    encoder: TextEncoder,
     advance: Callable[[float], None],
+) -> Manifest:
+    """Add the shards that are missing; vectors that are not gone on with stay until the first new ones are made."""
+    if manifest.shards or not holds_vectors(folder):
+        write_manifest(folder, manifest)
+    batches = portions(corpus, manifest.made["shard_texts"]) if survey.n_new else ()
+    for number, batch in _unchanged(batches, survey):
+        embeddings, padded = _encode(batch, encoder, advance)
+        _refuse_zeros(embeddings)
+        if not manifest.shards and holds_vectors(folder):
+            remove_vectors(folder)
+            write_manifest(folder, manifest)
+        shard = _write_shard(folder, number, embeddings, padded, manifest, survey.digests[number])
+        del embeddings  # before the next ones are made
+        manifest = replace(manifest, shards=(*manifest.shards, shard))
+        write_manifest(folder, manifest)
+    write_manifest(folder, manifest := replace(manifest, complete=True))
+    return manifest
+
+
+def _unchanged(batches: Iterable[list[Text]], survey: _Survey) -> Iterator[tuple[int, list[Text]]]:
+    """The texts of each shard that is still to make.
+
+    Raises:
+        CorpusError: they are not those that were read before.
+    """
+    read = 0
+    for number, batch in enumerate(batches):
+        read = number + 1
+        if read > len(survey.digests) or _digest(batch) != survey.digests[number]:
+            raise _changed(number)
+        if number >= survey.kept:
+            yield number, batch
+    if survey.n_new and read < len(survey.digests):
+        raise _changed(read)
+
+
+def _changed(number: int) -> CorpusError:
+    return CorpusError(
+        f"Expected the same texts each time the corpus is read, got others for shard {number} than moments ago: "
+        "something is writing to it. Whole shards are kept. Run the same command again when it is done."
+    )
+
+
+def _refuse_zeros(embeddings: Embeddings) -> None:
+    """Nothing that reads vectors can compare one of length zero, and no second run would make another."""
+    if ids := [name for name, vector in zip(embeddings.ids, embeddings.vectors, strict=True) if not vector.any()]:
+        raise ModelError(
+            f"Expected vectors that have a direction, got only zeros for {len(ids)} of {len(embeddings.ids)} texts "
+            f"({', '.join(map(repr, ids[:_NAMED]))}): the model knows nothing that is in them. Leave them out of the "
+            "corpus; the same command then goes on."
+        )
+
+
+def _write_shard(
+    folder: Path, number: int, embeddings: Embeddings, padded: int | None, manifest: Manifest, digest: str
 ) -> Shard:
-    """Encode the texts of one shard and write it."""
-    embeddings, padded = _encode(batch, encoder, advance)
     files = {}
     for suffix, write in FORMATS[manifest.format].items():
-        place = folder / f"{_NAME}{number:05}{suffix}"
+        place = shard_file(folder, number, suffix)
         with whole_file(place) as part:
             write(part, embeddings, manifest.fingerprint)
         files[place.name] = sha256(place)
     return Shard(
         files,
-        n_texts=len(batch),
+        n_texts=len(embeddings.ids),
         n_tokens=int(embeddings.n_tokens.sum()),
         n_tokens_full=int(embeddings.n_tokens_full.sum()),
         n_truncated=int(embeddings.truncated.sum()),
         n_padded=padded,
-        texts=_digest(batch),
+        texts=digest,
     )
 
 
@@ -346,8 +378,3 @@ def _digest(batch: Sequence[Text]) -> str:
     fingerprint = Fingerprint()
     fingerprint.add(batch)
     return str(fingerprint)
-
-
-def _write(folder: Path, manifest: Manifest) -> None:
-    with whole_file(folder / MANIFEST) as part:
-        part.write_text(manifest.to_json() + "\n", encoding="utf-8", newline="\n")

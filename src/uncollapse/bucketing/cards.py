@@ -8,7 +8,13 @@ from uncollapse.bucketing.losses import BucketLoss, SearchLoss, warning
 
 
 def write_section(
-    source: str, law: str, buckets: Sequence[Bucket], losses: Sequence[BucketLoss], searches: Sequence[SearchLoss]
+    source: str,
+    law: str,
+    buckets: Sequence[Bucket],
+    losses: Sequence[BucketLoss],
+    searches: Sequence[SearchLoss],
+    *,
+    remote_code: bool = False,
 ) -> str:
     """The section of a model card about buckets, in Markdown.
 
@@ -17,7 +23,10 @@ def write_section(
         law: its notation.
         buckets: the shortest first.
         losses, searches: against the law itself.
+        remote_code: whether code that came with the source was trusted, and runs where the folder is loaded.
     """
+    code = "the code that came with its source" if remote_code else "no other code, whatever the checkpoints name"
+    alone = "as its source does" if remote_code else "without any code"
     return f"""## `{law}` in buckets, written with uncollapse {uncollapse.__version__}
 
 `{source}` with a temperature that follows the length of a text, as {len(buckets)} ordinary checkpoints. Each has the
@@ -28,8 +37,8 @@ prompt.
 |---|---|---|---|
 {chr(10).join(_bucket(one) for one in buckets)}
 
-With sentence-transformers, the whole of it (it runs length_router.py, so read that file first; without
-`trust_remote_code=True` it is refused):
+With sentence-transformers, the whole of it (it runs length_router.py, so read that file first, and {code};
+without `trust_remote_code=True` it is refused):
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -37,7 +46,7 @@ from sentence_transformers import SentenceTransformer
 model = SentenceTransformer(".", trust_remote_code=True)
 ```
 
-On servers, one for each folder, all of which load without any code: `python pick_bucket.py "a text"` prints the folder
+On servers, one for each folder, each of which loads {alone}: `python pick_bucket.py "a text"` prints the folder
 of a text, and `pick(n_tokens)` of that file gives it to a program. **A folder serves the texts of its bucket alone.**
 Vectors of all buckets go into one index.
 

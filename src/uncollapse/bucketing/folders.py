@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from uncollapse.bucketing import length_router, pick_bucket
 from uncollapse.bucketing.buckets import Bucket, cut_buckets
 from uncollapse.bucketing.cards import write_section
 from uncollapse.bucketing.losses import BucketLoss, SearchLoss, measure_loss, measure_search
-from uncollapse.checkpoints import OTHER_RUNTIMES, fix
+from uncollapse.checkpoints import copy_model, fix
 from uncollapse.encoders import SentenceEncoder, load_model
-from uncollapse.encoders.sources import write_record
+from uncollapse.encoders.sources import is_written, write_record
 from uncollapse.errors import ArchitectureError, FixError, ModelError
 from uncollapse.evaluation.reading.layouts import open_tasks
+from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.probes import make_probes
 from uncollapse.fixes import Fix
 from uncollapse.provenance import describe_run
@@ -33,13 +34,12 @@ from uncollapse.writing import check_apart, check_target, whole_folder
 SCHEMA = "uncollapse.buckets/1"
 """Name and version of `ABOUT`; the number grows when a reader would have to change."""
 
-ABOUT, LOSS, CARD = "buckets.json", "loss.json", "README.md"
+ABOUT, LOSS = "buckets.json", "loss.json"
 
 ROUNDING = 1e-5
 """Largest difference between a vector of the folder and the same text's from the checkpoint of its bucket."""
 
-_KEPT = ("config_sentence_transformers.json", "LICEN[CS]E*", "NOTICE*")
-"""Files of the source that go beside the checkpoints."""
+_SETTINGS = "config_sentence_transformers.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class BucketReport:
 
 def is_bucketed(folder: Path) -> bool:
     """Whether a folder was written by `export_buckets`."""
-    return (folder / ABOUT).is_file()
+    return is_written(folder / ABOUT, SCHEMA)
 
 
 def export_buckets(
@@ -91,13 +91,14 @@ def export_buckets(
         ends: tokens of the longest text of each bucket; the last must reach the model's limit.
         search: sets as for `open_tasks`, on which the score of the buckets is held against that of the law.
         force: replace a folder that this wrote.
-        trust_remote_code: as for `load_model`.
+        trust_remote_code: as for `load_model`; whoever loads the new folder runs that code, too.
         step: told what is being done.
 
     Raises:
         OutputError: a folder that is in the way, or a disk that is full.
         FixError: anything but one law.
-        ArchitectureError: a model that cannot carry it.
+        ArchitectureError: a model that cannot carry it, or has code of its own behind its transformer, without
+            `trust_remote_code`.
         UncollapseError: ends that make no buckets for this model.
         ModelError: a folder that does not give the vectors of its checkpoints.
     """
@@ -111,21 +112,23 @@ def export_buckets(
     step("loading")
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     check_apart(target, stock.source)
+    if not trust_remote_code:
+        _refuse_code(stock)
     buckets = _plan(stock, law, ends)
     tasks = tuple(task for place in search for task in open_tasks(place))
     with whole_folder(target) as part:
         for bucket in buckets:
             step(f"writing {bucket.folder}")
             _write_checkpoint(stock, part / bucket.folder, bucket, trust_remote_code=trust_remote_code)
-        _write_router(stock, part, law, buckets)
+        _write_router(stock, part, law, buckets, remote_code=trust_remote_code)
         step("reloading with stock sentence-transformers")
-        routed = load_model(str(part), device="cpu", trust_remote_code=True)
+        routed = load_model(str(part), device="cpu", trust_remote_code=True)  # length_router.py, and nothing else
         _check_picked(routed, part, buckets, trust_remote_code=trust_remote_code)
         step("comparing with the law itself, by length")
         losses = measure_loss(stock, law, routed, buckets)
         searches = tuple(measure_search(stock, law, routed, task) for task in tasks)
         report = BucketReport(target, str(law), buckets, losses, searches)
-        _write_report(stock, part, report)
+        _write_report(stock, part, report, remote_code=trust_remote_code)
     return report
 
 
@@ -141,35 +144,71 @@ def _plan(stock: SentenceEncoder, law: TemperatureLaw, ends: Sequence[int]) -> t
     return cut_buckets(law, ends, limit=stock.max_tokens, shortest=max(1, stock.n_special_tokens), head_dim=min(width))
 
 
+def _refuse_code(stock: SentenceEncoder) -> None:
+    """Refuse code behind the transformer that loading the source leaves out, and loading the new folder would run.
+
+    That folder is loaded with `trust_remote_code=True`, for length_router.py.
+    """
+    for place, data in _settings(stock.source):
+        outside = str(data.get("activation_function", "torch.")).partition(".")[0] != "torch"
+        if data.get("auto_map") or outside:
+            named = "auto_map" if data.get("auto_map") else f"activation_function {data['activation_function']!r}"
+            raise ArchitectureError(
+                f"The module {place.parent.name!r} of {stock.name!r} names code of its own ({place.name}: {named}), "
+                "which is left out unless it is trusted, and a folder of buckets is loaded as trusted. Give "
+                "--trust-remote-code (trust_remote_code=True) if you have read that code."
+            )
+
+
+def _settings(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What the modules behind the transformer are set to, file by file."""
+    modules = source / "modules.json"
+    folders = json.loads(modules.read_text(encoding="utf-8"))[1:] if modules.is_file() else []
+    for place in (found for one in folders if one["path"] for found in sorted((source / one["path"]).rglob("*.json"))):
+        data = json.loads(place.read_text(encoding="utf-8"))
+        if isinstance(data, dict):
+            yield place, data
+
+
 def _write_checkpoint(stock: SentenceEncoder, place: Path, bucket: Bucket, *, trust_remote_code: bool) -> None:
     tau = Temperature(bucket.tau)
     if tau.is_identity:  # below n0 of a law that only sharpens
-        shutil.copytree(stock.source, place, ignore=shutil.ignore_patterns(*OTHER_RUNTIMES))
+        _copy(stock.source, place, weights=True)
     else:
-        fix(str(stock.source), tau, place, trust_remote_code=trust_remote_code)
+        fix(stock.name, tau, place, trust_remote_code=trust_remote_code)
 
 
-def _write_router(stock: SentenceEncoder, part: Path, law: TemperatureLaw, buckets: Sequence[Bucket]) -> None:
+def _copy(source: Path, place: Path, *, weights: bool) -> None:
+    """Copy a folder as `fix` does; a checkpoint that is its source's leaves behind what the others leave behind."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    tuple(copy_model(source, place, weights=weights))
+
+
+def _write_router(
+    stock: SentenceEncoder, part: Path, law: TemperatureLaw, buckets: Sequence[Bucket], *, remote_code: bool
+) -> None:
     """What is no checkpoint: the first module, which picks one, and the source's other modules."""
     modules: list[dict[str, Any]] = json.loads((stock.source / "modules.json").read_text(encoding="utf-8"))
     inner = modules[0]["path"]
     for module in modules[1:]:
         if module["path"] and (stock.source / module["path"]).is_dir():  # one without settings may have no folder
-            shutil.copytree(stock.source / module["path"], part / module["path"], dirs_exist_ok=True)
+            _copy(stock.source / module["path"], part / module["path"], weights=False)
     modules[0] |= {"path": "", "type": "length_router.LengthRouter"}
     (part / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
     described = [
         {**asdict(one), "folder": one.folder, "transformer": f"{one.folder}/{inner}".rstrip("/")} for one in buckets
     ]
-    about = {"schema": SCHEMA, "law": str(law), "buckets": described}
+    about = {"schema": SCHEMA, "law": str(law), "remote_code": remote_code, "buckets": described}
     (part / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for found in stock.source.glob("*.py") if remote_code else ():
+        shutil.copyfile(found, part / found.name)  # code that configs name is looked for here
     for module_file in (length_router, pick_bucket):
         shutil.copyfile(
             str(inspect.getsourcefile(module_file)), part / f"{module_file.__name__.rpartition('.')[2]}.py"
         )
-    for pattern in _KEPT:
-        for found in stock.source.glob(pattern):
-            shutil.copyfile(found, part / found.name)
+    if (stock.source / _SETTINGS).is_file():
+        shutil.copyfile(stock.source / _SETTINGS, part / _SETTINGS)
+    copy_licences(stock.source, part)
     write_record(
         part, {"fix": f"{law} in buckets up to {', '.join(str(one.up_to) for one in buckets)}", "text_fix": ""}
     )
@@ -193,11 +232,10 @@ def _check_picked(routed: SentenceEncoder, part: Path, buckets: Sequence[Bucket]
             )
 
 
-def _write_report(stock: SentenceEncoder, part: Path, report: BucketReport) -> None:
+def _write_report(stock: SentenceEncoder, part: Path, report: BucketReport, *, remote_code: bool) -> None:
     facts = {"schema": "uncollapse.loss/1", "law": report.law, "source": stock.about, **describe_run()}
     facts |= {"losses": [asdict(one) for one in report.losses], "searches": [asdict(one) for one in report.searches]}
     (part / LOSS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    card = stock.source / CARD
-    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
-    section = write_section(stock.name, report.law, report.buckets, report.losses, report.searches)
-    (part / CARD).write_text(text + section, encoding="utf-8")
+    told = (report.law, report.buckets, report.losses, report.searches)
+    section = write_section(stock.name, *told, remote_code=remote_code)
+    write_card(part, stock.source, section)

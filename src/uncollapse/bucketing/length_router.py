@@ -111,7 +111,11 @@ class LengthRouter(InputModule):  # type: ignore[misc]
     def load(
         cls, model_name_or_path: str, subfolder: str = "", trust_remote_code: bool = False, **kwargs: Any
     ) -> "LengthRouter":
-        """Read buckets.json and the transformer of every bucket."""
+        """Read buckets.json and the transformer of every bucket.
+
+        Code that the transformers' own configs name runs only where buckets.json has a `remote_code` of true, which
+        says that whoever wrote the folder had read that code, too.
+        """
         if not trust_remote_code:
             raise ValueError(
                 f"{model_name_or_path!r} runs code of its own, length_router.py, to pick a checkpoint by the length "
@@ -120,9 +124,10 @@ class LengthRouter(InputModule):  # type: ignore[misc]
             )
         where = {key: kwargs[key] for key in SOURCE if key in kwargs}
         config = cls.load_config(model_name_or_path, subfolder=subfolder, **where)
+        trusted = config.get("remote_code") is True  # of the checkpoints themselves; this file is not theirs
         transformers = [
             Transformer.load(
-                model_name_or_path, subfolder=bucket["transformer"], trust_remote_code=True, **copy.deepcopy(kwargs)
+                model_name_or_path, subfolder=bucket["transformer"], trust_remote_code=trusted, **copy.deepcopy(kwargs)
             )
             for bucket in config["buckets"]
         ]

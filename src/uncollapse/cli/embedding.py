@@ -117,9 +117,11 @@ def embed(
         "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
     }  # fmt: skip
     encoder = _as_role(load(model, max_tokens=read_limit(max_tokens), **running), role)
-    say_notes((*encoder.notes, *texts.notes), quiet)
+    said = (*encoder.notes, *texts.notes)
+    say_notes(said, quiet)
     with _stopped_by_hand(out):
         report = uncollapse.embed(encoder, texts, out, layout=layout, force=force, progress=progress(quiet))
+    say_notes(tuple(note for note in (*encoder.notes, *texts.notes) if note not in said), quiet)
     if json:
         typer.echo(as_json({**asdict(report), "folder": str(report.folder)}))
     elif not quiet:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uncollapse.corpora.shards import FIELDS, Manifest, Shard, ShardedMatrix, sha256
+from uncollapse.corpora.shards import FIELDS, Manifest, ShardedMatrix, faulty_shard
 from uncollapse.errors import CorpusError
 from uncollapse.records import Embeddings, chunks
 
@@ -41,8 +41,11 @@ def read_batches(folder: Path, rows: int = ROWS) -> Iterator[Embeddings]:
     Raises:
         CorpusError: a folder that is not finished, or a shard that is missing or was changed.
     """
-    for shard in finished_manifest(folder).shards:
-        _check_shard(folder, shard)
+    if place := faulty_shard(folder, finished_manifest(folder).shards):
+        raise CorpusError(
+            f"{place}: expected the shard that was written, got another file of that name. Put it back, or embed "
+            "again with --force."
+        )
     matrix = ShardedMatrix(folder)
     for few in chunks(matrix.rows(FIELDS), rows):
         faulty = next((row.fault for row in few if row.vector is None), None)
@@ -52,15 +55,6 @@ def read_batches(folder: Path, rows: int = ROWS) -> Iterator[Embeddings]:
         counts = (np.array(counted, np.int64) for counted in (n_tokens, n_tokens_full))
         vectors = np.stack([row.vector for row in few if row.vector is not None])
         yield Embeddings(vectors, tuple(map(str, ids)), *counts)
-
-
-def _check_shard(folder: Path, shard: Shard) -> None:
-    for name, digest in shard.files.items():
-        if sha256(folder / name) != digest:
-            raise CorpusError(
-                f"{folder / name}: expected the shard that was written, got another file of that name. Put it back, "
-                "or embed again with --force."
-            )
 
 
 def arrow_batch(embeddings: Embeddings) -> Any:

@@ -35,8 +35,15 @@ class Fingerprint:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def add(self, batch: Sequence[Text]) -> None:
-        """Read one more portion."""
-        self._digest.update("\0".join(f"{text.id}\0{text.text}" for text in batch).encode())
+        """Read one more portion.
+
+        A zero character parts ids and texts. Where they hold some themselves, their lengths go before them, after a
+        byte that is in no text: other corpora keep the digest that they had before lengths were told.
+        """
+        parts = [part.encode() for text in batch for part in (text.id, text.text)]
+        if any(b"\0" in part for part in parts):
+            parts = [b"\xff%d:%b" % (len(part), part) for part in parts]
+        self._digest.update(b"\0".join(parts))
 
     def __str__(self) -> str:
         return self._digest.hexdigest()

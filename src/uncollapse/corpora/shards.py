@@ -125,6 +125,14 @@ def sha256(place: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def faulty_shard(folder: Path, shards: Sequence[Shard]) -> Path | None:
+    """The first file that is not what was written any more: it is gone, or its digest is another."""
+    for name, digest in (pair for shard in shards for pair in shard.files.items()):
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            return folder / name
+    return None
+
+
 def parquet_shard(place: Path, embeddings: Embeddings, fingerprint: str) -> None:
     """Write vectors as a table: id, vector (float32, all of one length), n_tokens, n_tokens_full."""
     dim = embeddings.vectors.shape[1]
@@ -140,9 +148,11 @@ def parquet_shard(place: Path, embeddings: Embeddings, fingerprint: str) -> None
 
 
 def npy_shard(place: Path, embeddings: Embeddings, fingerprint: str) -> None:  # noqa: ARG001 - a matrix has no room
-    """Write vectors as a float32 matrix."""
+    """Write vectors as a float32 matrix, as `numpy.save` does, whose errors do not say that a disk is full."""
+    vectors = np.ascontiguousarray(embeddings.vectors)
     with place.open("wb") as stream:
-        np.save(stream, embeddings.vectors, allow_pickle=False)
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(vectors))
+        stream.write(vectors.data)
 
 
 def lines_shard(place: Path, embeddings: Embeddings, fingerprint: str) -> None:  # noqa: ARG001

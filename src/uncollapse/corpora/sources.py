@@ -43,6 +43,7 @@ class _Source:
     files: tuple[DataFile, ...]
     notes: tuple[str, ...] = ()
     title_field: str | None = None
+    root: Path | None = None
 
 
 def open_corpus(
@@ -125,7 +126,7 @@ def _files(source: str, options: ReadingOptions) -> Corpus:
         for file in found.files:
             yield from read_file(file, reading)
 
-    return Corpus(found.name, description, records=records, options=reading, notes=found.notes)
+    return Corpus(found.name, description, records=records, options=reading, notes=found.notes, root=found.root)
 
 
 def _find(source: str) -> _Source:
@@ -160,7 +161,8 @@ def _beir(folder: Path, file: Path) -> _Source:
 
 def _folder(folder: Path) -> _Source:
     name = _name(folder)
-    return _many(name, f"folder {name}", root=folder, paths=_walk(folder), chosen=False)
+    found = _many(name, f"folder {name}", root=folder, paths=_walk(folder), chosen=False)
+    return replace(found, root=folder)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -182,7 +184,8 @@ def _glob(pattern: str) -> _Source:
             "Quote the pattern so that the shell leaves it alone, and write ** to cross folders."
         )
     name = Path(root.name, *parts[fixed:]).as_posix()
-    return _many(name, f"glob {name}", root=root, paths=paths, chosen=True)
+    many = _many(name, f"glob {name}", root=root, paths=paths, chosen=True)
+    return replace(many, root=root if len(parts) > fixed + 1 else None)  # else it names files of one folder alone
 
 
 def _many(name: str, where: str, *, root: Path, paths: Iterable[Path], chosen: bool) -> _Source:

@@ -172,6 +172,7 @@ class Corpus:
         records: called once a pass; yields what is there, good and bad.
         options: see `open_corpus`.
         notes: what a reader should know, such as files that were left out.
+        root: folder of which every file that is added may be read, too; None where there is none.
 
     Attributes:
         skipped: what the most recent pass has left out so far.
@@ -185,10 +186,12 @@ class Corpus:
         records: Callable[[], Items],
         options: ReadingOptions,
         notes: tuple[str, ...] = (),
+        root: Path | None = None,
     ) -> None:
         self.name = name
         self.description = description
         self.notes = (*notes, *options.notes)
+        self.root = root
         self.skipped = Skipped()
         self._records = records
         self._options = options

@@ -18,7 +18,7 @@ from uncollapse.encoders.batches import TOKENS_ON_CPU, batches
 from uncollapse.encoders.limits import MaxTokens, Reach, wanted_limit
 from uncollapse.encoders.runtimes import FORMATS, Graph, route_file
 from uncollapse.encoders.sentence import NO_LIMIT, Marked, Prepared, Role, SentenceEncoder, word_spans
-from uncollapse.encoders.sources import digest_files, text_fix_notes
+from uncollapse.encoders.sources import digest_files, is_written, text_fix_notes
 from uncollapse.encoders.tokens import TokenizerFile
 from uncollapse.errors import ModelError, nearest
 from uncollapse.records import Embeddings
@@ -91,7 +91,7 @@ class Export:
 
 def is_export(name: str | Path) -> bool:
     """Whether a name is that of a folder written by `export`."""
-    return (Path(name) / ABOUT).is_file()
+    return is_written(Path(name) / ABOUT, SCHEMA)
 
 
 class ExportedEncoder:

@@ -38,11 +38,17 @@ def tensor_digest(model: nn.Module) -> str:
 
 
 def settings_digest(model: nn.Module) -> str:
-    """A digest of the classes of all modules, their plain attributes (`scaling`, `truncate_dim`), and the configs."""
+    """A digest of the classes of all modules, the attributes that hold values, and the configs.
+
+    Values are plain ones (`scaling`, `truncate_dim`), tensors, arrays, and number types, alone or in containers.
+    """
     digest = hashlib.sha256()
     for name, module in model.named_modules():
-        plain = {key: value for key, value in vars(module).items() if _is_setting(key, value)}
+        settings = {key: value for key, value in vars(module).items() if _is_setting(key)}
+        plain = {key: value for key, value in settings.items() if _is_plain(value)}
         digest.update(json.dumps([name, type(module).__qualname__, plain], sort_keys=True).encode())
+        if numeric := {key: _spell(value) for key, value in settings.items() if _holds_numbers(value)}:
+            digest.update(json.dumps(numeric, sort_keys=True).encode())
     for config in _configs(model):
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:32]
@@ -100,8 +106,34 @@ def _bytes(tensor: torch.Tensor) -> npt.NDArray[np.uint8]:
     return raw
 
 
-def _is_setting(key: str, value: object) -> bool:
-    return not key.startswith("_") and key not in _IDLE and _is_plain(value)
+def _is_setting(key: str) -> bool:
+    return not key.startswith("_") and key not in _IDLE
+
+
+def _holds_numbers(value: object) -> bool:
+    """Whether a value is or holds a tensor, an array, or a number or type of theirs."""
+    if isinstance(value, list | tuple | dict):
+        return any(map(_holds_numbers, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, torch.Tensor | np.ndarray | np.generic | torch.dtype | np.dtype) and not _is_plain(value)
+
+
+def _spell(value: object) -> object:
+    """A value as JSON can hold it: numbers by their types and bytes, other things by their class alone."""
+    if isinstance(value, list | tuple | dict):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return [type(value).__name__, [(repr(key), _spell(part)) for key, part in pairs]]
+    if isinstance(value, torch.Tensor):
+        return _spell_tensor(value)
+    if isinstance(value, np.ndarray | np.generic):
+        held = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
+        return ["numpy", str(value.dtype), list(value.shape), hashlib.sha256(held).hexdigest()]
+    said = _is_plain(value) or isinstance(value, torch.dtype | np.dtype)
+    return [repr(value) if said else type(value).__qualname__]
+
+
+def _spell_tensor(tensor: torch.Tensor) -> object:
+    held = b"" if tensor.is_meta else _bytes(tensor if tensor.layout == torch.strided else tensor.to_dense()).tobytes()
+    return ["torch", str(tensor.dtype), list(tensor.shape), hashlib.sha256(held).hexdigest()]
 
 
 def _is_plain(value: object) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ _CHARACTERS_AT_ONCE = 1_000_000
 
 Role = Literal["document", "query", "text"]
 """What a text is to the model: an answer, a question, or neither; each may have a prompt of its own."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tokens of texts whose model cannot be asked: words, or what a tokenizer's own file says."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -27,11 +28,13 @@ class TokenCounter(Protocol):
         unit: what is counted, in the plural.
         n_special_tokens: tokens added to every text.
         notes: what a reader must know.
+        digest: tells it from another tokenizer; "" for words.
     """
 
     unit: str
     n_special_tokens: int
     notes: tuple[str, ...]
+    digest: str
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Tokens of each text, special tokens in: int64 [texts]."""
@@ -45,7 +48,7 @@ class TokenCounter(Protocol):
 class Words:
     """Words stand for tokens: what white space parts."""
 
-    unit, n_special_tokens = "words", 0
+    unit, n_special_tokens, digest = "words", 0, ""
     notes: tuple[str, ...] = (
         "Lengths are counted in words, what white space parts: how the model cuts texts into tokens is not known. "
         "Name its tokenizer (--tokenizer) for its own tokens, and for texts in a script without white space.",
@@ -87,6 +90,7 @@ class TokenizerFile:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.n_special_tokens = int(self.count([""])[0])
+        self.digest = hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()[:32]
 
     def count(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """Tokens of each text, special tokens in: int64 [texts]."""

@@ -1,7 +1,6 @@
 """Write a model for another runtime: whole and in agreement with its source, or not under its name."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,10 +14,11 @@ from uncollapse.encoders.exported import ABOUT, TOKENIZER, Export, ExportedEncod
 from uncollapse.encoders.runtimes import FORMATS, route_file
 from uncollapse.encoders.runtimes.onnx_graphs import quantise, require_onnxruntime
 from uncollapse.encoders.runtimes.openvino_graphs import convert, require_openvino
-from uncollapse.encoders.sentence import NO_LIMIT
+from uncollapse.encoders.sentence import NO_LIMIT, ROLES
 from uncollapse.errors import ModelError, UncollapseError, nearest
 from uncollapse.exporting.cards import write_section
-from uncollapse.exporting.parity import ROLES, Parity, compare
+from uncollapse.exporting.originals import copy_licences, write_card
+from uncollapse.exporting.parity import Parity, compare
 from uncollapse.exporting.tracing import (
     GRAPH,
     check_exportable,
@@ -30,13 +30,10 @@ from uncollapse.exporting.tracing import (
 from uncollapse.provenance import describe_run
 from uncollapse.writing import check_apart, check_target, whole_folder
 
-PARITY, CARD = "parity.json", "README.md"
+PARITY = "parity.json"
 
 DISAGREES = ".disagrees"
 """What the name of a folder ends in whose vectors are not those of its source."""
-
-_KEPT = ("LICEN[CS]E*", "NOTICE*")
-"""Files of the source that go with its weights."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +137,7 @@ def _build(stock: SentenceEncoder, part: Path, to: str, step: Callable[[str], No
                 (quantise if to == "onnx-int8" else convert)(plain, file)
     _write_tokenizer(stock, part / TOKENIZER)
     (part / ABOUT).write_text(_about(stock, to).to_json() + "\n", encoding="utf-8")
-    for pattern in _KEPT:
-        for found in stock.source.glob(pattern):
-            if found.is_file():
-                shutil.copyfile(found, part / found.name)
+    copy_licences(stock.source, part)
 
 
 def _write_tokenizer(stock: SentenceEncoder, file: Path) -> None:
@@ -159,7 +153,8 @@ def _write_tokenizer(stock: SentenceEncoder, file: Path) -> None:
     tokenizer.no_truncation()
     if stock.max_tokens < NO_LIMIT:
         tokenizer.enable_truncation(stock.max_tokens, direction=given.truncation_side)
-    tokenizer.save(str(file))
+    # its own `save` says nothing of what was wrong with the disk
+    file.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
 
 
 def _about(stock: SentenceEncoder, to: str) -> Export:
@@ -190,14 +185,8 @@ def _check(part: Path, stock: SentenceEncoder) -> ExportReport:
     before = sum(file.stat().st_size for file in stock.source.rglob("*.safetensors"))
     facts = {"size_bytes": size, "source_bytes": before, "source": dict(export.source), **describe_run()}
     (part / PARITY).write_text(parity.as_json(**facts) + "\n", encoding="utf-8")
-    _write_card(part, stock.source, write_section(export, parity, (size, before), exported.inputs))
+    write_card(part, stock.source, write_section(export, parity, (size, before), exported.inputs))
     return ExportReport(part, export.format, parity, size, before, export.max_tokens)
-
-
-def _write_card(part: Path, source: Path, section: str) -> None:
-    card = source / CARD
-    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
-    (part / CARD).write_text(text + section, encoding="utf-8")
 
 
 def _quarantine(target: Path) -> Path:

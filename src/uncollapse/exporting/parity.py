@@ -11,7 +11,7 @@ import torch
 
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.encoders.exported import ExportedEncoder
-from uncollapse.encoders.sentence import Role
+from uncollapse.encoders.sentence import ROLES
 from uncollapse.exporting.probes import make_probes
 from uncollapse.records import LengthBins
 
@@ -23,8 +23,6 @@ LIMITS = {"onnx": 1e-3, "onnx-int8": 0.3, "openvino": 1e-3}
 
 ROUNDS = 3
 """Timed passes over all probes, in turns with the source."""
-
-ROLES: tuple[Role, ...] = ("document", "query", "text")
 
 Vectors = npt.NDArray[np.float32]
 

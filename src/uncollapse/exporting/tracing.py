@@ -17,8 +17,8 @@ from torch import nn
 from uncollapse.encoders import Role, SentenceEncoder, quiet
 from uncollapse.encoders.exported import FEATURES
 from uncollapse.encoders.runtimes import route_file
+from uncollapse.encoders.sentence import ROLES
 from uncollapse.errors import ArchitectureError, MissingExtraError
-from uncollapse.exporting.parity import ROLES
 from uncollapse.fixes import compose, parse
 
 OUTPUT = "sentence_embedding"

@@ -112,6 +112,11 @@ class Endpoint:
         return self._counter.unit
 
     @property
+    def tokenizer_digest(self) -> str:
+        """Tells the tokenizer that texts are counted and cut with from another; "" where words are counted."""
+        return self._counter.digest
+
+    @property
     def knows_limit(self) -> bool:
         """Whether it is known where texts are cut off; if not, they count with their full length."""
         return self.max_tokens < NO_LIMIT

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.errors import MissingExtraError, ModelError
+from uncollapse.errors import MissingExtraError, ModelError, OutputError
 
 
 def require_openvino() -> Any:
@@ -72,12 +72,19 @@ def convert(source: Path, target: Path) -> None:
     Raises:
         MissingExtraError: openvino is not installed.
         ModelError: a graph that openvino does not read.
+        OutputError: the files cannot be written.
     """
     library = require_openvino()
     try:
         model = library.Core().read_model(source)
-        library.save_model(model, target, compress_to_fp16=False)
     except Exception as error:  # the library raises RuntimeError for everything
         raise ModelError(
             f"Expected a graph that openvino reads, but it says: {str(error).strip()}. Use --format onnx."
+        ) from error
+    try:
+        library.save_model(model, target, compress_to_fp16=False)
+    except Exception as error:
+        raise OutputError(
+            f"Could not write {str(target)!r}: {' '.join(str(error).split())}. If the disk is full, make room, or "
+            "choose another place."
         ) from error

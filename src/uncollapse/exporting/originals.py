@@ -1,0 +1,31 @@
+"""What goes from a model's folder into one that is made from it: its licences, and its card."""
+
+import shutil
+from pathlib import Path
+
+CARD = "README.md"
+
+_LICENCES = ("LICEN[CS]E*", "NOTICE*")
+
+
+def copy_licences(source: Path, part: Path) -> None:
+    """Copy what must go with a model's weights, files and folders of them, without their permissions."""
+    for found in (path for pattern in _LICENCES for path in sorted(source.glob(pattern))):
+        inside = sorted(found.rglob("*")) if found.is_dir() else [found]
+        for path in (path for path in inside if path.is_file()):
+            place = part / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def write_card(part: Path, source: Path, section: str) -> None:
+    """Write the card of a new model: that of its source, if there is one, and a section of its own.
+
+    Args:
+        part: the new folder.
+        source: the folder it was made from.
+        section: Markdown.
+    """
+    card = source / CARD
+    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
+    (part / CARD).write_text(text + section, encoding="utf-8")
