@@ -5,9 +5,8 @@ from pathlib import Path
 
 from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, faulty_shard, is_vector_folder, read_manifest
 from uncollapse.errors import OutputError
-from uncollapse.writing import is_leftover, whole_file
+from uncollapse.writing import LOCK, is_leftover, whole_file
 
-LOCK = ".uncollapse.lock"
 """The file that is in the folder while a command writes there."""
 
 _SUFFIXES = tuple(suffix for writers in FORMATS.values() for suffix in writers)
