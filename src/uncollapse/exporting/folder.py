@@ -13,12 +13,13 @@ from tokenizers import Tokenizer
 from uncollapse.encoders import SentenceEncoder, load_model, position_reach
 from uncollapse.encoders.exported import ABOUT, TOKENIZER, Export, ExportedEncoder, graph_files, is_export
 from uncollapse.encoders.runtimes import FORMATS, route_file
-from uncollapse.encoders.runtimes.onnx_graphs import quantise, require_onnxruntime
+from uncollapse.encoders.runtimes.onnx_graphs import require_onnxruntime
 from uncollapse.encoders.runtimes.openvino_graphs import convert, require_openvino
 from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import ModelError, UncollapseError, nearest
 from uncollapse.exporting.cards import write_section
 from uncollapse.exporting.parity import ROLES, Parity, compare
+from uncollapse.exporting.rounding import quantise
 from uncollapse.exporting.tracing import (
     GRAPH,
     check_exportable,
