@@ -231,10 +231,11 @@ def test_tables_are_rounded_row_by_row_and_small_ones_are_not(tmp_path: Path) ->
 
 def test_codes_and_scales_give_the_numbers_back() -> None:
     given = numbers(30, 20) * np.logspace(-20, 20, 20, dtype=np.float32)
-    given[:, 3] = 0
+    given[:, 3], given[:, 4] = 0, 1e-43
     codes, scales = round_to(given, WEIGHT_TOP, 0)
     assert np.abs(codes.astype(np.int64)).max() == WEIGHT_TOP
     assert (np.abs(codes * scales - given) <= 0.5001 * scales).all()
+    assert (codes[:, 3:5] == 0).all()
     np.testing.assert_array_equal(round_to(-given, WEIGHT_TOP, 0)[0], -codes)
     assert 2 * 255 * WEIGHT_TOP < 2**15, "two products fit into the 16 bits that they are added in"
     given[0, 5], given[0, 6] = np.nan, np.inf

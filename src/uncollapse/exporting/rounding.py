@@ -105,7 +105,7 @@ def round_graph(model: Any) -> None:
 def round_to(numbers: Floats, top: int, axis: int) -> tuple[Codes, Floats]:
     """Whole numbers from -top to top, and scales that give the numbers back: max |numbers| / top along an axis.
 
-    What is not finite makes its scale not finite.
+    What is not finite makes its scale not finite; what is too small for a scale becomes nought.
 
     Args:
         numbers: of any shape.
@@ -117,7 +117,7 @@ def round_to(numbers: Floats, top: int, axis: int) -> tuple[Codes, Floats]:
     ([[32, -64], [0, 0]], [[0.03125], [1.0]])
     """
     largest = np.abs(numbers).max(axis=axis, keepdims=True)
-    scales = np.where(largest == 0, np.float32(1), largest / np.float32(top))
+    scales = np.where(largest < _TINY, np.float32(1), largest / np.float32(top))
     with np.errstate(invalid="ignore"):
         codes = np.nan_to_num(np.round(numbers / scales), nan=0.0).clip(-top, top)
     return codes.astype(np.int8), scales.astype(np.float32)
