@@ -7,8 +7,6 @@ from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, faulty_shard,
 from uncollapse.errors import OutputError
 from uncollapse.writing import LOCK, is_leftover, whole_file
 
-"""The file that is in the folder while a command writes there."""
-
 _SUFFIXES = tuple(suffix for writers in FORMATS.values() for suffix in writers)
 _SHARD = re.compile(rf"vectors-\d{{5,}}({'|'.join(map(re.escape, _SUFFIXES))})")
 

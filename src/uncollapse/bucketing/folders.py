@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def export_buckets(
         ModelError: a folder that does not give the vectors of its checkpoints.
     """
     target = Path(out)
-    check_target(target, force=force, what="folder of buckets", known=is_bucketed)
+    may_write = partial(check_target, target, force=force, what="folder of buckets", known=is_bucketed)
+    may_write()
     if not isinstance(law, TemperatureLaw):
         raise FixError(
             f"Buckets are for a temperature that follows length, such as temperature(law=log, n0=128), got `{law}`. "
@@ -116,7 +118,7 @@ def export_buckets(
         _refuse_code(stock)
     buckets = _plan(stock, law, ends)
     tasks = tuple(task for place in search for task in open_tasks(place))
-    with whole_folder(target) as part:
+    with whole_folder(target, check=may_write) as part:
         for bucket in buckets:
             step(f"writing {bucket.folder}")
             _write_checkpoint(stock, part / bucket.folder, bucket, trust_remote_code=trust_remote_code)

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from tokenizers import Tokenizer
 from uncollapse.encoders import SentenceEncoder, load_model, position_reach
 from uncollapse.encoders.exported import ABOUT, TOKENIZER, Export, ExportedEncoder, graph_files, is_export
 from uncollapse.encoders.runtimes import FORMATS, route_file
-from uncollapse.encoders.runtimes.onnx_graphs import quantise, require_onnxruntime
+from uncollapse.encoders.runtimes.onnx_graphs import require_onnxruntime
 from uncollapse.encoders.runtimes.openvino_graphs import convert, require_openvino
 from uncollapse.encoders.sentence import NO_LIMIT, ROLES
 from uncollapse.errors import ModelError, UncollapseError, nearest
 from uncollapse.exporting.cards import write_section
 from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.parity import Parity, compare
+from uncollapse.exporting.rounding import quantise
 from uncollapse.exporting.tracing import (
     GRAPH,
     check_exportable,
@@ -93,13 +95,14 @@ def export(
     """
     target = Path(out)
     _check_format(to)
+    may_write = partial(check_target, what="exported model", known=is_export)
     for place, over in ((target, force), (_quarantine(target), True)):
-        check_target(place, force=over, what="exported model", known=is_export)
+        may_write(place, force=over)
     step("loading")
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     check_apart(target, stock.source)
     check_exportable(stock)
-    with whole_folder(target) as part:
+    with whole_folder(target, check=partial(may_write, target, force=force)) as part:
         _build(stock, part, to, step)
         step("comparing with the source, by length")
         report = _check(part, stock)

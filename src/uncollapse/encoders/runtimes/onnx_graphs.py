@@ -1,9 +1,7 @@
 """ONNX models on the processor; only this file knows onnxruntime."""
 
 import importlib
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,43 +60,3 @@ class OnnxGraph:
 def open_onnx(file: Path, threads: int) -> OnnxGraph:
     """Open an ONNX model; see `OnnxGraph`."""
     return OnnxGraph(file, threads)
-
-
-def quantise(source: Path, target: Path) -> None:
-    """Write a copy of an ONNX model that multiplies matrices in 8 bits.
-
-    Weights are rounded to 7 bits, a scale for each column, and activations to 8 bits as they come, a scale for each
-    pass ("dynamic quantisation"). The eighth bit of the weights stays free because processors without VNNI add
-    products in 16 bits, where it overflows, so that the same file would give other vectors on other machines.
-
-    Args:
-        source: the model in 32-bit floats.
-        target: the new file.
-
-    Raises:
-        MissingExtraError: onnxruntime, or onnx which it needs for this, is not installed.
-    """
-    require_onnxruntime()
-    try:
-        quantisation = importlib.import_module("onnxruntime.quantization")
-    except ImportError as error:
-        raise MissingExtraError("onnx", "onnx", "Quantising a model") from error
-    with _without_advice():
-        quantisation.quantize_dynamic(
-            source, target, per_channel=True, reduce_range=True, weight_type=quantisation.QuantType.QInt8
-        )
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """Keep the library's advice to prepare the graph, which the exporter has done, off the root logger."""
-
-    def refuse(record: logging.LogRecord) -> bool:
-        return "pre-processing" not in record.getMessage()
-
-    logger = logging.getLogger()
-    logger.addFilter(refuse)
-    try:
-        yield
-    finally:
-        logger.removeFilter(refuse)
