@@ -169,9 +169,20 @@ def test_a_patch_serves_inference_and_then_training() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch 2.13 meets its own advice on import
-def test_a_compiled_model_is_refused_by_patch() -> None:
-    model = torch.compile(model_of("bert"))
-    with pytest.raises(ArchitectureError, match="its graph would ignore the patch"), patch(model, Temperature(0.7)):
+@pytest.mark.parametrize("how", ["wrapped", "holder wrapped", "in place", "holder in place", "layer", "forward"])
+def test_a_compiled_model_is_refused_by_patch(how: str) -> None:
+    inner = model_of("bert")
+    holder: nn.Module = nn.Sequential(inner)
+    if how == "wrapped":
+        holder = nn.Sequential(torch.compile(inner, backend="eager"))
+    elif how == "holder wrapped":
+        holder = torch.compile(holder, backend="eager")
+    elif how == "forward":
+        inner.forward = torch.compile(inner.forward, backend="eager")
+    else:
+        place = {"in place": inner, "holder in place": holder, "layer": inner.encoder.layer[1]}[how]
+        place.compile(backend="eager")
+    with pytest.raises(ArchitectureError, match="its graph would ignore the patch"), patch(holder, Temperature(0.7)):
         pass
 
 
