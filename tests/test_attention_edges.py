@@ -64,6 +64,17 @@ def test_verify_sees_a_forgotten_term_at_a_mild_temperature(monkeypatch: pytest.
         verify(model_of("gpt_oss").float(), Temperature(0.95), folded)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_verify_tells_a_fold_from_none_in_half_precision_too(dtype: torch.dtype) -> None:
+    stock = build("bert", dtype=dtype)
+    folded = copy.deepcopy(stock)
+    fold(folded, Temperature(0.5))
+    found = verify(stock, Temperature(0.5), folded)
+    assert max(found.patched, found.folded or 0) <= found.tolerance <= 0.25 * found.effect
+    with pytest.raises(ArchitectureError, match="folded model must equal .* may be rounding alone: load the model in"):
+        verify(stock, Temperature(0.5), copy.deepcopy(stock))
+
+
 def test_double_fold_is_refused() -> None:
     model = model_of("bert")
     fold(model, Temperature(0.8))
