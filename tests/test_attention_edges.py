@@ -119,6 +119,20 @@ def test_a_holder_of_no_or_two_models_is_refused() -> None:
     assert backbone(nn.Sequential(model_of("bert"))).config.model_type == "bert"
 
 
+def test_the_backbone_is_found_in_one_walk_over_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, walked = nn.Sequential(model_of("bert")), []
+    walk = nn.Module.named_modules
+
+    def counted(self, *args, **kwargs):
+        walked.append(self)
+        return walk(self, *args, **kwargs)
+
+    monkeypatch.setattr(nn.Module, "named_modules", counted)
+    assert backbone(model) is model[0]
+    # A walk calls itself for every module, so a walk a module would be their square.
+    assert len(walked) < 3 * len(list(walk(model)))
+
+
 def test_adapters_and_quantised_layers_are_refused() -> None:
     class LoraLinear(nn.Linear):
         pass

@@ -259,10 +259,11 @@ def class_key(module: nn.Module) -> str:
 def backbone(model: nn.Module) -> PreTrainedModel:
     """The one transformers model inside a model (or itself)."""
     found: list[PreTrainedModel] = []
+    inside: set[int] = set()
     for module in model.modules():
-        inside = any(module is part for outer in found for part in outer.modules())
-        if isinstance(module, PreTrainedModel) and not inside:
+        if isinstance(module, PreTrainedModel) and id(module) not in inside:
             found.append(module)
+            inside.update(map(id, module.modules()))
     if len(found) != 1:
         names = ", ".join(type(module).__name__ for module in found) or "none"
         raise ArchitectureError(
