@@ -42,6 +42,21 @@ def test_the_benchmark_runs_small_on_the_processor(benchmark: ModuleType, capsys
     assert all(float(row[5]) > 0 for row in rows)
 
 
+def test_the_benchmark_times_passes_of_a_patched_model_and_not_the_patching(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched: list[torch.nn.Module] = []
+
+    def counted(model, fix):
+        patched.append(model)
+        return patch(model, fix)
+
+    monkeypatch.setattr(benchmark, "patch", counted)
+    monkeypatch.setattr(benchmark, "run_observed", lambda *_: {"as it is": [1.0]})
+    benchmark.main(["--tiny"])
+    assert len(patched) == 3 * 2  # once for each model and length, however many rounds
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a graphics card")
 def test_the_benchmark_says_that_there_is_no_graphics_card(benchmark: ModuleType) -> None:
     with pytest.raises(SystemExit, match="There is no graphics card here .* nothing was measured. --tiny"):
