@@ -302,7 +302,9 @@ def _resolve(name: str, module: nn.Module, layers: tuple[int, ...], specs: Mappi
     if not terms:
         raise ArchitectureError(f"{class_key(module)} at {name!r} has none of {[term.path for term in chosen]}.")
     heads = int(_attribute(module, "num_attention_heads", "num_heads", "n_heads", "n_head"))
-    head_dim = _attribute(module, "qk_head_dim", "head_dim", "attention_head_size", "key_value_proj_dim", "d_head")
+    head_dim = _attribute(
+        module, "qk_head_dim", "head_dim", "attention_head_size", "key_value_proj_dim", "d_head", "head_size"
+    )
     return Site(name, module, layers, heads, int(head_dim or 0), terms, spec)
 
 
