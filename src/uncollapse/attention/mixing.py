@@ -15,6 +15,7 @@ from uncollapse.attention.batches import real_tokens, watch
 from uncollapse.attention.highpass import AttnScale, IdentityMix, LocalGlobal
 from uncollapse.attention.modelfixes import ModelFix
 from uncollapse.attention.observing.interface import Call, capped_attention, exchanged_attention
+from uncollapse.attention.outputs import factor_dtype
 from uncollapse.attention.sites import Site, class_key, find_sites
 from uncollapse.errors import ArchitectureError, ModelError
 
@@ -139,21 +140,37 @@ def allowed(call: Call) -> torch.Tensor | None:
     """Where each token may look: bool [1 or texts, 1 or heads, width, width], None for everywhere."""
     if call.mask is not None:
         return call.mask if call.mask.dtype == torch.bool else call.mask > torch.finfo(call.mask.dtype).min / 2
-    width = call.query.shape[2]
-    if not call.is_causal or width == 1:
+    if not looks_back(call):
         return None
+    width = call.query.shape[2]
     return torch.ones(1, 1, width, width, dtype=torch.bool, device=call.query.device).tril()
 
 
+def looks_back(call: Call) -> bool:
+    """Whether a token looks at itself and those before it only, where no mask says so."""
+    return call.mask is None and call.is_causal and call.query.shape[2] > 1
+
+
 def low_pass(call: Call) -> torch.Tensor:
-    """Mean of the values of all tokens that each token may look at: [texts, heads, 1 or width, value_dim]."""
-    value, places = call.repeated[1], allowed(call)
+    """Mean of the values of all tokens that each token may look at: [texts, heads, 1 or width, value_dim].
+
+    Half precision is summed in float32, since the sum of a long text overflows float16.
+    """
+    value = call.repeated[1]
+    places = None if call.mask is None else allowed(call)
     if places is None:
-        return value.mean(2, keepdim=True)
+        return _mean_so_far(value) if looks_back(call) else value.mean(2, keepdim=True)
     if bool((places == places[:, :, :1]).all()):  # every token looks at the same ones
         places = places[:, :, :1]
-    weights = places.to(value.dtype)
-    return torch.matmul(weights, value) / weights.sum(-1, keepdim=True).clamp(min=1)
+    weights = places.to(factor_dtype(value.dtype))
+    return (torch.matmul(weights, value.to(weights.dtype)) / weights.sum(-1, keepdim=True).clamp(min=1)).to(
+        value.dtype
+    )
+
+
+def _mean_so_far(value: torch.Tensor) -> torch.Tensor:
+    counts = torch.arange(1, value.shape[2] + 1, device=value.device)[:, None]
+    return (value.cumsum(2, dtype=factor_dtype(value.dtype)) / counts).to(value.dtype)
 
 
 def _within(call: Call, window: int) -> Call:
