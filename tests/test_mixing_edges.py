@@ -1,14 +1,22 @@
 """Mixing where numbers are at the edge of their precision: long texts, half precision, tiny shares of attention."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from architectures import stay_double
+from test_attention import model_of
+from uncollapse.attention.baskets import even_out
 from uncollapse.attention.features import token_mean
+from uncollapse.attention.highpass import AttnScale
 from uncollapse.attention.mixing import low_pass
+from uncollapse.attention.observing.facts import MaskFacts
 from uncollapse.attention.observing.interface import Call
+from uncollapse.attention.patching import patch
+from uncollapse.attention.probes import probe_batch, probe_states
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -35,3 +43,48 @@ def test_the_mean_of_all_earlier_tokens_needs_no_map() -> None:
     causal = Call(nn.Identity(), value, value, value, None, {"is_causal": True})
     masked = replace(causal, mask=torch.ones(1, 1, 9, 9, dtype=torch.bool).tril())
     assert torch.allclose(low_pass(causal), low_pass(masked), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("tiny", [0.0, 1e-45, 1e-41, 1e-39, 1e-35])
+def test_a_basket_with_next_to_no_attention_is_left_as_it_is(tiny: float) -> None:
+    """The ratio of its shares would be infinite, and infinity times the 0 of other baskets is NaN."""
+    weights = torch.tensor([[[[0.75, 0.25, tiny]]]])
+    evened = even_out(weights, torch.tensor([[0, 1, 2]]), 0.5)
+    assert torch.allclose(evened, torch.tensor([0.5 * 0.75 + 0.5 / 3, 0.5 * 0.25 + 0.5 / 3, tiny]), atol=1e-7)
+
+
+def test_the_number_of_baskets_may_be_given_larger_than_it_is() -> None:
+    weights = torch.softmax(torch.randn(2, 3, 5, 5, dtype=torch.float64), -1)
+    number = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, 0]])
+    assert torch.allclose(even_out(weights, number, 0.7), even_out(weights, number, 0.7, count=9), rtol=0, atol=1e-15)
+
+
+def test_an_answer_about_a_mask_is_found_once_a_pass() -> None:
+    facts, mask, asked = MaskFacts(), torch.ones(2, 4, 4, dtype=torch.bool), []
+
+    def ask(tensor: torch.Tensor, what: str = "all") -> bool:
+        def find() -> bool:
+            asked.append(what)
+            return bool(tensor.all())
+
+        return facts.ask(tensor, what, find)
+
+    assert [ask(mask), ask(mask), ask(mask[:1]), ask(mask[:1])] == [True] * 4
+    assert len(asked) == 2, "a view made anew is the same view"
+    mask[1, 0, 0] = False
+    assert ask(mask), "within a pass masks do not change"
+    facts.forget()
+    assert not ask(mask)
+    assert not copy.deepcopy(facts)._known
+
+
+def test_a_mask_written_over_between_passes_is_looked_at_anew() -> None:
+    """As static caches do: the same tensor with other numbers in it."""
+    model = model_of("bert")
+    batch = probe_batch(model)
+    mask = torch.ones_like(batch["attention_mask"])
+    with stay_double(), patch(model, AttnScale(0.4)):
+        wanted = probe_states(model, batch)
+        probe_states(model, {**batch, "attention_mask": mask})
+        mask.copy_(batch["attention_mask"])
+        assert torch.equal(probe_states(model, {**batch, "attention_mask": mask}), wanted)
