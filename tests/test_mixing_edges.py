@@ -53,6 +53,12 @@ def test_a_basket_with_next_to_no_attention_is_left_as_it_is(tiny: float) -> Non
     assert torch.allclose(evened, torch.tensor([0.5 * 0.75 + 0.5 / 3, 0.5 * 0.25 + 0.5 / 3, tiny]), atol=1e-7)
 
 
+@pytest.mark.parametrize(("dtype", "little"), [(torch.float32, 1e-25), (torch.float64, 1e-60)])
+def test_a_basket_with_little_attention_gets_its_share(dtype: torch.dtype, little: float) -> None:
+    evened = even_out(torch.tensor([[[[0.75, 0.25, little]]]], dtype=dtype), torch.tensor([[0, 1, 2]]), 0.5)
+    assert float(evened[0, 0, 0, 2]) == pytest.approx(0.5 / 3)
+
+
 def test_the_number_of_baskets_may_be_given_larger_than_it_is() -> None:
     weights = torch.softmax(torch.randn(2, 3, 5, 5, dtype=torch.float64), -1)
     number = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, 0]])

@@ -10,9 +10,6 @@ from uncollapse.attention.mixing import allowed, mix_attention
 from uncollapse.attention.observing.interface import Call, whole_map
 from uncollapse.attention.sites import find_sites
 
-LEAST_MASS = 1e-30
-"""A basket's share of attention below which it is left as it is."""
-
 
 def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -> None:
     """Even out the baskets' shares until `undo` closes.
@@ -66,8 +63,9 @@ def even_out(
     counts = inside.sum(-2, keepdim=True) if seen is None else torch.matmul(seen.to(weights.dtype), inside)
     even = counts / counts.sum(-1, keepdim=True).clamp(min=1)
     # What is next to nothing stays so: divided by it, a share would be infinite, and infinity times 0 is NaN.
-    ratio = (1 - strength) + strength * even / mass.clamp(min=LEAST_MASS)
-    ratio = torch.where(mass > LEAST_MASS, ratio, torch.ones_like(ratio))
+    least = torch.finfo(mass.dtype).tiny / torch.finfo(mass.dtype).eps
+    ratio = (1 - strength) + strength * even / mass.clamp(min=least)
+    ratio = torch.where(mass > least, ratio, torch.ones_like(ratio))
     return weights * torch.matmul(ratio, inside.mT)
 
 
