@@ -186,7 +186,7 @@ def _judge(
     folded: torch.Tensor | None,
 ) -> Verification:
     def distance(a: torch.Tensor) -> float:
-        return float((a.double() - wanted.double()).abs().max())
+        return float((a.cpu().double() - wanted.cpu().double()).abs().max())  # mps knows no double precision
 
     given = [states for states in (stock, wanted, patched, folded) if states is not None]
     if not all(bool(torch.isfinite(states).all()) for states in given):
