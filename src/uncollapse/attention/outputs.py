@@ -22,7 +22,7 @@ class QueryPart:
         >>> QueryPart(2, 1).of(torch.arange(6)).tolist()
         [[0], [3]]
         """
-        return tensor.unflatten(-1, (self.blocks, -1))[..., : self.kept]
+        return torch.unflatten(tensor, -1, (self.blocks, -1))[..., : self.kept]
 
 
 def query_part(site: Site, term: Term, entries: int) -> QueryPart | None:

@@ -1,6 +1,7 @@
 """What is found out of the masks of a forward pass, once: the layers share them, and every look makes a card wait."""
 
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -10,7 +11,7 @@ class MaskFacts:
     """Answers about tensors, kept while these live and until the next forward pass begins."""
 
     def __init__(self) -> None:
-        self._known = WeakTensorKeyDictionary()
+        self._known: Any = WeakTensorKeyDictionary()
 
     def __reduce__(self) -> tuple[type["MaskFacts"], tuple[()]]:
         return MaskFacts, ()  # a copy of a patched model has masks of its own
