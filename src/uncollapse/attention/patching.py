@@ -54,6 +54,8 @@ def patch(model: nn.Module, fix: ModelFix) -> Iterator[nn.Module]:
     With a temperature, attention is softmax(scores / tau); what the other fixes do stands with each. Patches may be
     nested, but only one of them may exchange the attention function. A compiled model is refused, since its graph
     would ignore the patch; so is one with such a fix in its weights. A fix at its identity touches nothing.
+    A pool of processes works with copies of the model as it was when the pool was started: one started before the
+    `with` ignores the patch, and copies of a model whose attention function is exchanged fail. Fold for a pool.
     Inside the `with` the model bears a mark, by which an evaluation refuses to take its vectors for
     those of the model as it came.
 
