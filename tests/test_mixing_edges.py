@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from architectures import stay_double
 from test_attention import model_of
 from uncollapse.attention.baskets import even_out
 from uncollapse.attention.features import token_mean
 from uncollapse.attention.highpass import AttnScale
-from uncollapse.attention.mixing import low_pass
+from uncollapse.attention.mixing import _within, low_pass
 from uncollapse.attention.observing.facts import MaskFacts
 from uncollapse.attention.observing.interface import Call
 from uncollapse.attention.patching import patch
@@ -94,3 +95,25 @@ def test_a_mask_written_over_between_passes_is_looked_at_anew() -> None:
         probe_states(model, {**batch, "attention_mask": mask})
         mask.copy_(batch["attention_mask"])
         assert torch.equal(probe_states(model, {**batch, "attention_mask": mask}), wanted)
+
+
+def test_a_window_is_made_of_truth_values_alone() -> None:
+    """Distances as whole numbers take eight times the memory of a map of truth values, in every layer."""
+
+    class Sizes(TorchDispatchMode):
+        largest = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and not out.is_floating_point():
+                self.largest = max(self.largest, out.nbytes)
+            return out
+
+    width, query = 64, torch.randn(1, 1, 64, 4)
+    for mask in (None, torch.ones(1, 1, width, width, dtype=torch.bool)):
+        call = Call(nn.Identity(), query, query, query, mask, {"is_causal": False})
+        with Sizes() as sizes:
+            local = _within(call, 3).mask
+        place = torch.arange(width)
+        assert torch.equal(local[0, 0], (place[:, None] - place).abs() <= 3)
+        assert sizes.largest == width**2
