@@ -118,6 +118,11 @@ def test_every_row_is_exercised_by_a_model() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_every_site_knows_the_width_of_its_heads(name: str) -> None:
+    assert all(site.head_dim > 0 for site in find_sites(_stock(name)))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_sites_cover_all_layers_and_heads(name: str) -> None:
     sites = find_sites(_stock(name))
     assert sorted(layer for site in sites for layer in site.layers) == list(range(LAYERS))

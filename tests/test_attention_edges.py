@@ -64,6 +64,17 @@ def test_verify_sees_a_forgotten_term_at_a_mild_temperature(monkeypatch: pytest.
         verify(model_of("gpt_oss").float(), Temperature(0.95), folded)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_verify_tells_a_fold_from_none_in_half_precision_too(dtype: torch.dtype) -> None:
+    stock = build("bert", dtype=dtype)
+    folded = copy.deepcopy(stock)
+    fold(folded, Temperature(0.5))
+    found = verify(stock, Temperature(0.5), folded)
+    assert max(found.patched, found.folded or 0) <= found.tolerance <= 0.25 * found.effect
+    with pytest.raises(ArchitectureError, match="folded model must equal .* may be rounding alone: load the model in"):
+        verify(stock, Temperature(0.5), copy.deepcopy(stock))
+
+
 def test_double_fold_is_refused() -> None:
     model = model_of("bert")
     fold(model, Temperature(0.8))
@@ -106,6 +117,20 @@ def test_a_holder_of_no_or_two_models_is_refused() -> None:
     with pytest.raises(ArchitectureError, match="found BertModel, RobertaModel"):
         backbone(two)
     assert backbone(nn.Sequential(model_of("bert"))).config.model_type == "bert"
+
+
+def test_the_backbone_is_found_in_one_walk_over_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, walked = nn.Sequential(model_of("bert")), []
+    walk = nn.Module.named_modules
+
+    def counted(self, *args, **kwargs):
+        walked.append(self)
+        return walk(self, *args, **kwargs)
+
+    monkeypatch.setattr(nn.Module, "named_modules", counted)
+    assert backbone(model) is model[0]
+    # A walk calls itself for every module, so a walk a module would be their square.
+    assert len(walked) < 3 * len(list(walk(model)))
 
 
 def test_adapters_and_quantised_layers_are_refused() -> None:
@@ -169,9 +194,20 @@ def test_a_patch_serves_inference_and_then_training() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch 2.13 meets its own advice on import
-def test_a_compiled_model_is_refused_by_patch() -> None:
-    model = torch.compile(model_of("bert"))
-    with pytest.raises(ArchitectureError, match="its graph would ignore the patch"), patch(model, Temperature(0.7)):
+@pytest.mark.parametrize("how", ["wrapped", "holder wrapped", "in place", "holder in place", "layer", "forward"])
+def test_a_compiled_model_is_refused_by_patch(how: str) -> None:
+    inner = model_of("bert")
+    holder: nn.Module = nn.Sequential(inner)
+    if how == "wrapped":
+        holder = nn.Sequential(torch.compile(inner, backend="eager"))
+    elif how == "holder wrapped":
+        holder = torch.compile(holder, backend="eager")
+    elif how == "forward":
+        inner.forward = torch.compile(inner.forward, backend="eager")
+    else:
+        place = {"in place": inner, "holder in place": holder, "layer": inner.encoder.layer[1]}[how]
+        place.compile(backend="eager")
+    with pytest.raises(ArchitectureError, match="its graph would ignore the patch"), patch(holder, Temperature(0.7)):
         pass
 
 

@@ -159,6 +159,9 @@ def test_a_compiled_model_counts_as_hidden() -> None:
     table, _ = planted.unlike(4, 8)
     encoder = planted.encoder(table, positions=np.zeros((256, table.shape[1])))
     assert has_positions(encoder)
+    encoder.model[0].compile(backend="eager")
+    assert find_positions(encoder) is Positions.HIDDEN
+    encoder.model[0]._compiled_call_impl = None
     encoder.model[0].embedding = type("OptimizedModule", (nn.Embedding,), {})(len(table), table.shape[1])
     assert find_positions(encoder) is Positions.HIDDEN
 

@@ -6,16 +6,21 @@ import torch
 from uncollapse.errors import ModelError
 from uncollapse.spectra import (
     HeadNumbers,
+    StreamedMap,
+    bands,
     dc_energy,
     entropy,
     filter_rate,
     hc_energy,
     hc_share,
     joint,
+    low_share,
     measure_entropy,
     measure_heads,
     measure_maps,
     measure_states,
+    measure_streamed,
+    power_spectrum,
     score_spread,
     score_spread_of,
     shares,
@@ -120,7 +125,48 @@ def test_texts_whose_maps_are_too_large_are_streamed(known: bool, monkeypatch: p
 def test_how_many_maps_are_held_at_once_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key = 2 * random(2, 5, 64, 8), random(2, 5, 64, 8, seed=1)
     together = measure_heads(query, key, 0.4)
-    monkeypatch.setattr(joint, "HELD_BYTES", 3 * 64 * 64 * 4)
+    monkeypatch.setitem(joint.HELD_BYTES, "cpu", 3 * 64 * 64 * 4)
     apart = measure_heads(query, key, 0.4)
     torch.testing.assert_close(apart.rates.value, together.rates.value, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(apart.entropy, together.entropy, rtol=1e-5, atol=1e-6)
+
+
+def numbers_of(query: torch.Tensor, key: torch.Tensor) -> list[torch.Tensor]:
+    """All that is measured of heads, of their maps and of states."""
+    streamed = StreamedMap(query, key, 0.4)
+    scores = 0.4 * (query[..., None, :] * key[..., None, :, :]).sum(-1)  # no product that autocast would take
+    heads = measure_heads(query, key, 0.4), measure_streamed(streamed), measure_maps(scores)
+    found = [number for one in heads for number in (one.rates.value, one.entropy, one.shares.own, one.spread)]
+    states = measure_states(query)
+    power = power_spectrum(query)
+    bare = [filter_rate(streamed).value, entropy(streamed), score_spread(streamed), score_spread_of(query, key, 0.4)]
+    in_bands = [bands(power, query.shape[-2], [0, 0.1, 0.5]), low_share(power, query.shape[-2])]
+    return [*found, *bare, *in_bands, states.hc_share, states.token_cosine, measure_entropy(query, key, 0.4)]
+
+
+@pytest.mark.parametrize("n", [32, 130])
+def test_autocast_changes_no_number(n: int) -> None:
+    query, key = 2 * random(2, 2, n, 8), random(2, 2, n, 8, seed=1)
+    plain = numbers_of(query, key)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = numbers_of(query, key)
+    for one, other in zip(found, plain, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("n", [32, 130])
+def test_the_default_device_has_no_part_in_it(n: int) -> None:
+    query, key = 2 * random(2, 2, n, 8), random(2, 2, n, 8, seed=1)
+    plain = numbers_of(query, key)
+    with torch.device("meta"):
+        found = numbers_of(query, key)
+    for one, other in zip(found, plain, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_card_is_given_larger_parts_than_a_processor() -> None:
+    here, there = torch.empty(1, 512, 8), torch.empty(1, 512, 8, device="meta")
+    assert joint._maps_in(joint.CACHED_BYTES, here) == 1
+    assert joint._maps_in(joint.HELD_BYTES, here) == 16
+    assert joint._maps_in(joint.CACHED_BYTES, there) == joint._maps_in(joint.HELD_BYTES, there) == 256
+    assert joint._maps_in(joint.CACHED_BYTES, torch.empty(1, 5000, 8)) == 1

@@ -21,11 +21,15 @@ def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -
 
     def mix(call: Call, output: torch.Tensor, layer: int, real: torch.Tensor | None) -> torch.Tensor:
         texts, width = output.shape[:2]
-        whole = torch.ones(texts, width, dtype=torch.bool, device=output.device) if real is None else real
-        number = (whole.long().cumsum(1) - 1).clamp(min=0) // fix.basket
-        if not fix.acts_on(layer, layers) or int(number.max()) == 0:
+        # No text has more baskets than one as wide as the batch, whatever its padding.
+        if not fix.acts_on(layer, layers) or width <= fix.basket:
             return output
-        evened = even_out(whole_map(call), number, fix.strength, seen=allowed(call))
+        # A model spread over several cards has layers that do not lie where its mask does.
+        everywhere = torch.ones(texts, width, dtype=torch.bool, device=output.device)
+        whole = everywhere if real is None else real.to(output.device)
+        number = (whole.long().cumsum(1) - 1).clamp(min=0) // fix.basket
+        count = -(-width // fix.basket)
+        evened = even_out(whole_map(call), number, fix.strength, seen=allowed(call), count=count)
         made = torch.matmul(evened.to(output.dtype), call.repeated[1]).transpose(1, 2)
         return torch.where(_pooled(whole, fix.rows)[:, :, None, None], made, output)
 
@@ -34,7 +38,12 @@ def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -
 
 
 def even_out(
-    weights: torch.Tensor, number: torch.Tensor, strength: float, *, seen: torch.Tensor | None = None
+    weights: torch.Tensor,
+    number: torch.Tensor,
+    strength: float,
+    *,
+    seen: torch.Tensor | None = None,
+    count: int | None = None,
 ) -> torch.Tensor:
     """Weights of which each basket has (1 - strength) of its share and strength of its tokens' share among those seen.
 
@@ -43,15 +52,20 @@ def even_out(
         number: which basket each token is in [texts, width].
         strength: from 0 to 1.
         seen: where a token may look, bool [1 or texts, 1 or heads, rows, width]; None for everywhere.
+        count: how many baskets to reckon with, from the largest number + 1; None reads that from the numbers.
 
     >>> even_out(torch.tensor([[[[0.6, 0.3, 0.1]]]]), torch.tensor([[0, 0, 1]]), 1.0).flatten().tolist()
     [0.4444444477558136, 0.2222222238779068, 0.3333333432674408]
     """
-    inside = torch.nn.functional.one_hot(number).to(weights.dtype)[:, None]
+    baskets = torch.arange(int(number.max()) + 1 if count is None else count, device=number.device)
+    inside = (number[:, :, None] == baskets).to(weights.device, weights.dtype)[:, None]
     mass = torch.matmul(weights, inside)
     counts = inside.sum(-2, keepdim=True) if seen is None else torch.matmul(seen.to(weights.dtype), inside)
     even = counts / counts.sum(-1, keepdim=True).clamp(min=1)
-    ratio = torch.where(mass > 0, (1 - strength) + strength * even / mass, torch.ones_like(mass))
+    # What is next to nothing stays so: divided by it, a share would be infinite, and infinity times 0 is NaN.
+    least = torch.finfo(mass.dtype).tiny / torch.finfo(mass.dtype).eps
+    ratio = (1 - strength) + strength * even / mass.clamp(min=least)
+    ratio = torch.where(mass > least, ratio, torch.ones_like(ratio))
     return weights * torch.matmul(ratio, inside.mT)
 
 

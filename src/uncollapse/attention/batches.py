@@ -129,7 +129,7 @@ def _of_ends(ends: torch.Tensor, mask: torch.Tensor | None, rows: int, width: in
             f"Expected packed texts in one row of {int(lengths.sum())} tokens without padding, as cu_seq_lens_q says, "
             f"got {rows} of {width} places."
         )
-    return lengths.repeat_interleave(lengths)[None]
+    return lengths.repeat_interleave(lengths, output_size=width)[None]
 
 
 def _of_positions(positions: torch.Tensor, width: int) -> torch.Tensor:

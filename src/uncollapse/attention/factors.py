@@ -64,7 +64,7 @@ def bias_table(model: PreTrainedModel, bias: BiasTable) -> nn.Module | None:
 def scale_parameter(parameter: nn.Parameter, factor: torch.Tensor, axis: int, plus_one: bool = False) -> None:
     shape = [1] * parameter.ndim
     shape[axis] = -1
-    factor = factor.to(parameter.device).reshape(shape)
-    weight = parameter.data.double()
+    # On the processor, since not every card (mps) knows double precision.
+    factor, weight = factor.cpu().reshape(shape), parameter.data.cpu().double()
     scaled = (1 + weight) * factor - 1 if plus_one else weight * factor
-    parameter.data.copy_(scaled)
+    parameter.data.copy_(scaled.to(parameter.dtype))

@@ -12,6 +12,7 @@ from uncollapse.attention.batches import real_tokens, watch
 from uncollapse.attention.highpass import FeatScale
 from uncollapse.attention.observing.layers import find_layers
 from uncollapse.attention.observing.support import NO_STREAM, refuse_listed
+from uncollapse.attention.outputs import factor_dtype
 from uncollapse.attention.sites import find_sites
 
 
@@ -71,10 +72,13 @@ class ScaleFeatures:
 def token_mean(states: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     """Mean over each text's tokens, padding never: [texts, 1, features].
 
+    Half precision is summed in float32, since the sum of a long text overflows float16.
+
     >>> token_mean(torch.tensor([[[1.0], [3.0], [50.0]]]), torch.tensor([[True, True, False]])).tolist()
     [[[2.0]]]
     """
     if real is None:
         return states.mean(1, keepdim=True)
-    weights = real.to(states.device, states.dtype)[:, :, None]
-    return (states * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1)
+    real = real.to(states.device)[:, :, None]
+    total = states.masked_fill(~real, 0).sum(1, keepdim=True, dtype=factor_dtype(states.dtype))
+    return (total / real.sum(1, keepdim=True).clamp(min=1)).to(states.dtype)

@@ -1,5 +1,6 @@
 """Temperatures that follow the length of each text: 1 / tau as a function of its token count."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -149,12 +150,14 @@ def _example(law: str) -> str:
     return f"temperature(law={law}, {', '.join(f'{name}={values[name]}' for name in LAWS[law].needs)})"
 
 
-def _n0(law: TemperatureLaw, n: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(law.n0, dtype=n.dtype, device=n.device)
+def _log_n0(law: TemperatureLaw) -> float:
+    # A plain number: a tensor made on a graphics card, or asked for its value there, would make the processor wait.
+    assert law.n0 is not None
+    return math.log(law.n0)
 
 
 def _log(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor:
-    return n.log() / _n0(law, n).log()
+    return n.log() / _log_n0(law)
 
 
 def _sqrtlog(law: TemperatureLaw, n: torch.Tensor, head_dim: int) -> torch.Tensor:
@@ -162,11 +165,8 @@ def _sqrtlog(law: TemperatureLaw, n: torch.Tensor, head_dim: int) -> torch.Tenso
 
 
 def _infoscale(law: TemperatureLaw, n: torch.Tensor, head_dim: int) -> torch.Tensor:
-    return (_infoscale_part(n, head_dim) / _infoscale_part(_n0(law, n), head_dim)).sqrt()
-
-
-def _infoscale_part(n: torch.Tensor, head_dim: int) -> torch.Tensor:
-    return -torch.expm1(n.log() * (-2 / head_dim))
+    power = -2 / head_dim
+    return (torch.expm1(n.log() * power) / math.expm1(_log_n0(law) * power)).sqrt()
 
 
 def _ssmax(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor:
@@ -176,12 +176,12 @@ def _ssmax(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor
 
 def _isofilter(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor:
     assert law.spread is not None
-    variance = torch.tensor(law.spread, dtype=n.dtype, device=n.device).square()
-    ratio = n / _n0(law, n)
-    if float(variance) < 1:
-        kept = torch.log1p(ratio * torch.expm1(variance))
+    assert law.n0 is not None
+    variance, ratio = law.spread**2, n / law.n0
+    if variance < 1:
+        kept = torch.log1p(ratio * math.expm1(variance))
     else:  # the same, written so that a large spread cannot overflow
-        kept = variance + ratio.log() + torch.log1p((1 - ratio) / ratio * torch.exp(-variance))
+        kept = variance + ratio.log() + torch.log1p((1 - ratio) / ratio * math.exp(-variance))
     return (kept / variance).sqrt()
 
 

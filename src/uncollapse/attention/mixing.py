@@ -14,7 +14,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from uncollapse.attention.batches import real_tokens, watch
 from uncollapse.attention.highpass import AttnScale, IdentityMix, LocalGlobal
 from uncollapse.attention.modelfixes import ModelFix
+from uncollapse.attention.observing.facts import MaskFacts
 from uncollapse.attention.observing.interface import Call, capped_attention, exchanged_attention
+from uncollapse.attention.outputs import factor_dtype
 from uncollapse.attention.sites import Site, class_key, find_sites
 from uncollapse.errors import ArchitectureError, ModelError
 
@@ -88,12 +90,14 @@ class MixingAttention:
         self.mix, self.before = mix, before
         self.calls: Counter[str] = Counter()
         self.real: torch.Tensor | None = None
+        self.facts = MaskFacts()
 
     @contextmanager
     def around(self, arguments: dict[str, Any]) -> Iterator[None]:
         """Know the texts of one forward pass, and refuse one whose attention ran past this function."""
         self.real = real_tokens(arguments)
         self.calls.clear()
+        self.facts.forget()
         try:
             yield
         finally:
@@ -115,7 +119,7 @@ class MixingAttention:
     ) -> tuple[torch.Tensor, None]:
         if query.shape[2] != key.shape[2]:
             raise ModelError("Expected whole texts, got a cache of earlier tokens, which this fix cannot see.")
-        call = Call(module, query, key, value, attention_mask, kwargs)
+        call = Call(module, query, key, value, attention_mask, kwargs, self.facts)
         if (instead := self.before(call)) is not None:
             return instead, None
         output = attend(call)
@@ -138,30 +142,54 @@ def attend(call: Call) -> torch.Tensor:
 def allowed(call: Call) -> torch.Tensor | None:
     """Where each token may look: bool [1 or texts, 1 or heads, width, width], None for everywhere."""
     if call.mask is not None:
-        return call.mask if call.mask.dtype == torch.bool else call.mask > torch.finfo(call.mask.dtype).min / 2
-    width = call.query.shape[2]
-    if not call.is_causal or width == 1:
+        return looking(call.mask)
+    if not looks_back(call):
         return None
+    width = call.query.shape[2]
     return torch.ones(1, 1, width, width, dtype=torch.bool, device=call.query.device).tril()
 
 
+def looking(mask: torch.Tensor) -> torch.Tensor:
+    """Where a mask lets tokens look, as bool."""
+    return mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+
+
+def looks_back(call: Call) -> bool:
+    """Whether a token looks at itself and those before it only, where no mask says so."""
+    return call.mask is None and call.is_causal and call.query.shape[2] > 1
+
+
 def low_pass(call: Call) -> torch.Tensor:
-    """Mean of the values of all tokens that each token may look at: [texts, heads, 1 or width, value_dim]."""
-    value, places = call.repeated[1], allowed(call)
-    if places is None:
-        return value.mean(2, keepdim=True)
-    if bool((places == places[:, :, :1]).all()):  # every token looks at the same ones
-        places = places[:, :, :1]
-    weights = places.to(value.dtype)
-    return torch.matmul(weights, value) / weights.sum(-1, keepdim=True).clamp(min=1)
+    """Mean of the values of all tokens that each token may look at: [texts, heads, 1 or width, value_dim].
+
+    Half precision is summed in float32, since the sum of a long text overflows float16.
+    """
+    value = call.repeated[1]
+    if call.mask is None:
+        return _mean_so_far(value) if looks_back(call) else value.mean(2, keepdim=True)
+    places = looking(call.mask)
+    first = places[:, :, :1]
+    if call.facts.ask(call.mask, "rows alike", lambda: bool((places == first).all())):
+        places = first
+    weights = places.to(factor_dtype(value.dtype))
+    return (torch.matmul(weights, value.to(weights.dtype)) / weights.sum(-1, keepdim=True).clamp(min=1)).to(
+        value.dtype
+    )
+
+
+def _mean_so_far(value: torch.Tensor) -> torch.Tensor:
+    counts = torch.arange(1, value.shape[2] + 1, device=value.device)[:, None]
+    return (value.cumsum(2, dtype=factor_dtype(value.dtype)) / counts).to(value.dtype)
 
 
 def _within(call: Call, window: int) -> Call:
     """The same call inside a window; what may look nowhere (padding) looks at itself, so that no row is empty."""
-    place = torch.arange(call.query.shape[2], device=call.query.device)
-    apart = (place[:, None] - place).abs()
-    near, places = (apart <= window)[None, None], allowed(call)
-    local = near if places is None else (places & near) | (apart == 0)
+    width, places = call.query.shape[2], allowed(call)
+    # As truth values alone: distances as whole numbers would take eight times the memory.
+    everywhere = torch.ones(1, 1, width, width, dtype=torch.bool, device=call.query.device)
+    local = everywhere.triu(-window).tril_(window)
+    if places is not None:
+        local = (local & places) | everywhere.triu_().tril_()
     if call.mask is not None and call.mask.dtype != torch.bool:
         lowest = torch.finfo(call.mask.dtype).min
         local = torch.where(local, call.mask, lowest)

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from uncollapse.attention.baskets import put_calibration
 from uncollapse.attention.calibration import Calibration
+from uncollapse.attention.compilation import is_compiled
 from uncollapse.attention.features import put_featscale
 from uncollapse.attention.grouping import put_self_extend
 from uncollapse.attention.highpass import AttnScale, FeatScale, IdentityMix, LocalGlobal
@@ -53,6 +54,8 @@ def patch(model: nn.Module, fix: ModelFix) -> Iterator[nn.Module]:
     With a temperature, attention is softmax(scores / tau); what the other fixes do stands with each. Patches may be
     nested, but only one of them may exchange the attention function. A compiled model is refused, since its graph
     would ignore the patch; so is one with such a fix in its weights. A fix at its identity touches nothing.
+    A pool of processes works with copies of the model as it was when the pool was started: one started before the
+    `with` ignores the patch, and copies of a model whose attention function is exchanged fail. Fold for a pool.
     Inside the `with` the model bears a mark, by which an evaluation refuses to take its vectors for
     those of the model as it came.
 
@@ -74,9 +77,9 @@ def patch(model: nn.Module, fix: ModelFix) -> Iterator[nn.Module]:
     if put is None:
         known = ", ".join(kind.__name__ for kind in PATCHES)
         raise NotationError(f"Expected a fix that acts on a model, got {fix!r}. `patch` takes: {known}.")
-    if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
+    if is_compiled(model):
         raise ArchitectureError(
-            "Expected a model that is not compiled, got the result of torch.compile: its graph would ignore "
+            "Expected a model that is not compiled, got one that is, or a part of it: its graph would ignore "
             "the patch. Patch first and compile inside the `with`, or fold."
         )
     inner = backbone(model)

@@ -111,10 +111,11 @@ def stretched_rows(old: torch.Tensor, fix: Positions) -> torch.Tensor:
         return old[place // -(-fix.max_tokens // length)]
     if fix.mode == "recurrent":
         return old[place % length]
-    exact = place.double() * (length - 1) / (fix.max_tokens - 1)
+    # On the processor, since not every card (mps) knows double precision.
+    exact, table = place.cpu().double() * (length - 1) / (fix.max_tokens - 1), old.cpu().double()
     below = exact.floor().long().clamp(max=length - 2)
     share = (exact - below)[:, None]
-    return ((1 - share) * old[below].double() + share * old[below + 1].double()).to(old.dtype)
+    return ((1 - share) * table[below] + share * table[below + 1]).to(old.dtype).to(old.device)
 
 
 def _find(model: PreTrainedModel) -> tuple[str, int]:

@@ -15,11 +15,11 @@ def probe_batch(model: nn.Module, lengths: Sequence[int] = PROBE_LENGTHS, seed: 
     """A padded batch of random tokens: input_ids and attention_mask, int64 [texts, tokens]."""
     inner = backbone(model)
     config = inner.config.get_text_config()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     shape = (len(lengths), max(lengths))
     low = min(10, config.vocab_size // 2)
-    ids = torch.randint(low, config.vocab_size, shape, generator=generator)
-    mask = (torch.arange(shape[1]) < torch.tensor(lengths)[:, None]).long()
+    ids = torch.randint(low, config.vocab_size, shape, generator=generator, device="cpu")
+    mask = (torch.arange(shape[1], device="cpu") < torch.tensor(lengths, device="cpu")[:, None]).long()
     padding = getattr(config, "pad_token_id", None)
     ids = torch.where(mask.bool(), ids, 0 if padding is None else padding)
     return {"input_ids": ids.to(inner.device), "attention_mask": mask.to(inner.device)}

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from uncollapse.attention.batches import token_counts, watch
 from uncollapse.attention.factors import rows as entries_of
 from uncollapse.attention.laws import TemperatureLaw
+from uncollapse.attention.outputs import factor_dtype, multiply, query_part
 from uncollapse.attention.sites import Layout, Site, Term, class_key, find_sites
 from uncollapse.errors import ArchitectureError, ModelError
 
@@ -54,13 +55,13 @@ class RowScales:
             self.made.clear()
 
     def of(self, head_dim: int, like: torch.Tensor) -> torch.Tensor:
-        """The factors for heads of a width: [texts, 1], or [1, width] if packed, in the precision of a tensor."""
-        key = head_dim, like.dtype, like.device
+        """The factors for heads of a width: [texts, 1], or [1, width] if packed, where a tensor is."""
+        key = head_dim, factor_dtype(like.dtype), like.device
         if key not in self.made:
             if self.counts is None:
                 raise ModelError("A part of a patched model was called by itself. Call the model, not its layers.")
             exact = torch.float32 if like.device.type == "mps" else torch.float64
-            self.made[key] = self.law.inverse(self.counts.to(like.device, exact), head_dim).to(like.dtype)
+            self.made[key] = self.law.inverse(self.counts.to(like.device, exact), head_dim).to(key[1])
         return self.made[key]
 
 
@@ -69,14 +70,14 @@ class ScaleRows:
 
     def __init__(self, scales: RowScales, site: Site, term: Term, layer: nn.Module) -> None:
         self.scales, self.head_dim, self.term = scales, site.head_dim, term
-        query = None if term.layout is Layout.SHARED else site.heads_of(term, entries_of(layer)) >= 0
-        self.query = None if query is None or bool(query.all()) else query
+        shared = term.layout is Layout.SHARED
+        self.part = None if shared else query_part(site, term, entries_of(layer))
 
-    def __call__(self, _module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    def __call__(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         factor = self._placed(self.scales.of(self.head_dim, output), output.ndim)
-        if self.query is not None:
-            factor = torch.where(self.query.to(output.device), factor, torch.ones_like(factor))
-        return output * factor
+        if self.part is not None:
+            factor = factor[..., None]
+        return multiply(layer, inputs, output, factor=factor, part=self.part)
 
     def _placed(self, factor: torch.Tensor, axes: int) -> torch.Tensor:
         shape = [1] * axes
@@ -95,7 +96,7 @@ class ScaledBias:
         factor = self.scales.of(self.head_dim, bias)
         if factor.shape[1] > 1:
             raise ModelError("Expected one text a row where positions have a bias, got texts packed into one row.")
-        return bias * factor[:, :, None, None]
+        return (bias * factor[:, :, None, None]).to(bias.dtype)
 
 
 def _refuse_batched(site: Site) -> None:

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from uncollapse.attention.factors import bias_table, is_uniform, one_number, one_row, rows, scale_parameter, spread
+from uncollapse.attention.factors import bias_table, is_uniform, one_number, one_row, scale_parameter, spread
+from uncollapse.attention.factors import rows as entries_of
+from uncollapse.attention.outputs import QueryPart, multiply, placed, query_part
 from uncollapse.attention.sites import Layout, Site, Term, find_sites
 from uncollapse.attention.temperature import Temperature
 
@@ -42,9 +44,8 @@ def _patch_term(site: Site, term: Term, factors: dict[int, torch.Tensor], undo: 
         undo.callback(setattr, site.module, term.path, target)
         setattr(site.module, term.path, target * one_number(rows, site, term))
     elif isinstance(target, nn.Module):
-        scales = [_output_factor(site, term, row, target) for row in rows]
-        handle = target.register_forward_hook(ScaleOutput(scales))
-        undo.callback(handle.remove)
+        part, scales = _output_factors(site, term, rows, target)
+        undo.callback(target.register_forward_hook(ScaleOutput(scales, part)).remove)
     else:
         undo.callback(target.data.copy_, target.data.clone())
         scale_parameter(target, spread(site, term, one_row(rows, site), target.shape[term.axis]), term.axis)
@@ -53,19 +54,19 @@ def _patch_term(site: Site, term: Term, factors: dict[int, torch.Tensor], undo: 
 class ScaleOutput:
     """Forward hook that multiplies a layer's output by a factor; a shared layer has one factor a call."""
 
-    def __init__(self, factors: Sequence[torch.Tensor]) -> None:
+    def __init__(self, factors: Sequence[torch.Tensor], part: QueryPart | None = None) -> None:
         self.factors = list(factors) if any(not torch.equal(factors[0], f) for f in factors) else [factors[0]]
+        self.part = part
         self.calls = 0
 
-    def __call__(self, _module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        factor = self.factors[self.calls % len(self.factors)]
-        self.calls += 1
-        if factor.dtype != output.dtype or factor.device != output.device:
-            # A factor made in inference mode could not be used in a training step later.
-            with torch.inference_mode(False):
-                factor = factor.to(dtype=output.dtype, device=output.device)
-            self.factors[(self.calls - 1) % len(self.factors)] = factor
-        return output * factor
+    def __call__(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        number = self.calls % len(self.factors)
+        if len(self.factors) > 1:  # a number that changes would have a compiled model compiled anew, call by call
+            self.calls += 1
+        factor = self.factors[number]
+        if (moved := placed(factor, output)) is not factor:
+            self.factors[number] = moved
+        return multiply(layer, inputs, output, factor=moved, part=self.part)
 
 
 class ScalePositionBias:
@@ -77,18 +78,29 @@ class ScalePositionBias:
 
     def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         if kwargs.get("position_bias") is not None:
-            return args, {**kwargs, "position_bias": kwargs["position_bias"] * self.factor.to(kwargs["position_bias"])}
+            return args, {**kwargs, "position_bias": self._scaled(kwargs["position_bias"])}
         if len(args) > self.position and args[self.position] is not None:
-            scaled = args[self.position] * self.factor.to(args[self.position])
+            scaled = self._scaled(args[self.position])
             return (*args[: self.position], scaled, *args[self.position + 1 :]), kwargs
         return args, kwargs
 
+    def _scaled(self, bias: torch.Tensor) -> torch.Tensor:
+        self.factor = placed(self.factor, bias)
+        return (bias * self.factor).to(bias.dtype)
 
-def _output_factor(site: Site, term: Term, row: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+
+def _output_factors(
+    site: Site, term: Term, rows: list[torch.Tensor], layer: nn.Module
+) -> tuple[QueryPart | None, list[torch.Tensor]]:
+    """Which part of a layer's output is the query, and its factors, one tensor of one axis at least a row."""
     if term.layout is Layout.SHARED:
-        return row[0] if is_uniform(row) else row.reshape(-1, *[1] * (-term.head_axis - 1))
-    factor = spread(site, term, row, rows(layer))
-    return factor.reshape(-1, *[1] * (-term.output_axis - 1))
+        axes = [1] * (-term.head_axis - 1)
+        return None, [row[:1] if is_uniform(row) else row.reshape(-1, *axes) for row in rows]
+    entries = entries_of(layer)
+    part, factors = query_part(site, term, entries), [spread(site, term, row, entries) for row in rows]
+    if part is not None:
+        return part, [part.of(factor) for factor in factors]
+    return None, [factor.reshape(-1, *[1] * (-term.output_axis - 1)) for factor in factors]
 
 
 def _patch_bias(

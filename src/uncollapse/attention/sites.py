@@ -259,10 +259,11 @@ def class_key(module: nn.Module) -> str:
 def backbone(model: nn.Module) -> PreTrainedModel:
     """The one transformers model inside a model (or itself)."""
     found: list[PreTrainedModel] = []
+    inside: set[int] = set()
     for module in model.modules():
-        inside = any(module is part for outer in found for part in outer.modules())
-        if isinstance(module, PreTrainedModel) and not inside:
+        if isinstance(module, PreTrainedModel) and id(module) not in inside:
             found.append(module)
+            inside.update(map(id, module.modules()))
     if len(found) != 1:
         names = ", ".join(type(module).__name__ for module in found) or "none"
         raise ArchitectureError(
@@ -301,7 +302,9 @@ def _resolve(name: str, module: nn.Module, layers: tuple[int, ...], specs: Mappi
     if not terms:
         raise ArchitectureError(f"{class_key(module)} at {name!r} has none of {[term.path for term in chosen]}.")
     heads = int(_attribute(module, "num_attention_heads", "num_heads", "n_heads", "n_head"))
-    head_dim = _attribute(module, "qk_head_dim", "head_dim", "attention_head_size", "key_value_proj_dim", "d_head")
+    head_dim = _attribute(
+        module, "qk_head_dim", "head_dim", "attention_head_size", "key_value_proj_dim", "d_head", "head_size"
+    )
     return Site(name, module, layers, heads, int(head_dim or 0), terms, spec)
 
 

@@ -19,6 +19,11 @@ from uncollapse.attention.sites import Site, backbone, find_sites
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import ArchitectureError
 
+HALF = {torch.float16, torch.bfloat16}
+
+SHARE_OF_EFFECT = 0.25
+"""In half precision, where rounding could explain anything: how much of what the fix does may be missing."""
+
 _SOFTMAX = {torch.softmax, torch.Tensor.softmax, nn.functional.softmax}
 
 
@@ -181,15 +186,13 @@ def _judge(
     folded: torch.Tensor | None,
 ) -> Verification:
     def distance(a: torch.Tensor) -> float:
-        return float((a.double() - wanted.double()).abs().max())
+        return float((a.cpu().double() - wanted.cpu().double()).abs().max())  # mps knows no double precision
 
     given = [states for states in (stock, wanted, patched, folded) if states is not None]
     if not all(bool(torch.isfinite(states).all()) for states in given):
         raise ArchitectureError("The probe batch gave NaN or infinity. Check the weights, and use float32.")
     effect = distance(stock)
-    # Rounding grows through the layers. Model code takes norms and softmax in float32 whatever the weights are in.
-    rounding = max(torch.finfo(stock.dtype).eps, torch.finfo(torch.float32).eps)
-    tolerance = 1000 * rounding * max(1.0, float(wanted.abs().max()))
+    tolerance = _tolerance(wanted, effect)
     found = Verification(effect, distance(patched), None if folded is None else distance(folded), tolerance)
     for name, value in (("patched", found.patched), ("folded", found.folded)):
         if value is not None and not value <= tolerance:
@@ -199,6 +202,18 @@ def _judge(
             raise ArchitectureError(
                 f"The {name} model must equal {meant}, but differs by {value:.2g} on a probe batch "
                 f"where {fix} moves it by {effect:.2g}. The table of {table} does not fit this model, so "
-                "nothing was saved."
+                f"nothing was saved.{_hint(wanted)}"
             )
     return found
+
+
+def _tolerance(wanted: torch.Tensor, effect: float) -> float:
+    """What rounding explains; in half precision never so much that a model without the fix would pass."""
+    # Rounding grows through the layers. Model code takes norms and softmax in float32 whatever the weights are in.
+    rounding = max(torch.finfo(wanted.dtype).eps, torch.finfo(torch.float32).eps)
+    tolerance = 1000 * rounding * max(1.0, float(wanted.abs().max()))
+    return min(tolerance, SHARE_OF_EFFECT * effect) if wanted.dtype in HALF and effect else tolerance
+
+
+def _hint(wanted: torch.Tensor) -> str:
+    return " In half precision it may be rounding alone: load the model in float32." if wanted.dtype in HALF else ""

@@ -202,7 +202,7 @@ class _Recorder:
     def _file(self, into: dict[str, Array], name: str, rows: list[int], layer: int, values: torch.Tensor) -> None:
         if name not in into:
             into[name] = np.full((self.documents, self.looker.n_layers, self.looker.n_heads), np.nan)
-        into[name][rows, layer, : values.shape[-1]] = values.double().cpu().numpy()
+        into[name][rows, layer, : values.shape[-1]] = values.cpu().double().numpy()
 
     def see_states(self, states: States) -> None:
         """The stream through one layer, on texts of one length."""
@@ -210,7 +210,7 @@ class _Recorder:
         for stage, tensor in states.stages.items():
             numbers = measure_states(tensor)
             for name in ("hc_share", "token_cosine"):
-                values = getattr(numbers, name).double().cpu().numpy()
+                values = getattr(numbers, name).cpu().double().numpy()
                 self.states.setdefault((stage, name), self._empty())[rows, states.layer] = values
         stages = list(states.stages.values())
         if states.layer == 0:
@@ -234,8 +234,8 @@ class _Recorder:
             self.low_share = self._empty()
         edges = [band / (2 * self.settings.bands) for band in range(self.settings.bands + 1)]
         power = bands(spectrum, n, edges) / spectrum.sum(-1, keepdim=True)
-        self.power[rows, layer] = power.double().cpu().numpy()
-        self.low_share[rows, layer] = low_share(spectrum, n, self.settings.cut).double().cpu().numpy()
+        self.power[rows, layer] = power.cpu().double().numpy()
+        self.low_share[rows, layer] = low_share(spectrum, n, self.settings.cut).cpu().double().numpy()
 
     def finish(self, n: int, vectors: npt.NDArray[np.float32]) -> Recording:
         """Everything, in the order of the documents."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uncollapse.spectra.krylov import SMALL, Statistics, search
 from uncollapse.spectra.operators import AttentionMap, as_map, refuse_undefined
+from uncollapse.spectra.precision import in_full_precision
 
 EXACT = 48
 """Up to so many tokens all singular values are computed."""
@@ -47,6 +48,7 @@ class FilterRates:
         return type(self)(*(part.to(operator.device, operator.dtype).reshape(operator.shape) for part in parts))
 
 
+@in_full_precision
 def filter_rate(
     attention: Float[Tensor, "*maps n n"] | AttentionMap,
     *,
@@ -108,7 +110,7 @@ def filter_rate(
 
 
 def _all_values(operator: AttentionMap) -> Float[Tensor, "numbers maps"]:
-    maps = operator.rows(torch.arange(operator.n)).cpu().double()
+    maps = operator.rows(torch.arange(operator.n, device="cpu")).cpu().double()
     refuse_undefined(maps.sum((-2, -1)))
     maps -= maps.mean(-2, keepdim=True)
     value = torch.linalg.eigvalsh(maps @ maps.mT)[:, -1].clamp(min=0).sqrt()
@@ -118,7 +120,7 @@ def _all_values(operator: AttentionMap) -> Float[Tensor, "numbers maps"]:
 @contextmanager
 def _without_denormals() -> Iterator[None]:
     """Take weights below 1e-38 for 0 in this thread: a processor multiplies them a hundred times slower."""
-    before = float(torch.tensor(1e-39) * 1) == 0
+    before = float(torch.tensor(1e-39, device="cpu") * 1) == 0
     torch.set_flush_denormal(True)
     try:
         yield

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from uncollapse.errors import ModelError
 from uncollapse.spectra.energies import as_states
+from uncollapse.spectra.precision import in_full_precision
 
 HIGHEST = 0.5
 """The highest frequency there is, in cycles a token: states that change sign from token to token."""
@@ -44,6 +45,7 @@ def power_spectrum(states: Float[Tensor, "*texts n dim"]) -> Float[Tensor, "*tex
     return power
 
 
+@in_full_precision
 def bands(
     power: Float[Tensor, "*texts frequencies"], n: int, edges: Sequence[float] | Tensor
 ) -> Float[Tensor, "*texts bands"]:
@@ -77,6 +79,7 @@ def bands(
     return energy.masked_fill(~reached.to(power.device), torch.nan)
 
 
+@in_full_precision
 def low_share(power: Float[Tensor, "*texts frequencies"], n: int, cut: float = 0.1) -> Float[Tensor, "*texts"]:
     """Share of the energy at low frequencies, the DC energy included.
 
@@ -114,9 +117,9 @@ def _check_spectrum(power: Tensor, n: int) -> None:
 
 def _overlap(n: int, edges: Sequence[float]) -> tuple[Float[Tensor, "bands frequencies"], Tensor]:
     """Which share of each cell (k > 0) lies in each band, and which bands hold any of a cell."""
-    k = torch.arange(1, n // 2 + 1, dtype=torch.float64)
+    k = torch.arange(1, n // 2 + 1, dtype=torch.float64, device="cpu")
     low, high = (k - 0.5) / n, ((k + 0.5) / n).clamp(max=HIGHEST)
-    bounds = torch.tensor(edges, dtype=torch.float64)
+    bounds = torch.tensor(edges, dtype=torch.float64, device="cpu")
     width = torch.minimum(high, bounds[1:, None]) - torch.maximum(low, bounds[:-1, None])
     share = width.clamp(min=0) / (high - low)
     return share, (share > 0).any(-1)

@@ -10,19 +10,22 @@ from uncollapse.spectra.energies import as_states
 from uncollapse.spectra.filtering import FilterRates, filter_rate
 from uncollapse.spectra.krylov import Statistics
 from uncollapse.spectra.maps import Shares, diagonal_sums, entropy, score_spread, shares
-from uncollapse.spectra.operators import StreamedMap
+from uncollapse.spectra.operators import PART_BYTES_ELSEWHERE, StreamedMap
+from uncollapse.spectra.precision import in_full_precision
 
 TOLERANCE = 1e-2
 """To which filter rates are certified here; a value converges with the square of its residual, so it is far nearer."""
 
-CACHED_BYTES = 1 << 20
-"""Bytes of maps that are made and looked at in one go, so that they are still near the processor."""
+CACHED_BYTES = {"cpu": 1 << 20}
+"""Bytes of maps that are made and looked at in one go: on a processor so many that they are still near it."""
 
 SAFE = (1e-20, 1e30)
 """Sums of e^s over a row between which no score is lost to underflow or overflow."""
 
-HELD_BYTES = 16 << 20
-"""Bytes of maps that are held at once; the memory is written over, since fresh memory costs more than arithmetic."""
+HELD_BYTES = {"cpu": 16 << 20}
+"""Bytes of maps that are held at once; the memory is written over, since fresh memory costs more than arithmetic.
+
+Elsewhere both are `PART_BYTES_ELSEWHERE`: a card has no use for small parts, each of which keeps it waiting."""
 
 STREAMED_BYTES = 1 << 30
 """A single map of more bytes is not held either (some 16,000 tokens)."""
@@ -45,6 +48,7 @@ class HeadNumbers:
     spread: Float[Tensor, "texts heads"]
 
 
+@in_full_precision
 def measure_heads(
     query: Float[Tensor, "texts heads n width"],
     key: Float[Tensor, "texts heads n width"],
@@ -77,7 +81,7 @@ def measure_heads(
         streamed = StreamedMap(query, key, scale)
         return measure_streamed(streamed, special=special, window=window, seed=seed, most_blocks=most_blocks)
     flat_query, flat_key = (query * scale).flatten(0, 1), key.flatten(0, 1)
-    together = max(1, HELD_BYTES // (n * n * query.element_size()))
+    together = _maps_in(HELD_BYTES, query)
     held = query.new_empty(min(together, texts * heads), n, n)
     found = [
         _measure_some(
@@ -102,10 +106,17 @@ def measure_heads(
     return HeadNumbers(rates, parts["entropy"], Shares(on_special, parts["own"], parts["near"]), parts["spread"])
 
 
+def _maps_in(part: dict[str, int], like: Tensor) -> int:
+    """How many maps of tensors [..., n, anything] a part holds, at least one."""
+    size = part.get(like.device.type, PART_BYTES_ELSEWHERE)
+    return max(1, size // (like.shape[-2] ** 2 * like.element_size()))
+
+
 def _shaped(numbers: Tensor, texts: int, heads: int) -> Tensor:
     return numbers.reshape(texts, heads, *numbers.shape[1:])
 
 
+@in_full_precision
 def measure_streamed(
     operator: StreamedMap,
     *,
@@ -150,8 +161,8 @@ def _measure_some(
     count, n, _ = maps.shape
     ones, mean = maps.new_full((1, n), 1 / n), maps.new_empty(count, n)
     # In double precision where every device has it; the search holds small numbers there too.
-    squares, (entropy, own, near) = torch.empty(count, dtype=torch.float64), maps.new_empty(3, count)
-    size = max(1, CACHED_BYTES // (n * n * maps.element_size()))
+    squares, (entropy, own, near) = torch.empty(count, dtype=torch.float64, device="cpu"), maps.new_empty(3, count)
+    size = _maps_in(CACHED_BYTES, maps)
     for which in (slice(first, min(first + size, count)) for first in range(0, count, size)):
         part = maps[which]
         entropy[which] = _form(query[which], key[which], part) / n
@@ -186,6 +197,7 @@ def _dots(one: Tensor, other: Tensor) -> Tensor:
     return torch.stack([torch.dot(left, right) for left, right in pairs])
 
 
+@in_full_precision
 def measure_entropy(
     query: Float[Tensor, "texts heads n width"], key: Float[Tensor, "texts heads n width"], scale: float
 ) -> Float[Tensor, "texts heads"]:
@@ -197,7 +209,7 @@ def measure_entropy(
     texts, heads, n, _ = query.shape
     flat_query, flat_key = (query * scale).flatten(0, 1), key.flatten(0, 1)
     found = flat_query.new_empty(len(flat_query))
-    size = max(1, CACHED_BYTES // (n * n * query.element_size()))
+    size = _maps_in(CACHED_BYTES, query)
     maps = flat_query.new_empty(min(size, len(found)), n, n)
     for first in range(0, len(found), size):
         which = slice(first, min(first + size, len(found)))
@@ -205,6 +217,7 @@ def measure_entropy(
     return found.view(texts, heads)
 
 
+@in_full_precision
 def measure_maps(
     scores: Float[Tensor, "texts heads n n"],
     *,
@@ -224,6 +237,7 @@ def measure_maps(
     return HeadNumbers(rates, entropy(attention), shares(attention, special, window=window), score_spread(scores))
 
 
+@in_full_precision
 def score_spread_of(
     query: Float[Tensor, "*maps n width"], key: Float[Tensor, "*maps n width"], scale: float
 ) -> Float[Tensor, "*maps"]:
@@ -255,6 +269,7 @@ class StateNumbers:
     energy: Float[Tensor, "*texts"]
 
 
+@in_full_precision
 def measure_states(states: Float[Tensor, "*texts n dim"]) -> StateNumbers:
     """`hc_share`, `token_cosine` and energy in two readings of the states.
 

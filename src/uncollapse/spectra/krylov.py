@@ -20,7 +20,7 @@ _BLOCK = _COLUMNS + _RANDOM
 _POWERS = 2
 _MOST_BLOCKS = 16
 _MOST_SAMPLED_ROWS = 16
-_EXCESSES = torch.logspace(-5, 0.5, 45, dtype=torch.float64)
+_EXCESSES = torch.logspace(-5, 0.5, 45, dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,13 @@ def search(
     products with M'M need one look at each map in memory, which is what costs time.
     """
     maps = operator.shape.numel()
-    random = torch.randn(_RANDOM, operator.n, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator("cpu").manual_seed(seed)
+    random = torch.randn(_RANDOM, operator.n, generator=generator, device="cpu")
     opening = _Opening.of(operator, random.to(operator.device, operator.dtype), statistics)
     refuse_undefined(opening.energy)
     chances = _chance_factors(float(random.square().sum()))
-    found = torch.zeros(3, maps, dtype=torch.float64)
-    active, mean, space = torch.arange(maps), opening.mean, opening.space
+    found = torch.zeros(3, maps, dtype=torch.float64, device="cpu")
+    active, mean, space = torch.arange(maps, device="cpu"), opening.mean, opening.space
     remaining: AttentionMap = operator.select(range(maps))
     for blocks in range(1, min(most_blocks or _MOST_BLOCKS, _MOST_BLOCKS, math.ceil(operator.n / _BLOCK)) + 1):
         if blocks > 1:
@@ -130,7 +131,7 @@ def _sweep(
 def _statistics(operator: AttentionMap) -> Statistics:
     maps, n = operator.shape.numel(), operator.n
     mean = torch.zeros(maps, n, dtype=operator.dtype, device=operator.device)
-    squares = torch.zeros(maps, dtype=torch.float64)
+    squares = torch.zeros(maps, dtype=torch.float64, device="cpu")
     for part in operator.parts():
         norms = torch.linalg.vector_norm(part.weights, dim=(-2, -1))
         squares[part.maps] += norms.cpu().double().square()
@@ -142,7 +143,7 @@ def _statistics(operator: AttentionMap) -> Statistics:
 def _start(operator: AttentionMap, random: Float[Tensor, "random n"]) -> Float[Tensor, "maps vectors n"]:
     """One-hot vectors at the columns that differ most between some rows, and the random vectors."""
     n = operator.n
-    sample = operator.rows(torch.linspace(0, n - 1, min(_MOST_SAMPLED_ROWS, n // 8)).round().long())
+    sample = operator.rows(torch.linspace(0, n - 1, min(_MOST_SAMPLED_ROWS, n // 8), device="cpu").round().long())
     sample -= sample.mean(-2, keepdim=True)
     start = sample.new_zeros(len(sample), _BLOCK, n)
     columns = sample.square_().sum(-2).topk(_COLUMNS).indices
@@ -167,7 +168,7 @@ class _Space:
     @classmethod
     def of(cls, block: Float[Tensor, "maps vectors n"], image: Float[Tensor, "maps vectors n"]) -> Self:
         """The span of an orthonormal block, given M'M times it."""
-        return cls._of(block, torch.zeros(len(block), 0, 0, dtype=torch.float64), image)
+        return cls._of(block, torch.zeros(len(block), 0, 0, dtype=torch.float64, device="cpu"), image)
 
     @classmethod
     def _of(cls, basis: Tensor, known: Tensor, image: Tensor) -> Self:
@@ -221,7 +222,7 @@ def _reaching(size: int) -> Float64[Tensor, " size"]:
 
     A leading pair may be found exactly while a larger singular value is still on its way, under a smaller Ritz value.
     """
-    return torch.tensor([2.0] * (size - 1) + [1.0], dtype=torch.float64)
+    return torch.tensor([2.0] * (size - 1) + [1.0], dtype=torch.float64, device="cpu")
 
 
 def _certain_excess(
@@ -250,7 +251,7 @@ class _Opening:
     @classmethod
     def of(cls, operator: AttentionMap, random: Float[Tensor, "random n"], known: Statistics | None) -> Self:
         maps, n = operator.shape.numel(), operator.n
-        mean, energy = random.new_empty(maps, n), torch.empty(maps, dtype=torch.float64)
+        mean, energy = random.new_empty(maps, n), torch.empty(maps, dtype=torch.float64, device="cpu")
         block, image = random.new_empty(maps, _BLOCK, n), random.new_empty(maps, _BLOCK, n)
         for which, portion in operator.portions():
             statistics = _statistics(portion) if known is None else known.of(which)
@@ -274,7 +275,7 @@ def _orthonormal(block: Float[Tensor, "maps vectors n"], shift: float) -> Float[
     gram = _gram(block)
     norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     norms = norms.clamp(min=1e-30).maximum(1e-6 * norms.amax(-1, keepdim=True))
-    eye = torch.eye(_BLOCK, dtype=torch.float64)
+    eye = torch.eye(_BLOCK, dtype=torch.float64, device="cpu")
     factor, failed = torch.linalg.cholesky_ex(gram / (norms[:, :, None] * norms[:, None]) + shift * eye)
     weights: Tensor = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False) / norms[:, None]
     weights = weights.masked_fill_((failed > 0)[:, None, None], 0)

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from uncollapse.errors import ModelError
 from uncollapse.spectra.operators import AttentionMap, StreamedMap, as_map, portions_of
+from uncollapse.spectra.precision import in_full_precision
 
 _TINY = 1e-38
 
 
+@in_full_precision
 def entropy(attention: Float[Tensor, "*maps n n"] | AttentionMap) -> Float[Tensor, "*maps"]:
     """How widely a token looks around, on average.
 
@@ -60,6 +62,7 @@ class Shares:
     window: Float[Tensor, "*maps"]
 
 
+@in_full_precision
 def shares(
     attention: Float[Tensor, "*maps n n"] | AttentionMap,
     special: Bool[Tensor, "*texts n"] | None = None,
@@ -108,7 +111,7 @@ def _mask(operator: AttentionMap, special: Tensor | None) -> Float[Tensor, "maps
     """1 at special tokens, for every map."""
     n, leading = operator.n, operator.shape
     if special is None:
-        special = torch.zeros(n, dtype=torch.bool)
+        special = torch.zeros(n, dtype=torch.bool, device="cpu")
     if special.dtype != torch.bool or special.shape not in {(n,), (*leading[:1], n)}:
         raise ModelError(
             f"Expected a mask of special tokens, truth values of shape [{n}] or {[*leading[:1], n]}, got "
@@ -137,6 +140,7 @@ def diagonal_sums(
     return own, near
 
 
+@in_full_precision
 def score_spread(scores: Float[Tensor, "*maps n n"] | StreamedMap) -> Float[Tensor, "*maps"]:
     """How far apart the attention scores of a token are, on average: the s of the Gaussian laws.
 

@@ -135,7 +135,7 @@ class DenseMap(AttentionMap):
         return chosen
 
     def _check_sums(self, tolerance: float) -> None:
-        positions = torch.linspace(0, self.n - 1, min(self.n, _CHECKED_ROWS)).round().long()
+        positions = torch.linspace(0, self.n - 1, min(self.n, _CHECKED_ROWS), device="cpu").round().long()
         sums = self.rows(positions).sum(-1)
         wrong = ~((sums - 1).abs() <= tolerance)
         if bool(wrong.any()):

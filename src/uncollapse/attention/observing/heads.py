@@ -138,5 +138,10 @@ def without_masked(scores: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         scores: logits or an additive mask.
         dtype: precision of the model, which says what its lowest number is.
     """
-    masked = scores < torch.finfo(dtype).min / 2
-    return scores.masked_fill(masked, -torch.inf) if bool(masked.any()) else scores
+    barred = masked(scores, dtype)
+    return scores.masked_fill(barred, -torch.inf) if bool(barred.any()) else scores
+
+
+def masked(scores: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Where a model added its lowest number, so that a token may not look there."""
+    return scores < torch.finfo(dtype).min / 2

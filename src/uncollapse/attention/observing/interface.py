@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -12,7 +12,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from uncollapse.attention.observing.heads import Heads, Logits, upcast, without_masked
+from uncollapse.attention.observing.facts import MaskFacts
+from uncollapse.attention.observing.heads import Heads, Logits, masked, upcast
 from uncollapse.attention.observing.passes import ForwardPass
 from uncollapse.attention.observing.spans import Span
 from uncollapse.attention.sites import Site
@@ -32,6 +33,7 @@ class Call:
         key, value: the same, with fewer heads where several query heads share one.
         mask: True where a token may look, or additive [texts or 1, 1 or heads, width, width].
         options: the other arguments.
+        facts: what is known of the masks of this forward pass.
     """
 
     module: nn.Module
@@ -40,6 +42,7 @@ class Call:
     value: torch.Tensor
     mask: torch.Tensor | None
     options: dict[str, Any]
+    facts: MaskFacts = field(default_factory=MaskFacts)
 
     @property
     def repeated(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,6 +76,8 @@ class ShowingAttention:
         self.sites = {id(site.module): site for site in sites}
         self.running = running
         self.tell = tell
+        self.facts = MaskFacts()
+        self.spans: Sequence[Span] = ()
 
     def __call__(
         self,
@@ -83,7 +88,7 @@ class ShowingAttention:
         attention_mask: torch.Tensor | None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
-        call = Call(module, query, key, value, attention_mask, kwargs)
+        call = Call(module, query, key, value, attention_mask, kwargs, self.facts)
         if kwargs.get("softcap") is None:
             output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         else:
@@ -94,6 +99,9 @@ class ShowingAttention:
 
     def _tell(self, site: Site, call: Call, output: torch.Tensor) -> None:
         layer, spans = self.running.layer(site, site.name), self.running.spans
+        if spans is not self.spans:  # another forward pass
+            self.spans = spans
+            self.facts.forget()
         _refuse(site, call, spans[0].width)
         key, value = call.repeated
         for span in spans:
@@ -133,7 +141,10 @@ def _bias(call: Call, span: Span) -> torch.Tensor | None:
     position = None if position is None else upcast(span.cut(position.detach(), 2, 3))
     if call.mask is None or call.mask.dtype == torch.bool:
         return position
-    added = upcast(without_masked(span.cut(call.mask.detach(), 2, 3), call.mask.dtype))
+    cut = span.cut(call.mask.detach(), 2, 3)
+    barred = masked(cut, call.mask.dtype)
+    some = call.facts.ask(call.mask, ("barred", span), lambda: bool(barred.any()))
+    added = upcast(cut.masked_fill(barred, -torch.inf) if some else cut)
     return added if position is None else position + added
 
 
@@ -143,9 +154,9 @@ def _allowed(call: Call, span: Span) -> torch.Tensor | None:
         return None
     allowed = span.cut(call.mask, 2, 3)
     # Texts of one length nearly always share their mask.
-    if len(allowed) > 1 and bool((allowed == allowed[:1]).all()):
+    if len(allowed) > 1 and call.facts.ask(call.mask, ("shared", span), lambda: bool((allowed == allowed[:1]).all())):
         allowed = allowed[:1]
-    return None if bool(allowed.all()) else allowed
+    return None if call.facts.ask(call.mask, ("everywhere", span), lambda: bool(allowed.all())) else allowed
 
 
 def capped_attention(call: Call) -> torch.Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 from transformers import PreTrainedModel
 
+from uncollapse.attention.compilation import is_compiled
 from uncollapse.attention.sites import Site, backbone, class_key, find_sites
 from uncollapse.errors import ArchitectureError
 
@@ -38,11 +39,7 @@ def observable_sites(holder: nn.Module) -> tuple[Site, ...]:
     Raises:
         ArchitectureError: a model that is compiled, in training, observed already, or not in the table of sites.
     """
-    compiled = any(
-        type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
-        for module in holder.modules()
-    )
-    if compiled:
+    if is_compiled(holder):
         raise ArchitectureError(
             "Expected a model that is not compiled, got a compiled one: its graph would show nothing. Observe the "
             "model as it was before torch.compile."

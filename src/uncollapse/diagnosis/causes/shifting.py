@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from uncollapse.attention.compilation import is_compiled
 from uncollapse.diagnosis.causes.attribution import Positions
 from uncollapse.encoders import SentenceEncoder, TextEncoder
 from uncollapse.errors import ModelError
@@ -56,8 +57,7 @@ def find_positions(encoder: TextEncoder) -> Positions:
 
 
 def _is_closed(model: nn.Module) -> bool:
-    compiled = any(type(module).__name__ == "OptimizedModule" for module in model.modules())
-    return compiled or next(model.parameters(), None) is None
+    return is_compiled(model) or next(model.parameters(), None) is None
 
 
 def _may_hide_positions(model: nn.Module) -> bool:

@@ -48,8 +48,8 @@ def static_vectors(encoder: TextEncoder, texts: Sequence[str]) -> npt.NDArray[np
 def _mean(weights: torch.Tensor, tokens: list[int]) -> npt.NDArray[np.float32]:
     if not tokens:
         raise ModelError("A text without tokens has no input embeddings. Leave out texts that are blank.")
-    rows = weights[torch.tensor(tokens, device=weights.device)].double().mean(dim=0)
-    return rows.float().cpu().numpy()
+    rows = weights[torch.tensor(tokens, device=weights.device)].cpu().double().mean(dim=0)
+    return rows.float().numpy()
 
 
 def _tokens(encoder: SentenceEncoder, texts: Sequence[str]) -> list[list[int]]:
