@@ -1,13 +1,17 @@
 """The words of an evaluation's page agree with its verdict, with what is counted, and with what is compared."""
 
+import dataclasses
 import re
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 import task_examples as examples
 from task_examples import charts_of, drawn, ladder, table_of
 from test_reporting import without_library
+from uncollapse.cli.printing import _scores
+from uncollapse.evaluation.statistics.linked import noted_linked
 from uncollapse.evaluation.verdicts import judge
 from uncollapse.records import Finding, Result, Row
 from uncollapse.reporting import render_report, sections, words
@@ -295,3 +299,17 @@ def test_lengths_are_told_in_what_they_were_counted_in(unit: str, axis: str, bin
 
 def test_a_task_that_does_not_say_what_its_lengths_are_counted_in_counts_tokens() -> None:
     assert drawn(runs_result(), "task-1-long")["layout"]["xaxis"]["title"]["text"] == "document tokens"
+
+
+def test_where_n_counts_items_that_are_not_independent_the_page_and_the_screen_say_so() -> None:
+    plain = examples.task_result()
+    name = plain.rows[0].dataset
+    linked = tuple(noted_linked(row, "queries") if row.dataset == name else row for row in plain.rows)
+    told = "counts items that share what is relevant and are not independent"
+    for rows, there in ((plain.rows, False), (linked, True)):
+        result = dataclasses.replace(plain, rows=rows)
+        assert (told in without_library(render_report(result))) is there
+        console = Console(width=400)
+        with console.capture() as shown:
+            console.print(_scores(result))
+        assert (f"on {name} it {told}" in " ".join(shown.get().split())) is there

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uncollapse.evaluation.statistics.linked import noted_linked
 from uncollapse.evaluation.verdicts import judge, signed
 from uncollapse.evaluation.verdicts.gains import OF_FIXES, OF_RIVALS, items_for
 from uncollapse.records import Row
@@ -368,3 +369,10 @@ def test_a_score_that_is_not_defined_is_told():
     (found,) = judge([], [{**TASK, "main": "spearman"}], ["none"], "minilm")
     assert found.kind == "unknown"
     assert "all cosines or all human scores are equal" in found.sentence
+
+
+def test_an_n_of_items_that_are_not_independent_is_called_that():
+    row = Row("beaten_by_shorter", 0.1, 0.05, 0.15, 90, view="overall", dataset="set/test")
+    (plain,), (linked,) = of_bias(row), of_bias(noted_linked(row, "queries"))
+    assert "n = 90); the interval is for other queries on these very documents." in plain.sentence
+    assert "n = 90, not independent)" in linked.sentence

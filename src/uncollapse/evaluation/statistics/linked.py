@@ -165,4 +165,4 @@ def p_widened(p: float, wider: float) -> float:
     >>> round(p_widened(0.05, 1.0), 6), round(p_widened(0.05, 1.5), 3), p_widened(1.0, 2.0)
     (0.05, 0.191, 1.0)
     """
-    return float(2 * ndtr(ndtri(p / 2) / wider))
+    return p if wider == 1 else float(2 * ndtr(ndtri(p / 2) / wider))

@@ -69,8 +69,7 @@ def score(sheet: Sheet, metric: Metric | str, *, replicates: int = REPLICATES, s
         found = estimate_mean(
             sheet.columns[metric.columns[0]], sheet.groups, bounds=metric.bounds, replicates=replicates, seed=seed
         )
-        wider = _wider(sheet, as_table(sheet.columns[metric.columns[0]]).mean(axis=1))
-        found = widened(found, wider, what=sheet.items, bounds=metric.bounds)
+        found, _ = _allowing(found, sheet, as_table(sheet.columns[metric.columns[0]]).mean(axis=1), metric.bounds)
     else:
         found = _estimate_other(metric, sheet, replicates=replicates, seed=seed)
     if np.isnan(found.value):
@@ -128,8 +127,7 @@ def gain(
         return Gain(found, p_value, None, detectable(error, n=found.n, level=level))
     name = metric.columns[0]
     per_item = as_table(after.columns[name] - before.columns[name]).mean(axis=1)
-    wider = _wider(before, per_item) if found.low != found.high else 1.0
-    found = widened(found, wider, what=before.items, bounds=(-np.inf, np.inf))
+    found, wider = _allowing(found, before, per_item, (-np.inf, np.inf))
     if found.n < MIN_GROUPS * wider**2:
         return Gain(found, None, None, None, wider)
     p = p_widened(float(randomisation_test(per_item, before.groups, resamples=resamples, seed=seed)[0]), wider)
@@ -150,12 +148,14 @@ def _estimate_other(metric: Metric, sheet: Sheet, *, replicates: int, seed: int)
     return replace(found, low=max(found.low, metric.bounds[0]), high=min(found.high, metric.bounds[1]))
 
 
-def _wider(sheet: Sheet, values: Floats) -> float:
-    """How many times as wide an interval of the mean must be as for independent groups."""
-    if sheet.shared is None:
-        return 1.0
+def _allowing(found: Estimate, sheet: Sheet, values: Floats, bounds: tuple[float, float]) -> tuple[Estimate, float]:
+    """A mean whose interval allows for what its items share, and how many times as wide that makes it."""
+    if sheet.shared is None or found.low == found.high:
+        return found, 1.0
     _, first, group = np.unique(sheet.groups, return_index=True, return_inverse=True)
-    return alikeness(np.bincount(group, values - values.mean()).astype(np.float64), sheet.shared[first]).wider
+    sums = np.bincount(group, values - values.mean()).astype(np.float64)
+    wider = alikeness(sums, sheet.shared[first]).wider
+    return widened(found, wider, what=sheet.items, bounds=bounds), wider
 
 
 def _gap(before: Estimate, after: Estimate) -> Estimate:

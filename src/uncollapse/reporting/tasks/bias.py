@@ -58,14 +58,18 @@ def _share_words(one: Bars, unit: str) -> str:
     return f"{one.name.capitalize()}: {', '.join(ends)}."
 
 
+_FOR_WHAT = (
+    "Intervals are for other queries on these very documents; those of the slope and of what length explains are for "
+    "other documents, too. They are not corrected for being many."
+)
+
+
 def _figures_chart(task: Task) -> Chart:
     key, heading = f"{task.key}-bias", "Length bias in figures"
     lead = "How strongly the ranking follows length where relevance does not."
     reading = (
         "Hold each figure against the value that it would have without any bias: where its 95 % interval (the smaller "
-        "figures) holds that value, there may be no bias. Intervals are for other queries on these very documents; "
-        "those of the slope and of what length explains are for other documents, too. They are not "
-        "corrected for being many."
+        "figures) holds that value, there may be no bias."
     )
     measures = list(
         dict.fromkeys(row.measure for row in task.rows if row.view == "overall" and glossary.is_bias(row.measure))
@@ -81,7 +85,7 @@ def _figures_chart(task: Task) -> Chart:
         "Figures of length bias.", columns, first or rest, rest if first else (), f"Show {len(rest)} more figures"
     )
     drawn = [row for row in task.rows if row.measure in measures and row.fix in settings]
-    return Chart(key, heading, reading, table=table, lead=lead, remarks=(*gaps(drawn), *_undefined(task)))
+    return Chart(key, heading, reading, table=table, lead=lead, remarks=(_FOR_WHAT, *gaps(drawn), *_undefined(task)))
 
 
 def _line(task: Task, measure: str, settings: tuple[str, ...], changed: bool) -> tuple[Cell, ...]:
