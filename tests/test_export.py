@@ -364,7 +364,7 @@ def test_an_export_is_diagnosed_and_embedded_with_like_its_source(source: Path, 
 def test_the_fix_in_the_weights_goes_along(source: Path, onnx: Path) -> None:
     encoder = load(str(onnx))
     assert encoder.about["folded_fix"] == "temperature(0.5)"
-    assert "Its weights hold the fix `temperature(0.5)`" in (onnx / "README.md").read_text()
+    assert "The graph holds the fix `temperature(0.5)`" in (onnx / "README.md").read_text()
     assert np.abs(encoder.vectors(TEXTS) - stock_vectors(source, TEXTS)).max() <= 1e-5
     assert np.abs(encoder.vectors(TEXTS) - stock_vectors(source.parent / "stock", TEXTS)).max() > 1e-3
 

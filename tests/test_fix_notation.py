@@ -9,7 +9,7 @@ import pytest
 from fix_examples import COMPOSITIONS, as_composition, notations
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import FixError, NotationError
-from uncollapse.fixes import FIXES, Composition, parse
+from uncollapse.fixes import FIXES, Composition, compose, parse
 from uncollapse.fixes.kinds import Kind
 from uncollapse.fixes.vectors import AllButTheTop, Centering, LengthSubspace, MeanProjection, Whitening
 
@@ -116,3 +116,8 @@ def test_only_what_acts_inside_the_model_goes_into_it() -> None:
     assert as_composition("temperature(0.8)").inside("fold") == (Temperature(0.8),)
     with pytest.raises(FixError, match=r"`fold` takes fixes that act inside the model.*got whitening\(0.25\)"):
         as_composition("temperature(0.8) + whitening(0.25)").inside("fold")
+
+
+def test_a_notation_in_the_place_of_a_fix_is_told_how_to_become_one() -> None:
+    with pytest.raises(FixError, match=r"got the notation 'temperature\(0\.8\)'\. Give `uncollapse\.parse\("):
+        compose("temperature(0.8)")  # type: ignore[arg-type]

@@ -7,13 +7,16 @@ It needs an environment of its own, as it wants sentence-transformers 3:
     UNCOLLAPSE_INFINITY=infinity/bin/infinity_emb pytest tests/test_servers.py
 """
 
+import json
 import os
+import re
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,3 +99,29 @@ def _scaled_once(folder: Path) -> npt.NDArray[np.float32]:
 def _largest_angle(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
     """In radians."""
     return float(np.arccos(np.clip((one * other).sum(axis=1), -1, 1)).max())
+
+
+def test_the_service_on_the_page_takes_one_text_and_several_and_refuses_unknown_roles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A text alone is legal in that protocol; taken letter by letter it would give a vector a number."""
+
+    class Counting:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def encode(self, texts: list[str]) -> npt.NDArray[np.float64]:
+            return np.array([[float(len(text)), 0.0] for text in texts])
+
+        encode_query = encode_document = encode
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", Counting)
+    page = (Path(__file__).parents[1] / "docs/servers.md").read_text(encoding="utf-8")
+    code = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Starlette(" in code)
+    service: dict[str, Any] = {}
+    exec(code, service)
+    ask = service["embeddings"]
+    assert [row["embedding"] for row in json.loads(ask({"model": "m", "input": "four"}).body)["data"]] == [[4.0, 0.0]]
+    two = json.loads(ask({"model": "m", "input": ["four", "seventh"], "role": "query"}).body)["data"]
+    assert [(row["index"], row["embedding"][0]) for row in two] == [(0, 4.0), (1, 7.0)]
+    assert ask({"model": "m", "input": "four", "role": "judge"}).status_code == 400

@@ -360,3 +360,19 @@ def test_a_table_of_an_interrupted_run_is_not_there(tmp_path: Path) -> None:
         table.write(TextColumns(("a",), ("s",), ones, ones, ones, ("1-7",)))
         raise KeyboardInterrupt
     assert os.listdir(tmp_path) == []
+
+
+def test_files_of_a_folder_are_as_readable_as_files_are_here(tmp_path: Path) -> None:
+    """Weights that a library saves for their owner alone could not be served by a container of another user."""
+    before = os.umask(0o022)
+    try:
+        with whole_folder(tmp_path / "out") as part:
+            (part / "inner").mkdir()
+            (part / "inner/weights").write_bytes(b"1")
+            (part / "inner/weights").chmod(0o600)
+            (part / "script").write_text("#!")
+            (part / "script").chmod(0o755)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / "out" / name).stat().st_mode & 0o777 for name in ("inner/weights", "script")]
+    assert modes == [0o644, 0o755]

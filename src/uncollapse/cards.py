@@ -71,7 +71,7 @@ This is `{base}` with `{report.fix}`.
 {_exactness(report)}| how far the fix moves vectors | {report.vector_effect:.2g} |
 | this folder, loaded by sentence-transformers, against the original with the fix on | {report.reload_difference:.1g} |
 
-- The fix was chosen by the user; this card says nothing about its benefit. Measure it on your own texts.
+- This card says nothing about the benefit of the fix. Measure it on your own texts.
 - Vectors of this model must not be mixed with vectors of `{base}` in one index.
 """
     card.write_text(text.rstrip("\n") + section if text else section.lstrip("\n"), encoding="utf-8")

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -222,7 +223,7 @@ def whole_folder(target: Path, check: Callable[[], None] = lambda: None) -> Iter
         try:
             replaces = _holds_any(place)
             yield part
-            _flush_tree(part)
+            _finish_tree(part)
             check()
             if replaces and _holds_any(place):
                 _swap(part, place)
@@ -277,10 +278,13 @@ def _exchange(one: Path, other: Path) -> bool:
     return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
-def _flush_tree(folder: Path) -> None:
+def _finish_tree(folder: Path) -> None:
+    """Have every file on the disk, and as readable as files are here: some libraries save for the owner alone."""
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666  # what the user's umask leaves of a new folder
     for parent, _, files in os.walk(folder):
         for name in files:
             if not (place := Path(parent, name)).is_symlink():
+                place.chmod(stat.S_IMODE(place.stat().st_mode) | mode)
                 _flush(place)
         _flush(Path(parent))
 

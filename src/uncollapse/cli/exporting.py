@@ -141,7 +141,7 @@ def _print(report: "ExportReport") -> None:
     )
     console.print(
         f"Agrees: {parity.n_texts} texts of up to {parity.longest} tokens. Smallest cosine {parity.min_cosine:.6f}, "
-        f"largest error {parity.largest_error:.1g} of the spread of the vectors ({parity.limit:g} is allowed).",
+        f"largest error {parity.largest_error:.2g} of the spread of the vectors ({parity.limit:g} is allowed).",
         soft_wrap=True,
     )
     if speed := parity.speed:
@@ -154,8 +154,14 @@ def _print(report: "ExportReport") -> None:
     for heading in ("tokens", "texts", "how", "smallest cosine", "largest error"):
         table.add_column(heading)
     for row in parity.rows:
-        table.add_row(row.bin, str(row.n), row.how, f"{row.min_cosine:.6f}", f"{row.largest_error:.1g}")
+        table.add_row(row.bin, str(row.n), row.how, f"{row.min_cosine:.6f}", f"{row.largest_error:.2g}")
     console.print(table)
+    if report.text_fix:
+        console.print(
+            f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] is not in the graph: it cuts texts before they are "
+            "encoded. uncollapse does that for this folder (evaluate, embed); other programs do not.",
+            soft_wrap=True,
+        )
     console.print(
         f'Load:   uncollapse diagnose CORPUS -m {escape(str(report.folder))}, load("{escape(str(report.folder))}"), '
         f"or without this package as {escape(str(report.folder / 'README.md'))} shows.",

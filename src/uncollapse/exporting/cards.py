@@ -4,6 +4,7 @@ import uncollapse
 from uncollapse.encoders.exported import Export
 from uncollapse.encoders.runtimes import FORMATS, route_file
 from uncollapse.exporting.parity import Agreement, Parity
+from uncollapse.fixes import Composition, compose, parse
 
 _SNIPPETS = {
     "onnxruntime": """import numpy as np
@@ -42,7 +43,9 @@ def write_section(export: Export, parity: Parity, sizes: tuple[int, int], inputs
         inputs: of the graph.
     """
     kind, (size, before) = FORMATS[export.format], sizes
-    fixed = "" if export.folded_fix == "none" else f" Its weights hold the fix `{export.folded_fix}`."
+    held = compose(parse(export.folded_fix) if export.folded_fix != "none" else None).parts
+    held = tuple(part for part in held if str(part) != export.text_fix)
+    fixed = f" The graph holds the fix `{Composition(held)}`." if held else ""
     return f"""## Exported with uncollapse {uncollapse.__version__}
 
 {kind.said}, of `{export.source["name"]}`: transformer, pooling, dense layers and normalisation in one graph, from

@@ -49,6 +49,7 @@ class ExportReport:
         size_bytes: of the graph with its weights.
         source_bytes: of the source's weights.
         max_tokens: where it cuts texts; None for nowhere.
+        text_fix: notation of the fix on texts that its source asks for and no graph holds; "" for none.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class ExportReport:
     size_bytes: int
     source_bytes: int
     max_tokens: int | None
+    text_fix: str = ""
 
 
 def export(
@@ -189,7 +191,7 @@ def _check(part: Path, stock: SentenceEncoder) -> ExportReport:
     facts = {"size_bytes": size, "source_bytes": before, "source": dict(export.source), **describe_run()}
     (part / PARITY).write_text(parity.as_json(**facts) + "\n", encoding="utf-8")
     write_card(part, stock.source, write_section(export, parity, (size, before), exported.inputs))
-    return ExportReport(part, export.format, parity, size, before, export.max_tokens)
+    return ExportReport(part, export.format, parity, size, before, export.max_tokens, export.text_fix)
 
 
 def _quarantine(target: Path) -> Path:

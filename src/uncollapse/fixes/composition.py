@@ -97,5 +97,11 @@ class Composition:
 
 
 def compose(fix: AnyFix | None) -> Composition:
-    """A fix, or none, as a composition."""
+    """A fix, or none, as a composition.
+
+    Raises:
+        FixError: a notation, which `parse` reads.
+    """
+    if isinstance(fix, str):
+        raise FixError(f"Expected a fix, got the notation {fix!r}. Give `uncollapse.parse({fix!r})`.")
     return Composition(() if fix is None else (fix,))
