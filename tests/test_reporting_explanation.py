@@ -139,7 +139,7 @@ def test_every_measure_is_explained_in_full() -> None:
 
 def test_a_change_that_a_table_knows_is_not_taken_for_what_it_changes() -> None:
     assert glossary.title("rise_change") == "Change of the rise"
-    assert glossary.title("rise") == "Rise"
+    assert glossary.title("rise") == "Rise from the first piece"
     assert glossary.title("ndcg@10_change") == "nDCG@10"
 
 

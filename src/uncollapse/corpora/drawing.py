@@ -33,7 +33,7 @@ class Draw:
 
         >>> draw = Draw.first("abcdef", 2, seed=0)
         >>> [name for name in "abcdef" if name in draw]
-        ['c', 'd']
+        ['d', 'e']
         """
         heap: list[int] = []  # the places of the first so far, negative, so that the last of them is on top
         for few in chunks(ids, _AT_ONCE):
