@@ -45,8 +45,8 @@ def test_bias_figures_have_their_interval_their_neutral_value_and_a_sentence() -
     ]  # fmt: skip
     assert table.fold == "Show 5 more figures"
     assert charts_of(examples.task_result())["task-1-bias"].remarks == (
-        "Intervals are for other queries on these very documents; those of the slope and of what length explains are for "
-        "other documents, too. They are not corrected for being many.",
+        "Intervals are for other queries on these very documents; those of the slope and of what length explains are "
+        "for other documents, too. They are not corrected for being many.",
         "Long wins wrongly has no number here. No query has two documents that were judged differently.",
     )
     bare = tuple(row for row in examples.task_result().rows if not row.measure.endswith("_change"))
