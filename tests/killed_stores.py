@@ -12,33 +12,17 @@ import re
 import resource
 import signal
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from forked import in_child
 from uncollapse.errors import OutputError
 from uncollapse.stores import folder as stores
 from uncollapse.stores.folder import STORES, Plan, store
 
 SMALL = 5_000
 """Bytes that no store fits into."""
-
-
-def in_child(do: Callable[[], object]) -> bool:
-    """Run something in a child; True if it ended by itself, False if it was killed."""
-    child = os.fork()
-    if not child:
-        try:
-            do()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a run failed by itself"
-    return not os.WIFSIGNALED(status)
 
 
 def killed_at(place: int, source: Path, target: Path, to: str) -> bool:

@@ -11,12 +11,12 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from forked import in_child
 from uncollapse import writing
 from uncollapse.errors import OutputError
 
@@ -33,24 +33,6 @@ def write(target: Path, said: dict[str, str], *, force: bool) -> None:
     with writing.whole_folder(target) as part:
         for name, word in said.items():
             (part / name).write_text(word)
-
-
-def in_child(do: Callable[[], None]) -> bool:
-    """Run something in a child; True if it came to its end."""
-    child = os.fork()
-    if not child:
-        try:
-            do()
-        except KeyboardInterrupt:
-            os._exit(130)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, 130, -signal.SIGKILL), "a run failed by itself"
-    return code == 0
 
 
 def kill() -> None:

@@ -172,7 +172,7 @@ def test_other_texts_models_and_settings_are_never_mixed_in(
     embed(encoder, open_corpus(texts), out, layout=SMALL)
     before = files(out)
     other = write_texts(tmp_path / "other.jsonl", 23, first="words")
-    with pytest.raises(OutputError, match="vectors of other texts: its shard 0 begins or ends otherwise"):
+    with pytest.raises(OutputError, match="vectors of other texts: its shard 0 was made of others"):
         embed(encoder, open_corpus(other), out, layout=SMALL)
     with pytest.raises(OutputError, match="holds 23 vectors, more than the corpus has texts"):
         embed(encoder, open_corpus(texts, limit=20), out, layout=SMALL)

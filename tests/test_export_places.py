@@ -12,10 +12,10 @@ from uncollapse import export
 from uncollapse.encoders import load_model
 from uncollapse.encoders.exported import ABOUT, is_export
 from uncollapse.encoders.runtimes import openvino_graphs
-from uncollapse.encoders.sources import is_written
 from uncollapse.errors import OutputError
 from uncollapse.exporting import folder as exporting
 from uncollapse.exporting.originals import copy_licences
+from uncollapse.writing import is_written
 
 FULL = Path("/dev/full")
 

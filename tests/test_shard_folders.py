@@ -227,3 +227,10 @@ def test_a_matrix_is_what_numpy_writes_and_a_full_disk_says_so(tmp_path: Path) -
             full, Embeddings(many, tuple(map(str, range(20_000))), many[:, 0].astype(int), many[:, 0].astype(int)), ""
         )
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_vectors_without_a_manifest_are_not_called_none(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    embed(encoder, texts(6), tmp_path / "out", layout=SMALL)
+    (tmp_path / "out/manifest.json").unlink()
+    with pytest.raises(OutputError, match=r"holds vectors of which no manifest\.json that can be read says what made"):
+        embed(encoder, texts(6), tmp_path / "out", layout=SMALL)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from uncollapse import writing
 from uncollapse.diagnosis.profiling import TextColumns
@@ -376,3 +377,19 @@ def test_files_of_a_folder_are_as_readable_as_files_are_here(tmp_path: Path) -> 
         os.umask(before)
     modes = [(tmp_path / "out" / name).stat().st_mode & 0o777 for name in ("inner/weights", "script")]
     assert modes == [0o644, 0o755]
+
+
+def test_a_place_where_nothing_can_be_made_is_not_taken_for_one_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for another command to end would take for ever."""
+
+    def held(*_: object, **__: object) -> None:
+        raise Timeout("lock")
+
+    monkeypatch.setattr(FileLock, "acquire", held)
+    with pytest.raises(OutputError, match="Choose a place you can write to"), only_writer(tmp_path / "out"):
+        pass
+    (tmp_path / ".out.lock").touch()
+    with pytest.raises(OutputError, match="Another command is writing"), only_writer(tmp_path / "out"):
+        pass

@@ -258,9 +258,9 @@ def _is_same(batch: Sequence[Text], digest: str, found: Manifest, number: int) -
     if is_last and len(batch) > shard.n_texts and _digest(batch[: shard.n_texts]) == shard.texts:
         return False
     raise OutputError(
-        f"The folder holds vectors of other texts: its shard {number} begins or ends otherwise than the corpus, whose "
-        f"texts there begin with the id {batch[0].id!r}. Give the corpus that was embedded, another folder, or begin "
-        "anew with --force (force=True)."
+        f"The folder holds vectors of other texts: its shard {number} was made of others than those that the corpus "
+        f"has there, from the id {batch[0].id!r} to {batch[-1].id!r}. Give the corpus that was embedded, another "
+        "folder, or begin anew with --force (force=True)."
     )
 
 

@@ -49,8 +49,10 @@ def find_vectors(folder: Path, begun: Manifest, *, force: bool) -> Manifest:
     if force or not others:
         return begun
     if not is_vector_folder(folder):
+        lost = f"vectors of which no {MANIFEST} that can be read says what made them"
         raise OutputError(
-            f"The output folder {str(folder)!r} is not empty ({', '.join(others[:3])}) and holds no vectors. Give "
+            f"The output folder {str(folder)!r} is not empty ({', '.join(others[:3])}) and holds "
+            f"{lost if holds_vectors(folder) else 'no vectors'}. Give "
             "another, or --force (force=True) to write into it."
         )
     there = read_manifest(folder)

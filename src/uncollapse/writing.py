@@ -103,6 +103,8 @@ def only_writer(target: Path) -> Iterator[None]:
         try:
             holding.acquire()
         except Timeout:
+            if not lock.exists():  # it could not even be made
+                raise OutputError(f"Could not write {str(target)!r}. Choose a place you can write to.") from None
             raise OutputError(
                 f"Another command is writing to {str(target)!r} at this moment. Wait for it to end, or give another "
                 "place with --out."
@@ -165,6 +167,18 @@ def read_known(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def is_written(file: Path, schema: str) -> bool:
+    """Whether a file is one of this package's, of whatever version of its schema; other programs have the same names.
+
+    Args:
+        file: JSON, if it is there.
+        schema: as "uncollapse.export/1".
+    """
+    found = read_known(file)
+    named = found.get("schema") if isinstance(found, dict) else None
+    return isinstance(named, str) and named.startswith(f"{schema.partition('/')[0]}/")
 
 
 def check_apart(target: Path, source: Path, *, what: str = "source model") -> None:
@@ -284,7 +298,8 @@ def _finish_tree(folder: Path) -> None:
     for parent, _, files in os.walk(folder):
         for name in files:
             if not (place := Path(parent, name)).is_symlink():
-                place.chmod(stat.S_IMODE(place.stat().st_mode) | mode)
+                if mode & ~place.stat().st_mode:
+                    place.chmod(stat.S_IMODE(place.stat().st_mode) | mode)
                 _flush(place)
         _flush(Path(parent))
 

@@ -23,14 +23,14 @@ from uncollapse.bucketing.cards import write_section
 from uncollapse.bucketing.losses import BucketLoss, SearchLoss, measure_loss, measure_search
 from uncollapse.checkpoints import copy_model, fix
 from uncollapse.encoders import SentenceEncoder, load_model
-from uncollapse.encoders.sources import is_written, write_record
+from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, FixError, ModelError
 from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.probes import make_probes
 from uncollapse.fixes import Fix
 from uncollapse.provenance import describe_run
-from uncollapse.writing import check_apart, check_target, whole_folder
+from uncollapse.writing import check_apart, check_target, is_written, whole_folder
 
 SCHEMA = "uncollapse.buckets/1"
 """Name and version of `ABOUT`; the number grows when a reader would have to change."""

@@ -18,10 +18,11 @@ from uncollapse.encoders.batches import TOKENS_ON_CPU, batches
 from uncollapse.encoders.limits import MaxTokens, Reach, wanted_limit
 from uncollapse.encoders.runtimes import FORMATS, Graph, route_file
 from uncollapse.encoders.sentence import NO_LIMIT, Marked, Prepared, Role, SentenceEncoder, word_spans
-from uncollapse.encoders.sources import digest_files, is_written, text_fix_notes
+from uncollapse.encoders.sources import digest_files, text_fix_notes
 from uncollapse.encoders.tokens import TokenizerFile
 from uncollapse.errors import ModelError, nearest
 from uncollapse.records import Embeddings
+from uncollapse.writing import is_written
 
 SCHEMA = "uncollapse.export/1"
 """Name and version of `ABOUT`; the number grows when a reader would have to change."""

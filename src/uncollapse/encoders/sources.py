@@ -50,21 +50,6 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     return data
 
 
-def is_written(file: Path, schema: str) -> bool:
-    """Whether a file is one of this package's, of whatever version of its schema; other programs have the same names.
-
-    Args:
-        file: JSON, if it is there.
-        schema: as "uncollapse.export/1".
-    """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    named = found.get("schema") if isinstance(found, dict) else None
-    return isinstance(named, str) and named.startswith(f"{schema.partition('/')[0]}/")
-
-
 def text_fix_notes(name: str, text_fix: str) -> tuple[str, ...]:
     """What a reader must know of a model whose folder asks for a fix on texts; nothing for "".
 

@@ -18,7 +18,7 @@ from uncollapse.stores.matrix import write_matrix
 from uncollapse.stores.postgres import write_copy
 from uncollapse.stores.qdrant import require_qdrant, write_qdrant
 from uncollapse.stores.space import Batches, Metric, Space, Writer, as_metric
-from uncollapse.writing import check_apart, check_target, read_known, whole_folder
+from uncollapse.writing import check_apart, check_target, is_written, whole_folder
 
 SCHEMA = "uncollapse.store/1"
 """Name and version of store.json; the number grows when a reader would have to change."""
@@ -169,9 +169,7 @@ def _read_source(source: Path) -> Manifest:
 
 
 def _is_store(folder: Path) -> bool:
-    """Whether store.json is ours, of whatever version; other programs have files of this name too."""
-    said = read_known(folder / ABOUT)
-    return isinstance(said, dict) and str(said.get("schema")).partition("/")[0] == SCHEMA.partition("/")[0]
+    return is_written(folder / ABOUT, SCHEMA)
 
 
 def _metric(plan: Plan, manifest: Manifest) -> Metric:
