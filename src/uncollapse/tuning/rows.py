@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from uncollapse.evaluation.sheets import Sheet
-from uncollapse.evaluation.statistics.linked import noted_linked, p_widened
+from uncollapse.evaluation.statistics.linked import noted_linked, p_linked
 from uncollapse.evaluation.statistics.scores import Gain, gain, score
 from uncollapse.evaluation.statistics.significance import holm, standard_error
 from uncollapse.evaluation.strata import Stratum, cut_by_length
@@ -118,7 +118,9 @@ def _chosen(row: Row, worth: Worth, found: Gain, before: Sheet, after: Sheet) ->
     plain = standard_error(after.columns[name] - before.columns[name], before.groups)
     wider = max(1.0, worth.error / plain) if plain else 1.0
     low, high = (row.value + wider * (end - row.value) for end in (row.low, row.high))
-    return replace(row, p=p_widened(worth.p, found.wider), low=low, high=high)
+    p = p_linked(worth.p, found.estimate, worth.error, found.wider)
+    note = f"{row.note}; and {wider:.2f} times that for the choice of the dial" if found.wider > 1 else row.note
+    return replace(row, p=p, low=low, high=high, note=note)
 
 
 def _lags(lines: _Lines) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from uncollapse.errors import UncollapseError, nearest
 from uncollapse.evaluation.sheets import Sheet
 from uncollapse.evaluation.statistics.intervals import estimate, estimate_mean, interval
-from uncollapse.evaluation.statistics.linked import alikeness, p_widened, widened
+from uncollapse.evaluation.statistics.linked import alikeness, p_linked, widened
 from uncollapse.evaluation.statistics.metrics import Metric, find_metric
 from uncollapse.evaluation.statistics.significance import (
     MIN_GROUPS,
@@ -130,9 +130,10 @@ def gain(
     found, wider = _allowing(found, before, per_item, (-np.inf, np.inf))
     if found.n < MIN_GROUPS * wider**2:
         return Gain(found, None, None, None, wider)
-    p = p_widened(float(randomisation_test(per_item, before.groups, resamples=resamples, seed=seed)[0]), wider)
-    error = wider * standard_error(per_item, before.groups)
-    least = detectable(error, n=found.n, level=level)
+    error = standard_error(per_item, before.groups)
+    p, *_ = randomisation_test(per_item, before.groups, resamples=resamples, seed=seed)
+    p = p_linked(float(p), found, error, wider)
+    least = detectable(wider * error, n=found.n, level=level)
     return Gain(found, p, effect_size(per_item, before.groups), least, wider)
 
 
@@ -155,7 +156,8 @@ def _allowing(found: Estimate, sheet: Sheet, values: Floats, bounds: tuple[float
     _, first, group = np.unique(sheet.groups, return_index=True, return_inverse=True)
     sums = np.bincount(group, values - values.mean()).astype(np.float64)
     wider = alikeness(sums, sheet.shared[first]).wider
-    return widened(found, wider, what=sheet.items, bounds=bounds), wider
+    what = sheet.items if len(first) == len(sheet) else "groups"
+    return widened(found, wider, what=what, bounds=bounds), wider
 
 
 def _gap(before: Estimate, after: Estimate) -> Estimate:
