@@ -128,7 +128,7 @@ def test_interval_p_and_what_is_detectable_are_widened_alike():
 
 
 def test_the_p_of_linked_items_has_power_where_there_is_an_effect_and_its_size_where_there_is_none():
-    """No effect is called one in some 5 % of samples at most, `detectable` is found in some 80 %, a huge one surely."""
+    """No effect is called one in some 5 % at most, `detectable` is found in some 80 %, a huge one always."""
     links, trials = chain(), 200
     rows, before = overlaps(links), np.zeros(120)
 

@@ -162,7 +162,7 @@ def widened(found: Estimate, wider: float, *, what: str, bounds: tuple[float, fl
 def p_linked(p: float, found: Estimate, error: float, wider: float) -> float:
     """The p-value of a mean difference of linked items: the larger of a test's and that of its widened standard error.
 
-    The second is Student's, of value / (wider x error) with n / wider^2 - 1 degrees of freedom, by what items are worth.
+    The second is Student's, of value / (wider x error), with n / wider^2 - 1 degrees of freedom.
     Shrinking the first would not do: a randomisation test ends at 1 / (1 + resamples), however large the effect.
 
     Args:
