@@ -21,8 +21,14 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.probes import probe_batch, probe_states
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_mean_over_a_long_text_does_not_overflow_in_half_precision(dtype: torch.dtype) -> None:
+def test_a_mean_over_a_long_text_does_not_overflow_in_half_precision(dtype: torch.dtype, autocast: bool) -> None:
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        check_means(dtype)
+
+
+def check_means(dtype: torch.dtype) -> None:
     n, module = 8192, nn.Identity()
     states = torch.full((1, n, 4), 10.0, dtype=dtype)
     real = torch.arange(n)[None] < n - 5
