@@ -146,6 +146,17 @@ def test_what_is_no_finite_number_never_becomes_one(kind: str, bad: float, tmp_p
         np.testing.assert_array_equal(found[[0, 2]], before[[0, 2]])
 
 
+def test_a_row_whose_sum_is_too_large_for_a_number_is_multiplied_all_the_same(tmp_path: Path) -> None:
+    weights, scale = WEIGHTS * np.float32(2.0**-20), np.float32(2.0**125)
+    run, x = rounded(tmp_path, after(""), {"w": weights}), np.abs(numbers(3, WIDTH))
+    with np.errstate(over="ignore"):
+        assert not np.isfinite((x * scale).sum(-1)).any()
+    np.testing.assert_array_equal(run(x * scale), run(x) * scale)
+    x[1, :2] = np.finfo(np.float32).min
+    wanted = x[1] @ weights
+    assert np.linalg.norm(run(x)[1] / scale - wanted / scale) < 0.03 * np.linalg.norm(wanted / scale)
+
+
 def gemm(bias: Sequence[str] = ("b",), **said: Any) -> list[Any]:
     return [helper.make_node("Gemm", ["x", "w", *bias], ["y"], **said)]
 

@@ -177,22 +177,22 @@ class _Rewriting:
     def _round_rows(self, x: Any, before: Any) -> tuple[Any, Any]:
         """The rows of an input as 8-bit shares of their magnitude, and these magnitudes.
 
-        onnxruntime's maximum passes over what is not a number, a sum does not: nought times the sum of a row takes it
-        along.
+        onnxruntime's maximum passes over what is not a number, a sum does not: nought times the sum of a row's shares
+        takes it along. Shares are 1 at most, so that no sum of finite ones overflows.
         """
         tape, steps = self.ir.tape.Tape(), _steps(x)
         last = self._number("last_axis", np.array([-1]))
         largest = tape.op("ReduceMax", [tape.op("Abs", [x]) if steps.signed else x, last], {"keepdims": 1})
-        total = tape.op("ReduceSum", [x, last], {"keepdims": 1})
+        magnitude = tape.op("Max", [largest, self._number(f"least_{steps.up}", np.float32(steps.least))])
+        shares = tape.op("Div", [x, magnitude])
+        total = tape.op("ReduceSum", [shares, last], {"keepdims": 1})
         nought = tape.op("Mul", [total, self._number("nought", np.float32(0))])
-        least = self._number(f"least_{steps.up}", np.float32(steps.least))
-        radius = tape.op("Max", [largest, nought, least])
+        radius = tape.op("Add", [magnitude, nought])
         code = (
             self._number(f"step_{steps.up}", np.float32(1 / steps.up)),
             self._number(f"zero_{steps.zero}", np.uint8(steps.zero)),
         )
-        shares = tape.op("QuantizeLinear", [tape.op("Div", [x, radius]), *code])
-        rows = tape.op("DequantizeLinear", [shares, *code])
+        rows = tape.op("DequantizeLinear", [tape.op("QuantizeLinear", [shares, *code]), *code])
         self.graph.insert_before(before, tape.nodes)
         return rows, radius
 
