@@ -130,6 +130,7 @@ class _Rewriting:
         self.ir, self.graph = ir, graph
         self._inputs: dict[Any, tuple[Any, Any]] = {}
         self._weights: dict[Any, tuple[Any, Any]] = {}
+        self._constants: dict[str, Any] = {}
 
     def split_gemm(self, node: Any) -> None:
         """Write x @ W + b as two nodes, where W is stored and nothing is scaled."""
@@ -169,8 +170,8 @@ class _Rewriting:
             return
         codes, scales = round_to(table, TABLE_TOP, 1)
         tape = self.ir.tape.Tape()
-        rows = tape.op("Gather", [self._constant(f"{stored.name}_rows", lambda: codes), places])
-        steps = tape.op("Gather", [self._constant(f"{stored.name}_steps", lambda: scales), places])
+        rows = tape.op("Gather", [self._constant(f"{stored.name}_row_codes", lambda: codes), places])
+        steps = tape.op("Gather", [self._constant(f"{stored.name}_row_steps", lambda: scales), places])
         found = tape.op("Mul", [tape.op("Cast", [rows], {"to": self.ir.DataType.FLOAT}), steps])
         self._put(node, tape, found)
 
@@ -206,14 +207,17 @@ class _Rewriting:
         self.ir.convenience.replace_nodes_and_values(self.graph, node, [node], tape.nodes, [old], [found])
 
     def _constant(self, name: str, make: Callable[[], npt.NDArray[Any]]) -> Any:
-        """A stored array of a name of its own, made once."""
-        if name not in self.graph.initializers:
-            array = self.ir.tensor(np.ascontiguousarray(make()), name=name)
-            self.ir.tape.Tape(self.graph).initializer(array)
-        return self.graph.initializers[name]
+        """A stored array of our own, made once, under a name that nothing in the file has."""
+        if name not in self._constants:
+            free = f"uncollapse_{name}"
+            while free in self.graph.initializers:
+                free += "_"
+            array = self.ir.tensor(np.ascontiguousarray(make()), name=free)
+            self._constants[name] = self.ir.tape.Tape(self.graph).initializer(array)
+        return self._constants[name]
 
     def _number(self, name: str, value: Any) -> Any:
-        return self._constant(f"uncollapse_{name}", lambda: np.asarray(value))
+        return self._constant(name, lambda: np.asarray(value))
 
 
 def _steps(value: Any) -> Steps:
