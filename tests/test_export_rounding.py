@@ -287,6 +287,20 @@ def test_weights_too_large_for_one_file_lie_beside_it(tmp_path: Path, monkeypatc
     assert (tmp_path / "rounded.onnx.data").stat().st_size >= WEIGHTS.size
 
 
+def test_weights_that_lie_beside_the_source_lie_beside_a_large_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounding, "_ONE_FILE", 0)
+    stored, x = {"w": WEIGHTS, "v": numbers(3, OUT, OUT)}, numbers(2, WIDTH)
+    nodes = [*after("", found="z"), helper.make_node("MatMul", ["z", "v"], ["y"])]
+    wanted = rounded(tmp_path, nodes, stored)(x)
+    apart = write_apart(tmp_path, nodes, stored)
+    quantise(apart / "plain.onnx", tmp_path / "copy.onnx")
+    shutil.rmtree(apart)
+    assert (tmp_path / "copy.onnx.data").stat().st_size >= WEIGHTS.size + 4 * stored["v"].size
+    np.testing.assert_array_equal(opened(tmp_path / "copy.onnx")(x), wanted)
+
+
 def write_apart(folder: Path, nodes: Sequence[Any], stored: dict[str, Any]) -> Path:
     """A folder of a graph whose weights lie beside it."""
     plain, apart = write(folder, nodes, stored), folder / "apart"
