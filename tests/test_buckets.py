@@ -124,6 +124,30 @@ def test_code_behind_the_transformer_is_refused_unless_it_is_trusted(source: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_code_that_a_linked_folder_names_is_refused_too(source: Path, tmp_path: Path) -> None:
+    """The new folder has a copy in its place."""
+    changed = shutil.copytree(source, tmp_path / "changed")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/config.json").write_text('{"auto_map": {"AutoModel": "other_code.Other"}}')
+    (changed / "2_Dense/more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArchitectureError, match=r"module 'more' of .* names code of its own \(config.json: auto_map"):
+        export_buckets(str(changed), tmp_path / "out", LAW, ENDS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_json_is_refused_only_where_settings_lie(source: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(source, tmp_path / "changed")
+    (changed / "2_Dense/notes.json").write_text("no JSON")
+    (changed / "2_Dense/vocab.json").write_bytes(b"\xff{}")
+    (changed / "2_Dense/folder.json").mkdir()
+    export_buckets(str(changed), tmp_path / "out", LAW, ENDS)
+    (changed / "2_Dense/processor_config.json").write_text("{")
+    message = r"Expected JSON in 'processor_config.json' of the module '2_Dense' of .*, got .* Mend or remove"
+    with pytest.raises(ArchitectureError, match=message):
+        export_buckets(str(changed), tmp_path / "new", LAW, ENDS)
+    assert not (tmp_path / "new").exists()
+
+
 def test_buckets_share_in_memory_what_they_have_in_common(report: BucketReport) -> None:
     model = SentenceTransformer(str(report.folder), device="cpu", trust_remote_code=True)
     first, *others = (dict(one.named_parameters()) for one in model[0].transformers)

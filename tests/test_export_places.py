@@ -2,17 +2,18 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
 from export_examples import made_models, reuse_graph
-from uncollapse import export
-from uncollapse.encoders import load_model
-from uncollapse.encoders.exported import ABOUT, is_export
+from uncollapse import export, load
+from uncollapse.encoders import load_model, load_scorable
+from uncollapse.encoders.exported import ABOUT, ExportedEncoder, is_export
 from uncollapse.encoders.runtimes import openvino_graphs
-from uncollapse.errors import OutputError
+from uncollapse.errors import ModelError, OutputError
 from uncollapse.exporting import folder as exporting
 from uncollapse.exporting.originals import copy_licences
 from uncollapse.writing import is_written
@@ -53,6 +54,17 @@ def test_a_file_of_that_name_makes_no_export(source: Path, tmp_path: Path, monke
     reuse_graph(monkeypatch)
     export(str(source), out, force=True)
     assert json.loads((out / ABOUT).read_text())["schema"] == "uncollapse.export/1"
+
+
+@pytest.mark.parametrize("said", [b'{"schema": "uncollapse.exp', b"", b"\xff"])
+def test_a_damaged_description_is_named_where_the_folder_is_loaded(said: bytes, source: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(made_models() / "onnx", tmp_path / "out")
+    (out / ABOUT).write_bytes(said)
+    for open_folder in (load, load_model, load_scorable, ExportedEncoder):
+        with pytest.raises(ModelError, match=r"Expected JSON in '.*out/export.json', which .* Export the model again"):
+            open_folder(str(out) if open_folder is not ExportedEncoder else out)
+    with pytest.raises(OutputError, match="is no exported model, so it is not replaced even with --force"):
+        export(str(source), out, force=True)
 
 
 def test_the_tokenizer_is_what_its_library_saves(source: Path, tmp_path: Path) -> None:

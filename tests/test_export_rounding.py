@@ -1,5 +1,6 @@
 """Products in 8 bits: what they compute, and what they promise about rows, zeros and numbers that are none."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -146,12 +147,27 @@ def test_what_is_no_finite_number_never_becomes_one(kind: str, bad: float, tmp_p
         np.testing.assert_array_equal(found[[0, 2]], before[[0, 2]])
 
 
+def test_a_row_whose_sum_is_too_large_for_a_number_is_multiplied_all_the_same(tmp_path: Path) -> None:
+    weights, scale = WEIGHTS * np.float32(2.0**-20), np.float32(2.0**125)
+    run, x = rounded(tmp_path, after(""), {"w": weights}), np.abs(numbers(3, WIDTH))
+    with np.errstate(over="ignore"):
+        assert not np.isfinite((x * scale).sum(-1)).any()
+    np.testing.assert_array_equal(run(x * scale), run(x) * scale)
+    x[1, :2] = np.finfo(np.float32).min
+    wanted = x[1] @ weights
+    assert np.linalg.norm(run(x)[1] / scale - wanted / scale) < 0.03 * np.linalg.norm(wanted / scale)
+
+
 def gemm(bias: Sequence[str] = ("b",), **said: Any) -> list[Any]:
     return [helper.make_node("Gemm", ["x", "w", *bias], ["y"], **said)]
 
 
 def added(*order: str) -> list[Any]:
     return [*after("", found="z"), helper.make_node("Add", list(order), ["y"])]
+
+
+def lookup(found: str = "y", **said: Any) -> list[Any]:
+    return [helper.make_node("Gather", ["t", "x"], [found], **said)]
 
 
 FORMS: dict[str, tuple[list[Any], bool, bool]] = {
@@ -173,7 +189,7 @@ def test_every_way_to_write_a_product_with_a_bias(form: str, tmp_path: Path) -> 
     np.testing.assert_allclose(found, by_numpy(x, SIGNED) + (BIAS if with_bias else 0), rtol=1e-5, atol=1e-4)
     assert operations(tmp_path)["QuantizeLinear"] == 1
     names = {one.name for one in onnx.load(tmp_path / "rounded.onnx").graph.initializer}
-    assert names.isdisjoint({"w", "w_turned"}), "nothing is kept twice"
+    assert names.isdisjoint({"w", "w_turned", "uncollapse_w_turned"}), "nothing is kept twice"
 
 
 def test_what_is_shared_is_rounded_once(tmp_path: Path) -> None:
@@ -194,6 +210,29 @@ def test_what_is_shared_is_rounded_once(tmp_path: Path) -> None:
     assert len(codes) == 4
 
 
+OURS = ("w_codes", "w_steps", "w_turned", "uncollapse_w_codes", "uncollapse_w_steps", "uncollapse_nought")
+"""Names that are given to what is stored anew, or were."""
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_file_may_have_our_names(name: str, tmp_path: Path) -> None:
+    w, other, x = numbers(WIDTH, WIDTH), numbers(WIDTH, WIDTH, seed=1), numbers(3, WIDTH)
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["z"], transB=1), helper.make_node("MatMul", ["x", name], ["v"])]
+    nodes += [helper.make_node("MatMul", ["z", "w"], ["u"]), helper.make_node("Add", ["u", "v"], ["y"])]
+    found = rounded(tmp_path, nodes, {"w": w, name: other})(x)
+    wanted = x @ w.T @ w + x @ other
+    assert np.linalg.norm(found - wanted) < 0.03 * np.linalg.norm(wanted)
+
+
+def test_a_table_that_is_multiplied_by_too_has_scales_for_both(tmp_path: Path) -> None:
+    table = numbers(WIDTH, WIDTH) * np.logspace(-2, 2, WIDTH, dtype=np.float32)[:, None]
+    nodes = [*lookup(found="z"), helper.make_node("MatMul", ["z", "t"], ["y"])]
+    places = np.array([0, 7, 47])
+    found = rounded(tmp_path, nodes, {"t": table}, TensorProto.INT64)(places)
+    wanted = table[places] @ table
+    assert np.linalg.norm(found - wanted) < 0.03 * np.linalg.norm(wanted)
+
+
 STAYING: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "weights of three dimensions": (after(""), {"w": numbers(2, WIDTH, OUT)}),
     "weights on the left": ([helper.make_node("MatMul", ["w", "x"], ["y"])], {"w": numbers(OUT, 5)}),
@@ -209,10 +248,6 @@ def test_what_stays_in_32_bits(tmp_path: Path) -> None:
         plain = opened(write(tmp_path, [*turn, *nodes], stored))(x)
         np.testing.assert_array_equal(rounded(tmp_path, [*turn, *nodes], stored)(x), plain, err_msg=name)
         assert operations(tmp_path)["QuantizeLinear"] == 0
-
-
-def lookup(**said: Any) -> list[Any]:
-    return [helper.make_node("Gather", ["t", "x"], ["y"], **said)]
 
 
 def test_tables_are_rounded_row_by_row_and_small_ones_are_not(tmp_path: Path) -> None:
@@ -252,16 +287,40 @@ def test_weights_too_large_for_one_file_lie_beside_it(tmp_path: Path, monkeypatc
     assert (tmp_path / "rounded.onnx.data").stat().st_size >= WEIGHTS.size
 
 
+def test_weights_that_lie_beside_the_source_lie_beside_a_large_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounding, "_ONE_FILE", 0)
+    stored, x = {"w": WEIGHTS, "v": numbers(3, OUT, OUT)}, numbers(2, WIDTH)
+    nodes = [*after("", found="z"), helper.make_node("MatMul", ["z", "v"], ["y"])]
+    wanted = rounded(tmp_path, nodes, stored)(x)
+    apart = write_apart(tmp_path, nodes, stored)
+    quantise(apart / "plain.onnx", tmp_path / "copy.onnx")
+    shutil.rmtree(apart)
+    assert (tmp_path / "copy.onnx.data").stat().st_size >= WEIGHTS.size + 4 * stored["v"].size
+    np.testing.assert_array_equal(opened(tmp_path / "copy.onnx")(x), wanted)
+
+
+def write_apart(folder: Path, nodes: Sequence[Any], stored: dict[str, Any]) -> Path:
+    """A folder of a graph whose weights lie beside it."""
+    plain, apart = write(folder, nodes, stored), folder / "apart"
+    apart.mkdir()
+    onnx.save(
+        onnx.load(plain),
+        apart / "plain.onnx",
+        save_as_external_data=True,
+        location="plain.onnx.data",
+        size_threshold=0,
+    )
+    return apart
+
+
 def test_weights_that_lie_beside_the_source_go_into_the_copy(tmp_path: Path) -> None:
     """Also those that are not rounded, which would be looked for where the source was."""
     stored = {"w": WEIGHTS, "v": numbers(3, OUT, OUT)}
-    plain = write(tmp_path, [*after("", found="z"), helper.make_node("MatMul", ["z", "v"], ["y"])], stored)
-    (tmp_path / "apart").mkdir()
-    onnx.save(
-        onnx.load(plain), tmp_path / "apart/plain.onnx", save_as_external_data=True, location="data", size_threshold=0
-    )
-    quantise(tmp_path / "apart/plain.onnx", tmp_path / "rounded.onnx")
-    (tmp_path / "apart/data").unlink()
+    apart = write_apart(tmp_path, [*after("", found="z"), helper.make_node("MatMul", ["z", "v"], ["y"])], stored)
+    quantise(apart / "plain.onnx", tmp_path / "rounded.onnx")
+    shutil.rmtree(apart)
     assert opened(tmp_path / "rounded.onnx")(numbers(2, WIDTH)).shape == (3, 2, OUT)
 
 

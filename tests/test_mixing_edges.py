@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from architectures import stay_double
+from architectures import build, stay_double
 from test_attention import model_of
 from uncollapse.attention.baskets import even_out
+from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.features import token_mean
 from uncollapse.attention.highpass import AttnScale
 from uncollapse.attention.mixing import _within, low_pass
@@ -20,8 +21,14 @@ from uncollapse.attention.patching import patch
 from uncollapse.attention.probes import probe_batch, probe_states
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_mean_over_a_long_text_does_not_overflow_in_half_precision(dtype: torch.dtype) -> None:
+def test_a_mean_over_a_long_text_does_not_overflow_in_half_precision(dtype: torch.dtype, autocast: bool) -> None:
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        check_means(dtype)
+
+
+def check_means(dtype: torch.dtype) -> None:
     n, module = 8192, nn.Identity()
     states = torch.full((1, n, 4), 10.0, dtype=dtype)
     real = torch.arange(n)[None] < n - 5
@@ -58,6 +65,28 @@ def test_a_basket_with_next_to_no_attention_is_left_as_it_is(tiny: float) -> Non
 def test_a_basket_with_little_attention_gets_its_share(dtype: torch.dtype, little: float) -> None:
     evened = even_out(torch.tensor([[[[0.75, 0.25, little]]]], dtype=dtype), torch.tensor([[0, 1, 2]]), 0.5)
     assert float(evened[0, 0, 0, 2]) == pytest.approx(0.5 / 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_baskets_are_evened_out_under_autocast_as_without(dtype: torch.dtype) -> None:
+    weights = torch.softmax(torch.randn(1, 1, 3, 64, generator=torch.Generator().manual_seed(0)), -1)
+    number = (torch.arange(64) // 4)[None]
+    plain = even_out(weights, number, 0.5)
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(even_out(weights, number, 0.5), plain)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float16, 0.02), (torch.bfloat16, 0.2)])
+def test_calibration_does_under_autocast_what_it_does_without(dtype: torch.dtype, error: float) -> None:
+    """Up to rounding, as a share of what it changes."""
+    model = build("bert", dtype=torch.float32)
+    model.set_attn_implementation("sdpa")
+    stock = probe_states(model)
+    with patch(model, Calibration(2, 1, "all", "all")):
+        plain = probe_states(model)
+        with torch.autocast("cpu", dtype=dtype):
+            found = probe_states(model)
+    assert float((found - plain).norm()) < error * float((plain - stock).norm())
 
 
 def test_the_number_of_baskets_may_be_given_larger_than_it_is() -> None:

@@ -21,7 +21,7 @@ from observing_examples import (
 )
 from test_attention import EXACT, READS_PADDING, distance, model_of
 from uncollapse.attention.observing import Heads, Logits, observe
-from uncollapse.attention.observing.interface import Call, shown_logits
+from uncollapse.attention.observing.interface import Call, shown_logits, whole_scores
 from uncollapse.attention.observing.spans import find_spans
 from uncollapse.attention.patching import patch
 from uncollapse.attention.probes import PROBE_LENGTHS, probe_batch
@@ -205,6 +205,18 @@ def test_bias_is_the_position_bias_where_a_token_may_look(place: str, additive: 
             for j in range(span.n):
                 wanted = position[0, :, span.start + i, span.start + j] if j <= i else torch.full((3,), -torch.inf)
                 assert torch.equal(bias[0, :, i, j], wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scores_are_under_autocast_what_they_are_without(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(2, 3, 9, 4, generator=generator) for _ in range(2))
+    logits, call = Logits(query, key, 0.3), Call(nn.Identity(), query, key, key, None, {"is_causal": True})
+    scores, seen, whole = logits.scores(), logits.map(2.0), whole_scores(call)
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(logits.scores(), scores)
+        assert torch.equal(logits.map(2.0), seen)
+        assert torch.equal(whole_scores(call), whole)
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])

@@ -1,10 +1,14 @@
 """What a fix multiplies of a layer's output: the query alone, by an exact factor, in place where nobody looks."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.hooks import RemovableHandle
 
 from architectures import LAYERS, build
 from uncollapse.attention.laws import LAWS, TemperatureLaw
@@ -103,6 +107,59 @@ def test_a_tensor_that_somebody_else_may_hold_is_left_as_it_is() -> None:
     watched.register_forward_hook(lambda _module, _inputs, output: held.append(output))
     watched.register_forward_hook(ScaleOutput([torch.tensor([2.0])]))
     assert torch.equal(watched(x), 2 * held[0])
+
+
+class Wrapper(nn.Module):
+    """Gives what another layer gives, as adapters do that change nothing."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.last = layer, nn.Dropout().eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.layer(x))
+
+
+HOLDERS: dict[str, Callable[[Wrapper, Callable[..., None]], RemovableHandle]] = {
+    "every module": lambda _, hold: register_module_forward_hook(hold),
+    "every module, before": lambda _, hold: register_module_forward_pre_hook(hold),
+    "a child": lambda layer, hold: layer.layer.register_forward_hook(hold),
+    "the next child": lambda layer, hold: layer.last.register_forward_pre_hook(hold),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_what_a_hook_elsewhere_holds_is_left_as_it_is(holder: str) -> None:
+    layer, held = Wrapper(nn.Linear(4, 4).requires_grad_(False)), list[tuple[torch.Tensor, torch.Tensor]]()
+    x = torch.ones(1, 4)
+    wanted = 2 * layer(x)
+
+    def hold(_module: nn.Module, *seen: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        (tensor,) = seen[-1] if isinstance(seen[-1], tuple) else (seen[-1],)
+        held.append((tensor, tensor.clone()))
+
+    layer.register_forward_hook(ScaleOutput([torch.tensor([2.0])]))
+    handle = HOLDERS[holder](layer, hold)
+    try:
+        assert torch.equal(layer(x), wanted)
+    finally:
+        handle.remove()
+    assert any(torch.equal(tensor, wanted / 2) for tensor, _ in held)
+    assert all(torch.equal(tensor, before) for tensor, before in held)
+
+
+class Viewed(nn.Module):
+    """Gives a view of a part of what it is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., :2]
+
+
+def test_an_input_is_left_as_it_is_where_a_view_of_it_is_given_or_it_comes_by_name() -> None:
+    x, layer = torch.ones(1, 4), Viewed()
+    layer.register_forward_hook(ScaleOutput([torch.tensor([2.0])]))
+    assert layer(x).tolist() == layer(x=x).tolist() == [[2.0] * 2]
+    assert x.tolist() == [[1.0] * 4]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch 2.13 meets its own advice on import

@@ -9,6 +9,7 @@ from uncollapse.attention.calibration import Calibration
 from uncollapse.attention.mixing import allowed, mix_attention
 from uncollapse.attention.observing.interface import Call, whole_map
 from uncollapse.attention.sites import find_sites
+from uncollapse.precision import in_full_precision
 
 
 def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -> None:
@@ -37,6 +38,7 @@ def put_calibration(model: PreTrainedModel, fix: Calibration, undo: ExitStack) -
         mix_attention(model, mix, undo)
 
 
+@in_full_precision
 def even_out(
     weights: torch.Tensor,
     number: torch.Tensor,

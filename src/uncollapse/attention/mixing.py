@@ -19,6 +19,7 @@ from uncollapse.attention.observing.interface import Call, capped_attention, exc
 from uncollapse.attention.outputs import factor_dtype
 from uncollapse.attention.sites import Site, class_key, find_sites
 from uncollapse.errors import ArchitectureError, ModelError
+from uncollapse.precision import in_full_precision
 
 Mix = Callable[[Call, torch.Tensor, int, torch.Tensor | None], torch.Tensor]
 """Makes the heads' new output [texts, width, heads, value_dim] of a call, the old output, the layer, and where tokens
@@ -159,10 +160,11 @@ def looks_back(call: Call) -> bool:
     return call.mask is None and call.is_causal and call.query.shape[2] > 1
 
 
+@in_full_precision
 def low_pass(call: Call) -> torch.Tensor:
     """Mean of the values of all tokens that each token may look at: [texts, heads, 1 or width, value_dim].
 
-    Half precision is summed in float32, since the sum of a long text overflows float16.
+    Half precision is summed in float32, also under autocast, since the sum of a long text overflows float16.
     """
     value = call.repeated[1]
     if call.mask is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from uncollapse.attention.sites import Layout, Site, Term
 
@@ -58,8 +59,34 @@ def multiply(
         factor: for `part.of(output)`, of one axis at least, or a tensor would take its precision for that of a number.
         part: what is multiplied; None for everything.
     """
-    held = len(layer._forward_hooks) > 1 or any(output is given for given in inputs)
+    # A compiler makes one of both by itself, and cannot follow a look at other modules and at memory.
+    held = torch.compiler.is_compiling() or _is_watched(layer) or _is_given(output, inputs)
     if held or (torch.is_grad_enabled() and output.requires_grad):
         output = output.clone()
     (output if part is None else part.of(output)).mul_(factor)
     return output
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    """Whether hooks beside the one that asks may have seen the tensor that a layer gives.
+
+    Those are hooks on every module, the layer's own, and those on its children, whose output a wrapper passes on.
+    """
+    if _global_forward_hooks or _global_forward_pre_hooks or len(layer._forward_hooks) > 1:
+        return True
+    children = (module for module in layer.modules() if module is not layer)
+    return any(child._forward_hooks or child._forward_pre_hooks for child in children)
+
+
+def _is_given(output: torch.Tensor, inputs: Any) -> bool:
+    """Whether a layer may give memory of what it was given, such as a view of it; what came by name is unknown."""
+    given = [_memory(one) for one in inputs if isinstance(one, torch.Tensor)]
+    return not given or not {None, _memory(output)}.isdisjoint(given)
+
+
+def _memory(tensor: torch.Tensor) -> int | None:
+    """Where the memory of a tensor begins; None where it has none that can be told."""
+    try:
+        return tensor.untyped_storage().data_ptr() or None
+    except RuntimeError:  # wraps another tensor
+        return None

@@ -115,7 +115,7 @@ def export_buckets(
     stock = load_model(name, device="cpu", trust_remote_code=trust_remote_code)
     check_apart(target, stock.source)
     if not trust_remote_code:
-        _refuse_code(stock)
+        _refuse_code(stock.name, stock.source)  # again below, when all files are in their places
     buckets = _plan(stock, law, ends)
     tasks = tuple(task for place in search for task in open_tasks(place))
     with whole_folder(target, check=may_write) as part:
@@ -123,6 +123,8 @@ def export_buckets(
             step(f"writing {bucket.folder}")
             _write_checkpoint(stock, part / bucket.folder, bucket, trust_remote_code=trust_remote_code)
         _write_router(stock, part, law, buckets, remote_code=trust_remote_code)
+        if not trust_remote_code:
+            _refuse_code(stock.name, part)
         step("reloading with stock sentence-transformers")
         routed = load_model(str(part), device="cpu", trust_remote_code=True)  # length_router.py, and nothing else
         _check_picked(routed, part, buckets, trust_remote_code=trust_remote_code)
@@ -146,30 +148,50 @@ def _plan(stock: SentenceEncoder, law: TemperatureLaw, ends: Sequence[int]) -> t
     return cut_buckets(law, ends, limit=stock.max_tokens, shortest=max(1, stock.n_special_tokens), head_dim=min(width))
 
 
-def _refuse_code(stock: SentenceEncoder) -> None:
+def _refuse_code(name: str, folder: Path) -> None:
     """Refuse code behind the transformer that loading the source leaves out, and loading the new folder would run.
 
     That folder is loaded with `trust_remote_code=True`, for length_router.py.
+
+    Args:
+        name: of the source.
+        folder: the source, or the new folder, which has files where the source may have links.
     """
-    for place, data in _settings(stock.source):
+    for place, data in _settings(name, folder):
         outside = str(data.get("activation_function", "torch.")).partition(".")[0] != "torch"
         if data.get("auto_map") or outside:
             named = "auto_map" if data.get("auto_map") else f"activation_function {data['activation_function']!r}"
             raise ArchitectureError(
-                f"The module {place.parent.name!r} of {stock.name!r} names code of its own ({place.name}: {named}), "
+                f"The module {place.parent.name!r} of {name!r} names code of its own ({place.name}: {named}), "
                 "which is left out unless it is trusted, and a folder of buckets is loaded as trusted. Give "
                 "--trust-remote-code (trust_remote_code=True) if you have read that code."
             )
 
 
-def _settings(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _settings(name: str, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """What the modules behind the transformer are set to, file by file."""
-    modules = source / "modules.json"
-    folders = json.loads(modules.read_text(encoding="utf-8"))[1:] if modules.is_file() else []
-    for place in (found for one in folders if one["path"] for found in sorted((source / one["path"]).rglob("*.json"))):
-        data = json.loads(place.read_text(encoding="utf-8"))
+    modules = folder / "modules.json"
+    places = json.loads(modules.read_text(encoding="utf-8"))[1:] if modules.is_file() else []
+    for file in (found for one in places if one["path"] for found in sorted((folder / one["path"]).rglob("*.json"))):
+        data = _read_setting(name, file) if file.is_file() else None
         if isinstance(data, dict):
-            yield place, data
+            yield file, data
+
+
+def _read_setting(name: str, file: Path) -> Any:
+    """What a JSON file says; None where it is no JSON and nothing takes it for settings.
+
+    Whatever sentence-transformers and transformers read the names of code from is called config, with more before it.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        if "config" not in file.name:
+            return None
+        raise ArchitectureError(
+            f"Expected JSON in {file.name!r} of the module {file.parent.name!r} of {name!r}, which may name code of "
+            f"its own, got {error}. Mend or remove that file."
+        ) from error
 
 
 def _write_checkpoint(stock: SentenceEncoder, place: Path, bucket: Bucket, *, trust_remote_code: bool) -> None:

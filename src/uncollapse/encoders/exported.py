@@ -95,6 +95,24 @@ def is_export(name: str | Path) -> bool:
     return is_written(Path(name) / ABOUT, SCHEMA)
 
 
+def refuse_damaged(name: str | Path) -> None:
+    """Raise if a name is that of a folder of whose `export.json` nobody can tell what it says.
+
+    Raises:
+        ModelError: it is no JSON.
+    """
+    file = Path(name) / ABOUT
+    if not file.is_file():
+        return
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"Expected JSON in {str(file)!r}, which says what an exported model is, got {error}. Export the model "
+            "again, or remove the file if this is a model of sentence-transformers."
+        ) from error
+
+
 class ExportedEncoder:
     """A folder written by `export`, run by its own runtime on the processor, with token counts.
 
@@ -312,6 +330,7 @@ def _feature(encoded: Sequence[Encoding], name: str) -> npt.NDArray[np.int64]:
 
 
 def _read_about(folder: Path) -> Export:
+    refuse_damaged(folder)
     export = Export.from_json((folder / ABOUT).read_text(encoding="utf-8"))
     for file in (*export.files, TOKENIZER):
         if not (folder / file).is_file():

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from uncollapse.encoders.cache import default_folder
 from uncollapse.encoders.endpoint import Endpoint, Sending, is_url
-from uncollapse.encoders.exported import ExportedEncoder, Scorable, is_export
+from uncollapse.encoders.exported import ExportedEncoder, Scorable, is_export, refuse_damaged
 from uncollapse.encoders.limits import MaxTokens, set_limit
 from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
@@ -195,6 +195,7 @@ def load_scorable(
 
 
 def _refuse_black_boxes(name: str) -> None:
+    refuse_damaged(name)
     if is_export(name):
         raise ModelError(
             f"Expected a model of sentence-transformers, got {name!r}, which was exported: it can be diagnosed, "

@@ -130,6 +130,7 @@ class _Rewriting:
         self.ir, self.graph = ir, graph
         self._inputs: dict[Any, tuple[Any, Any]] = {}
         self._weights: dict[Any, tuple[Any, Any]] = {}
+        self._constants: dict[str, Any] = {}
 
     def split_gemm(self, node: Any) -> None:
         """Write x @ W + b as two nodes, where W is stored and nothing is scaled."""
@@ -169,30 +170,30 @@ class _Rewriting:
             return
         codes, scales = round_to(table, TABLE_TOP, 1)
         tape = self.ir.tape.Tape()
-        rows = tape.op("Gather", [self._constant(f"{stored.name}_rows", lambda: codes), places])
-        steps = tape.op("Gather", [self._constant(f"{stored.name}_steps", lambda: scales), places])
+        rows = tape.op("Gather", [self._constant(f"{stored.name}_row_codes", lambda: codes), places])
+        steps = tape.op("Gather", [self._constant(f"{stored.name}_row_steps", lambda: scales), places])
         found = tape.op("Mul", [tape.op("Cast", [rows], {"to": self.ir.DataType.FLOAT}), steps])
         self._put(node, tape, found)
 
     def _round_rows(self, x: Any, before: Any) -> tuple[Any, Any]:
         """The rows of an input as 8-bit shares of their magnitude, and these magnitudes.
 
-        onnxruntime's maximum passes over what is not a number, a sum does not: nought times the sum of a row takes it
-        along.
+        onnxruntime's maximum passes over what is not a number, a sum does not: nought times the sum of a row's shares
+        takes it along. Shares are 1 at most, so that no sum of finite ones overflows.
         """
         tape, steps = self.ir.tape.Tape(), _steps(x)
         last = self._number("last_axis", np.array([-1]))
         largest = tape.op("ReduceMax", [tape.op("Abs", [x]) if steps.signed else x, last], {"keepdims": 1})
-        total = tape.op("ReduceSum", [x, last], {"keepdims": 1})
+        magnitude = tape.op("Max", [largest, self._number(f"least_{steps.up}", np.float32(steps.least))])
+        shares = tape.op("Div", [x, magnitude])
+        total = tape.op("ReduceSum", [shares, last], {"keepdims": 1})
         nought = tape.op("Mul", [total, self._number("nought", np.float32(0))])
-        least = self._number(f"least_{steps.up}", np.float32(steps.least))
-        radius = tape.op("Max", [largest, nought, least])
+        radius = tape.op("Add", [magnitude, nought])
         code = (
             self._number(f"step_{steps.up}", np.float32(1 / steps.up)),
             self._number(f"zero_{steps.zero}", np.uint8(steps.zero)),
         )
-        shares = tape.op("QuantizeLinear", [tape.op("Div", [x, radius]), *code])
-        rows = tape.op("DequantizeLinear", [shares, *code])
+        rows = tape.op("DequantizeLinear", [tape.op("QuantizeLinear", [shares, *code]), *code])
         self.graph.insert_before(before, tape.nodes)
         return rows, radius
 
@@ -206,14 +207,17 @@ class _Rewriting:
         self.ir.convenience.replace_nodes_and_values(self.graph, node, [node], tape.nodes, [old], [found])
 
     def _constant(self, name: str, make: Callable[[], npt.NDArray[Any]]) -> Any:
-        """A stored array of a name of its own, made once."""
-        if name not in self.graph.initializers:
-            array = self.ir.tensor(np.ascontiguousarray(make()), name=name)
-            self.ir.tape.Tape(self.graph).initializer(array)
-        return self.graph.initializers[name]
+        """A stored array of our own, made once, under a name that nothing in the file has."""
+        if name not in self._constants:
+            free = f"uncollapse_{name}"
+            while free in self.graph.initializers:
+                free += "_"
+            array = self.ir.tensor(np.ascontiguousarray(make()), name=free)
+            self._constants[name] = self.ir.tape.Tape(self.graph).initializer(array)
+        return self._constants[name]
 
     def _number(self, name: str, value: Any) -> Any:
-        return self._constant(f"uncollapse_{name}", lambda: np.asarray(value))
+        return self._constant(name, lambda: np.asarray(value))
 
 
 def _steps(value: Any) -> Steps:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uncollapse.precision import in_full_precision
 from uncollapse.spectra.krylov import SMALL, Statistics, search
 from uncollapse.spectra.operators import AttentionMap, as_map, refuse_undefined
-from uncollapse.spectra.precision import in_full_precision
 
 EXACT = 48
 """Up to so many tokens all singular values are computed."""

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uncollapse.errors import ModelError
+from uncollapse.precision import in_full_precision
 from uncollapse.spectra.energies import as_states
-from uncollapse.spectra.precision import in_full_precision
 
 HIGHEST = 0.5
 """The highest frequency there is, in cycles a token: states that change sign from token to token."""

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from uncollapse.precision import in_full_precision
 from uncollapse.spectra.energies import as_states
 from uncollapse.spectra.filtering import FilterRates, filter_rate
 from uncollapse.spectra.krylov import Statistics
 from uncollapse.spectra.maps import Shares, diagonal_sums, entropy, score_spread, shares
 from uncollapse.spectra.operators import PART_BYTES_ELSEWHERE, StreamedMap
-from uncollapse.spectra.precision import in_full_precision
 
 TOLERANCE = 1e-2
 """To which filter rates are certified here; a value converges with the square of its residual, so it is far nearer."""

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from uncollapse.errors import ModelError
+from uncollapse.precision import in_full_precision
 from uncollapse.spectra.operators import AttentionMap, StreamedMap, as_map, portions_of
-from uncollapse.spectra.precision import in_full_precision
 
 _TINY = 1e-38
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from uncollapse.errors import ModelError
+from uncollapse.precision import in_full_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,23 @@ class Logits:
     @property
     def entries(self) -> int:
         """Entries of all maps together."""
+        texts, heads, n = self._seen.shape[:3]
+        return texts * heads * n**2
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self._seen.device
+
+    @property
+    def _seen(self) -> torch.Tensor:
         seen = self.formed if self.query is None else self.query
         assert seen is not None
-        return seen.shape[0] * seen.shape[1] * seen.shape[2] ** 2
+        return seen
 
+    @in_full_precision
     def scores(self) -> torch.Tensor:
-        """The logits, float32 or float64 [texts, heads, n, n].
+        """The logits, float32 or float64 also under autocast [texts, heads, n, n].
 
         >>> Logits(torch.ones(1, 1, 2, 4), torch.ones(1, 1, 2, 4), scale=0.5).scores().tolist()
         [[[[2.0, 2.0], [2.0, 2.0]]]]

@@ -45,6 +45,11 @@ class Call:
     facts: MaskFacts = field(default_factory=MaskFacts)
 
     @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.query.device
+
+    @property
     def repeated(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Key and value for every query head."""
         groups = self.query.shape[1] // self.key.shape[1]
