@@ -74,6 +74,12 @@ def test_verdict_and_report_say_at_which_limit_they_hold(studied: Result) -> Non
     assert page.count("Measured on texts cut at 64 tokens, not at the 128 of lengths and causes.") == 3
 
 
+def test_no_limit_is_told_of_costs_and_thresholds_that_were_not_measured() -> None:
+    result = diagnose(encoder(128, studied=True), sentences(1), settings=FAST)
+    assert not rows(result, priced=True)
+    assert not [finding for finding in result.verdict if "Costs and thresholds hold" in finding.title]
+
+
 @pytest.mark.parametrize(
     ("served", "said"),
     [
