@@ -53,7 +53,8 @@ def score_model(task: Retrieval, base: CachedEncoder, seed: int) -> dict[str, Sc
     shipped = fit_pipeline(base, whole, unlabelled(task), seed=seed)
     stock = FixedEncoder(base, Composition(whole.vectors), shipped.fitted)
     plain = FixedEncoder(base, Composition(()))
-    return {name: score_task(task, one) for name, one in (("none", plain), ("shipped", shipped), ("stock", stock))}
+    settings = {"none": plain, "shipped": shipped, "stock": stock}
+    return {name: score_task(task, one, seed=seed) for name, one in settings.items()}
 
 
 def score_run(task: Retrieval, run: Run, like: Scored) -> Scored:

@@ -131,6 +131,9 @@ def _summary(fix: str) -> list[Row]:
     ]
     if fix in CHANGES:
         rows.append(_row("share_recovered", 1 - rise / stock, 0.035, view="windows", fix=fix))
+        for end in (0, -1):
+            keys = {"view": "windows", "bin": str(LENGTHS[end]), "n_tokens": float(LENGTHS[end]), "fix": fix}
+            rows.append(_row("mean_cosine_change", COSINES[fix][end] - COSINES["none"][end], 0.004, **keys))
         value, low, high = CHANGES[fix]
         rows.append(Row("mean_reciprocal_rank", 0.612 + value, 0.58, 0.64, 480, "retrieval", model="minilm", fix=fix))
         change = Row("mean_reciprocal_rank_change", value, low, high, 480, "retrieval", model="minilm", fix=fix)

@@ -109,3 +109,10 @@ def test_beginnings_that_are_unlike_the_rest_are_pointed_to_beside_every_verdict
     assert "are less alike than what follows them, by 0.08 [0.06, 0.10]" in made.sentence
     assert beside(FLAT, 0.01, -0.16).kind == "good"
     assert beside(FLAT, 0.14, -0.16).kind == "neutral"
+
+
+def test_beginnings_are_pointed_to_only_where_the_whole_interval_is_as_far_from_nothing() -> None:
+    for begins in (0.08, -0.08):
+        for half, told in ((0.02, True), (0.04, False), (0.1, False)):
+            found = conclude([STEEP], causes(0.14, begins, half), model="m")["The verdict"][0]
+            assert ("All windows are beginnings" in found.sentence) == told

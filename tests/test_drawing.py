@@ -2,14 +2,21 @@
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from tiny import save_tiny
 from uncollapse.cli import run
 from uncollapse.corpora import open_corpus
 from uncollapse.corpora.drawing import Draw
+from uncollapse.encoders import VectorFile
 from uncollapse.errors import CorpusError
+from uncollapse.records import Result
+from vector_examples import IDS, MADE, read, whole
 
 NAMES = [f"doc-{number}" for number in range(2500)]
 
@@ -76,3 +83,40 @@ def test_what_cannot_be_drawn_is_refused(corpus: Path, capsys: pytest.CaptureFix
     for command in ("diagnose", "explain"):
         assert run([command, str(corpus), "--limit", "2", "--sample", "3"]) == 2
         assert "Leave one out (--limit, --sample)" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny(tmp_path_factory.mktemp("model"), max_tokens=40))
+
+
+@pytest.mark.parametrize("command", ["diagnose", "explain"])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_commands_draw_as_many_as_asked_by_the_seed_they_are_given(
+    command: str, seed: int, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: list[tuple[int, int]] = []
+
+    def first(ids: Iterable[str], size: int, *, seed: int) -> Draw:
+        draws.append((size, seed))
+        return Draw(Draw.first(ids, size, seed=seed).ids)
+
+    monkeypatch.setattr("uncollapse.corpora.texts.Draw", SimpleNamespace(first=first))
+    lines = [
+        json.dumps({"id": name, "text": " ".join("abcdefghij"[n % 7 :] * 9)}) for n, name in enumerate(NAMES[:60])
+    ]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    asked = [command, str(tmp_path / "c.jsonl"), "-m", model, "-o", str(tmp_path / "out"), "--quick", "-q"]
+    assert run([*asked, "--sample", "30", "--seed", str(seed)]) == 0
+    assert draws == [(30, seed)]
+    about = Result.from_json((tmp_path / "out" / "result.json").read_text()).about
+    assert about["corpus"]["n_texts"] == 30
+    assert f"at most 30 texts are read, drawn at random from all (seed {seed})" in about["notes"]
+
+
+def test_a_file_of_vectors_draws_the_same_texts_as_a_corpus_of_the_same_ids(tmp_path: Path) -> None:
+    vectors = VectorFile(whole(tmp_path / "v.parquet"))
+    texts, made = read(vectors, sample=20, seed=3)
+    assert [text.id for text in texts] == [name for name in IDS if name in drawn(IDS, 20, seed=3)]
+    assert np.array_equal(made, MADE[[IDS.index(text.id) for text in texts]])
+    assert {text.id for text in texts} != {text.id for text in vectors.read(sample=20, seed=4)}

@@ -195,6 +195,9 @@ def test_the_share_taken_back_stands_beside_both_its_ends() -> None:
     short, *_, long = curves[0]
     ends = [f"{curves[0][label]} -> {curves[1][label]} at {label} tokens" for label in (long, short)]
     assert tile.label.endswith(f": {ends[0]}, {ends[1]}")
+    rows = tuple(row for row in result.rows if not (row.measure == "mean_cosine_change" and row.bin == short))
+    (tile,) = (tile for tile in sections.make_tiles(replace(result, rows=rows)) if "taken back" in tile.label)
+    assert tile.label == "of that rise taken back by temperature(0.8)"
 
 
 def test_tiles_repeat_the_rows() -> None:

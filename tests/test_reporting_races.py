@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from race_examples import FAMILIES, RULES, Planted, judged, race_result, run
+from uncollapse.evaluation.statistics.linked import noted_linked
 from uncollapse.records import Result, Row
 from uncollapse.reporting import glossary
 from uncollapse.reporting.html import render_report
@@ -61,6 +62,13 @@ def test_what_n_counts_is_said_where_it_is_not_queries() -> None:
     entry = {**race_result().about["races"][0], "n_groups": 40}
     (grouped,) = make_race_sections(replace(race_result(), about={"races": [entry]}))
     assert "judged queries in 40 independent groups, which n counts" in grouped.lead
+
+
+def test_items_that_are_not_independent_are_spoken_of_once_a_data_set() -> None:
+    plain = race_result()
+    linked = replace(plain, rows=tuple(noted_linked(row, "queries") for row in plain.rows))
+    told = "Here n counts items that share what is relevant and are not independent"
+    assert [render_report(result).count(told) for result in (plain, linked)] == [0, 1]
 
 
 def test_too_few_queries_for_bins_are_said() -> None:

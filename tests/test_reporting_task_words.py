@@ -308,8 +308,14 @@ def test_where_n_counts_items_that_are_not_independent_the_page_and_the_screen_s
     told = "counts items that share what is relevant and are not independent"
     for rows, there in ((plain.rows, False), (linked, True)):
         result = dataclasses.replace(plain, rows=rows)
-        assert (told in without_library(render_report(result))) is there
+        assert without_library(render_report(result)).count(told) == 2 * there  # in the overview and beside the task
         console = Console(width=400)
         with console.capture() as shown:
             console.print(_scores(result))
         assert (f"on {name} it {told}" in " ".join(shown.get().split())) is there
+
+
+def test_on_the_page_of_a_single_task_it_is_said_once() -> None:
+    plain = examples.single_result()
+    page = render_report(dataclasses.replace(plain, rows=tuple(noted_linked(row, "queries") for row in plain.rows)))
+    assert without_library(page).count("Here n counts items that share what is relevant and are not independent") == 1

@@ -1,5 +1,6 @@
 """Costs and scores hold for the model as it is served; the study of length may let it read further."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,12 @@ def test_verdict_and_report_say_at_which_limit_they_hold(studied: Result) -> Non
     assert page.count("Measured on texts cut at 64 tokens, not at the 128 of lengths and causes.") == 3
 
 
+def test_no_limit_is_told_of_costs_and_thresholds_that_were_not_measured() -> None:
+    result = diagnose(encoder(128, studied=True), sentences(1), settings=FAST)
+    assert not rows(result, priced=True)
+    assert not [finding for finding in result.verdict if "Costs and thresholds hold" in finding.title]
+
+
 @pytest.mark.parametrize(
     ("served", "said"),
     [
@@ -80,7 +87,9 @@ def test_verdict_and_report_say_at_which_limit_they_hold(studied: Result) -> Non
         (Served(None, None, None), ""),
         (Served(128, 128, None), ""),
         (Served(128, 128, 64), "the limit you named. The model's folder cuts texts at 64,"),
-        (Served(64, 128, 64), "For costs and thresholds at that limit: --max-tokens 128."),
+        (Served(64, 128, 64, studied=True), "For costs and thresholds at that limit: --max-tokens 128."),
+        (Served(66, 66, 100, studied=True), "reach no further, although its folder cuts texts only at 100."),
+        (Served(66, 66, 66, studied=True), ""),
     ],
 )
 def test_a_limit_is_spoken_of_where_there_are_two(served: Served, said: str) -> None:
@@ -90,7 +99,7 @@ def test_a_limit_is_spoken_of_where_there_are_two(served: Served, said: str) -> 
 
 
 def test_only_a_limit_that_was_raised_to_study_length_is_taken_back() -> None:
-    assert Served.of(encoder(128, studied=True)) == Served(64, 128, 64)
+    assert Served.of(encoder(128, studied=True)) == Served(64, 128, 64, studied=True)
     assert Served.of(encoder(128)) == Served(128, 128, 64)
     assert Served.of(encoder(128, studied=True), moved=True) == Served(128, 128, 128)  # the fixed folder reads so far
     assert Served.of(PlantedEncoder(0.2, max_tokens=10**9)) == Served(None, None, None)
@@ -114,8 +123,21 @@ def test_only_texts_that_are_cut_shorter_are_encoded_anew() -> None:
 def test_real_encoders_say_whether_their_limit_was_raised_to_study(tmp_path: Path) -> None:
     folder = str(save_tiny(tmp_path / "m", max_tokens=40))
     raised = {limit: Served.of(load(folder, device="cpu", max_tokens=limit)) for limit in ("model", "table", 50)}
-    assert raised == {"model": Served(40, 40, 40), "table": Served(40, 66, 40), 50: Served(50, 50, 40)}
+    assert raised == {"model": Served(40, 40, 40), "table": Served(40, 66, 40, studied=True), 50: Served(50, 50, 40)}
     assert load(folder, device="cpu", max_tokens="table").as_role("query").raised_to_study
+
+
+def test_a_folder_whose_limit_lies_beyond_the_positions_is_told_apart_from_a_limit_that_was_named(
+    tmp_path: Path,
+) -> None:
+    folder = save_tiny(tmp_path / "m", max_tokens=40)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 100, "do_lower_case": False}))
+    served = {limit: Served.of(load(str(folder), device="cpu", max_tokens=limit)) for limit in ("table", 50)}
+    assert served == {"table": Served(66, 66, 100, studied=True), 50: Served(50, 50, 100)}
+    said = {limit: [finding.sentence for finding in explain_limit(one)] for limit, one in served.items()}
+    assert "named" not in said["table"][0]
+    assert "set a limit of 66 wherever it is served" in said["table"][0]
+    assert "the limit you named" in said[50][0]
 
 
 def test_a_whole_diagnosis_leaves_the_limit_as_it_was(tmp_path: Path) -> None:

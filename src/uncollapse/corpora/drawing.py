@@ -1,4 +1,4 @@
-"""A random sample of a corpus of any size: texts are drawn by a hash of their ids, so that only numbers are kept."""
+"""A random sample of a corpus of any size: texts are drawn by a hash of their ids, and no text is kept."""
 
 import heapq
 from collections.abc import Iterable
@@ -12,15 +12,13 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Draw:
-    """Texts that stand in a random line up to a place; which they are depends on their ids and the seed alone.
+    """The first texts of a random line; which they are depends on the ids of all texts and the seed alone.
 
     Args:
-        last: the place of the last of them; None for all texts.
-        seed: of the line.
+        ids: of the texts that were drawn.
     """
 
-    last: int | None
-    seed: int
+    ids: frozenset[str]
 
     @classmethod
     def first(cls, ids: Iterable[str], size: int, *, seed: int) -> "Draw":
@@ -35,16 +33,15 @@ class Draw:
         >>> [name for name in "abcdef" if name in draw]
         ['d', 'e']
         """
-        heap: list[int] = []  # the places of the first so far, negative, so that the last of them is on top
+        heap: list[tuple[int, str]] = []  # places of the first so far, negative, so that the last of them is on top
         for few in chunks(ids, _AT_ONCE):
-            for place in sampling_order(document_keys(few), seed=seed).tolist():
+            places = sampling_order(document_keys(few), seed=seed).tolist()
+            for place, text_id in zip(places, few, strict=True):
                 if len(heap) < size:
-                    heapq.heappush(heap, -place)
-                elif place < -heap[0]:
-                    heapq.heapreplace(heap, -place)
-        return cls(-heap[0] if len(heap) == size else None, seed)
+                    heapq.heappush(heap, (-place, text_id))
+                elif place < -heap[0][0]:
+                    heapq.heapreplace(heap, (-place, text_id))
+        return cls(frozenset(text_id for _, text_id in heap))
 
     def __contains__(self, text_id: str) -> bool:
-        if self.last is None:
-            return True
-        return int(sampling_order(document_keys([text_id]), seed=self.seed)[0]) <= self.last
+        return text_id in self.ids

@@ -75,7 +75,8 @@ def _price(
         parts = [] if isinstance(encoder, VectorFile) else [_cost(encoder, read, settings, memory, progress)]
         parts += [_score(encoder, read, settings, memory, progress)]
     limited = [replace(part, about=_at(served, part.about)) for part in parts]
-    return (Part(verdict=tuple(explain_limit(served, unit_of(encoder)))), *limited)
+    told = explain_limit(served, unit_of(encoder)) if any(part.rows for part in parts) else ()
+    return (Part(verdict=tuple(told)), *limited)
 
 
 def _at(served: Served, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,11 +28,14 @@ class Served:
         limit: of costs and scores.
         in_use: of lengths and causes.
         folder: that of the model's folder.
+        studied: whether lengths and causes are measured as far as the model's positions reach, and not at a limit
+            that a user named.
     """
 
     limit: int | None
     in_use: int | None
     folder: int | None
+    studied: bool = False
 
     @classmethod
     def of(cls, encoder: TextEncoder, *, moved: bool = False) -> Self:
@@ -45,7 +48,7 @@ class Served:
         in_use, folder = encoder.max_tokens, encoder.folder_max_tokens
         studied = bool(getattr(encoder, "raised_to_study", False)) and folder is not None and not moved
         limit = min(folder or in_use, in_use) if studied else in_use
-        return cls(_known(limit), _known(in_use), limit if moved else folder)
+        return cls(_known(limit), _known(in_use), limit if moved else folder, studied)
 
     @property
     def is_lower(self) -> bool:
@@ -112,6 +115,14 @@ def explain_limit(served: Served, unit: str = TOKENS) -> Iterator[Finding]:
             "The model's folder cuts texts there, and so does whoever serves it. What length costs in search and what "
             f"a score means is measured on texts cut at {served.limit:,} {unit}; lengths and causes above are "
             f"measured at {served.in_use:,}. For costs and thresholds at that limit: --max-tokens {served.in_use}.",
+            "neutral",
+        )
+        return
+    if served.studied:
+        yield Finding(
+            title,
+            f"The model's positions reach no further, although its folder cuts texts only at {served.folder:,}. It "
+            f"has no place for longer texts: set a limit of {served.limit:,} wherever it is served.",
             "neutral",
         )
         return

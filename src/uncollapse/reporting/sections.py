@@ -49,20 +49,15 @@ def make_tiles(result: Result) -> list[Tile]:
 
 def _both_ends(result: Result, fix: str) -> str:
     """The mean cosine at both ends without and with a fix, since a higher short end also makes a rise smaller."""
-    view = next((row.view for row in _share_first(result, fix)), "")
-    curves = [_curve_rows(result, "mean_cosine", view, one) for one in ("none", fix)]
-    pairs = [(first, last) for first in curves[0] for last in curves[1] if first.bin == last.bin]
-    unit = words.unit(result.about)
-    told = [
-        f"{words.number(first.value)} -> {words.number(last.value)} at {first.bin} {unit}"
-        for first, last in (pairs[-1:] + pairs[:1] if len(pairs) > 1 else ())
-    ]
-    return f": {', '.join(told)}" if told else ""
-
-
-def _share_first(result: Result, fix: str) -> list[Row]:
-    preferred = _preferred(result.select(measure="share_recovered", fix=fix))
-    return [preferred] if preferred else []
+    ends = sorted(result.select(measure="mean_cosine_change", fix=fix), key=lambda row: -row.n_tokens)
+    if len(ends) < 2:
+        return ""
+    told = []
+    for end in ends:
+        found = (result.select(measure="mean_cosine", view=end.view, bin=end.bin, fix=one) for one in ("none", fix))
+        values = " -> ".join(words.number(row.value) for rows in found for row in rows[:1])
+        told.append(f"{values} at {end.bin} {words.unit(result.about)}")
+    return f": {', '.join(told)}"
 
 
 def make_sections(result: Result) -> list[Section]:

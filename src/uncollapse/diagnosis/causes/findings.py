@@ -64,14 +64,13 @@ def beside_verdict(rows: Sequence[Row], *, told: bool, unit: str = TOKENS) -> st
             f" But from the first piece ({first}) to the whole text ({whole}) the mean cosine of {rise.n} of these "
             f"documents surely rises, by {_shown(rise)}: see `Why`."
         )
-    if begins and begins.low is not None and begins.high is not None and (begins.low > 0 or begins.high < 0):
+    if begins and begins.low is not None and begins.high is not None and max(begins.low, -begins.high) >= LARGE:
         more = "more" if begins.value < 0 else "less"
-        if abs(begins.value) >= LARGE:
-            said += (
-                f" All windows are beginnings of texts, and these beginnings are {more} alike than what follows them, "
-                f'by {_shown(begins)} (n = {begins.n}; "{CAUSES["beginnings"].title}"), so elsewhere in the texts the '
-                "rise is another."
-            )
+        said += (
+            f" All windows are beginnings of texts, and these beginnings are {more} alike than what follows them, "
+            f'by {_shown(begins)} (n = {begins.n}; "{CAUSES["beginnings"].title}"), so elsewhere in the texts the '
+            "rise is another."
+        )
     return said
 
 

@@ -120,9 +120,10 @@ def draw_both(
 ) -> npt.NDArray[np.float64]:
     """The sums of the regression on resamples of queries and documents.
 
-    A text counts as often as its group of queries is drawn, times how often its document is, both Poisson(1). The
-    interval of a mean is never too narrow that way, and up to 1.7 times too wide where neither query nor document has
-    an effect of its own. Means within a query and grade are those of the data, not drawn anew.
+    A text counts as often as its group of queries is drawn, times how often its document is, both Poisson(1). Measured
+    where length plays no part (docs/log.md), 92.7 to 97.7 % of the 95 % intervals of a slope hold 0 where documents
+    have a level of their own; where they have none all do, since the intervals are then up to 2 times too wide. Means
+    within a query and grade are those of the data, not drawn anew.
 
     Args:
         texts: of all queries.

@@ -10,7 +10,7 @@ from uncollapse.reporting.charts import Cell, Chart, Section, Table, Tile, gaps
 from uncollapse.reporting.races import plots
 from uncollapse.reporting.races.plots import Priced
 from uncollapse.reporting.tasks import ladders
-from uncollapse.reporting.tasks.rows import PROVEN, RULE, RULE_ALIKE, SIGNIFICANT, outcome, start
+from uncollapse.reporting.tasks.rows import PROVEN, RULE, RULE_ALIKE, SIGNIFICANT, linked_sentence, outcome, start
 
 RACE, BY_LENGTH, DIALS, COSTS, BLIND, WHOLE = (
     "race", "race_by_length", "race_dials", "race_costs", "race_blind", "the whole race",
@@ -102,6 +102,8 @@ def _section(race: Race) -> Section:
         "Every gain is on queries that had no say in the dial: it was chosen on some, and scored on the others, over "
         "and over."
     )
+    linked = linked_sentence({race.name: race.rows})
+    lead = f"{lead} {linked}" if linked else lead
     charts = [_table(race), _ladder(race), *_costs(race), *_lengths(race), _dials(race)]
     return Section(
         race.key, f"Which fix pays on {race.name}?", tuple(charts), (), lead, look="task", notes=_notes(race)

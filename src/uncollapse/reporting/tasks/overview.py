@@ -75,7 +75,8 @@ def _summary(tasks: Sequence[Task], fixes: Sequence[str]) -> Chart:
     )
     table = Table("The main score of every task.", columns, lines)
     said = gaps([row for task in tasks for row in _main_rows(task, fixes)])
-    remarks = tuple(part for part in (*said, linked_sentence(tasks)) if part)
+    linked = linked_sentence({task.name: task.rows for task in tasks}) if len(tasks) > 1 else ""  # its section says it
+    remarks = tuple(part for part in (*said, linked) if part)
     return Chart("tasks", "Every task in one line", reading, table=table, remarks=remarks)
 
 

@@ -230,12 +230,16 @@ def read_tasks(result: Result) -> list[Task]:
     return [_task(result, f"task-{place}", name, entries.get(name, {})) for place, name in enumerate(names, start=1)]
 
 
-def linked_sentence(tasks: Sequence[Task]) -> str:
-    """Where n counts items that are not independent, and what was done about it; "" where nowhere."""
-    found = [task for task in tasks if any(is_linked(row.note) for row in task.rows)]
+def linked_sentence(rows: Mapping[str, Sequence[Row]]) -> str:
+    """Where n counts items that are not independent, and what was done about it; "" where nowhere.
+
+    Args:
+        rows: of each task or data set, by its name.
+    """
+    found = [name for name, some in rows.items() if any(is_linked(row.note) for row in some)]
     if not found:
         return ""
-    where = f"Of {', '.join(task.name for task in found)}, n" if len(tasks) > 1 else "Here n"
+    where = f"Of {', '.join(found)}, n" if len(rows) > 1 else "Here n"
     return (
         f"{where} counts items that share what is relevant and are not independent: intervals and p of means are "
         "widened for it, and all others take the items as independent; the note of each number in the last table says "

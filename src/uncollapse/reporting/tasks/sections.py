@@ -61,7 +61,7 @@ def _lead(task: Task) -> str:
     }  # fmt: skip
     parts = [f"{words.listing(task.entry[key])} {what}" for key, what in sizes.items() if key in task.entry]
     limit = task.entry.get("limit_tokens")
-    linked = linked_sentence((task,))
+    linked = linked_sentence({task.name: task.rows})
     parts += [f"at most {words.sized(words.listing(limit), task.unit)} a text"] if limit else []
     facts = f"{task.kind.capitalize()}: {', '.join(parts)}." if task.kind and parts else ""
     term = glossary.find_term(task.main)
