@@ -57,7 +57,7 @@ def fix(
     ] = None,
     text_field: Annotated[str | None, typer.Option(help="Field or column that holds the text.")] = None,
     seed: FitSeedOption = None,
-    force: ForceOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model that is there already.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     trust_remote_code: RemoteOption = False,
