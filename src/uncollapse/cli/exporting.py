@@ -40,8 +40,8 @@ def export(
             "--format",
             "-f",
             help="`onnx` (if not given) runs in onnxruntime and most other runtimes; `onnx-int8` is a quarter of the "
-            "size, of each graph where roles have their own, and less exact; `openvino` runs in OpenVINO, which is made "
-            "for Intel processors.",
+            "size, of each graph where roles have their own, and less exact; `openvino` runs in OpenVINO, which is "
+            "made for Intel processors.",
             show_default=False,
         ),
     ] = None,
