@@ -15,7 +15,8 @@ import sentence_transformers
 
 
 def encode(folder: Path, texts: list[str]) -> dict[str, object]:
-    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    code = (folder / "long_texts.py").exists()
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu", trust_remote_code=code)
     found = {"text": model.encode(texts)}
     for role in ("document", "query"):
         if hasattr(model, f"encode_{role}"):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from uncollapse.bucketing.folders import export_buckets as export_buckets
     from uncollapse.checkpoints import fix as fix
     from uncollapse.corpora import open_corpus as open_corpus
+    from uncollapse.covering.folder import export_long_texts as export_long_texts
     from uncollapse.diagnosis.settings import Settings as Settings
     from uncollapse.diagnosis.study import diagnose as diagnose
     from uncollapse.embedding import embed as embed
@@ -46,6 +47,7 @@ _HOMES = {
     "explain": "explanation.study",
     "export": "exporting.folder",
     "export_buckets": "bucketing.folders",
+    "export_long_texts": "covering.folder",
     "fix": "checkpoints",
     "fold": "attention.folding",
     "load": "encoders",

@@ -125,7 +125,8 @@ def _of_texts(report: FixReport) -> str:
         return ""
     return f"""**Not in this folder's modules: `{report.text_fix}`**, which cuts texts before they are encoded. It \
 stands in `uncollapse.json`, and uncollapse applies it; sentence-transformers alone does not, and cuts texts off at \
-{report.max_tokens or "no"} tokens.
+{report.max_tokens or "no"} tokens. `uncollapse export FOLDER -o OUT --format sentence-transformers` writes a folder \
+with code of its own, which does it there.
 
 """
 

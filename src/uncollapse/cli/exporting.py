@@ -17,6 +17,7 @@ from uncollapse.errors import UncollapseError
 
 if TYPE_CHECKING:
     from uncollapse.bucketing.folders import BucketReport
+    from uncollapse.covering.folder import LongTextsReport
     from uncollapse.exporting.folder import ExportReport
 
 
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     ONNX = "onnx"
     ONNX_INT8 = "onnx-int8"
     OPENVINO = "openvino"
+    SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 def export(
@@ -41,7 +43,8 @@ def export(
             "-f",
             help="`onnx` (if not given) runs in onnxruntime and most other runtimes; `onnx-int8` is a quarter of the "
             "size, of each graph where roles have their own, and less exact; `openvino` runs in OpenVINO, which is "
-            "made for Intel processors.",
+            "made for Intel processors; `sentence-transformers` is for a model that asks for `cover`, as `fix --auto` "
+            "writes it: a folder whose own code reads texts to their end, with trust_remote_code=True.",
             show_default=False,
         ),
     ] = None,
@@ -78,6 +81,8 @@ def export(
 ) -> None:
     """Write a model for another runtime: one graph from tokens to vectors, which needs no torch and no Python.
 
+    Or, with --format sentence-transformers, a folder that reads texts to their end there.
+
     Any model folder will do, also one that `uncollapse fix` wrote: transformer, pooling, dense layers and
     normalisation all go into the graph. Beside it are a tokenizer that cuts and pads by itself and a model card with
     ten lines of code that run it.
@@ -98,6 +103,11 @@ def export(
 
             routed = export_buckets(model, out, parse(law), ends, search=search or (), **asked)
             plain, show = _plain(routed), lambda: _print_buckets(routed)
+        elif to is Kind.SENTENCE_TRANSFORMERS:
+            from uncollapse.covering.folder import export_long_texts
+
+            long = export_long_texts(model, out, **asked)
+            plain, show = _plain(long), lambda: _print_long(long)
         else:
             from uncollapse.exporting.folder import export as write_export
 
@@ -127,7 +137,7 @@ def _read_ends(buckets: str | None, law: str | None, search: list[str] | None, t
     return tuple(int(part) for part in parts)
 
 
-def _plain(report: "ExportReport | BucketReport") -> dict[str, object]:
+def _plain(report: "ExportReport | BucketReport | LongTextsReport") -> dict[str, object]:
     from dataclasses import asdict
 
     return {**asdict(report), "folder": str(report.folder)}
@@ -160,12 +170,32 @@ def _print(report: "ExportReport") -> None:
     if report.text_fix:
         console.print(
             f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] is not in the graph: it cuts texts before they are "
-            "encoded. uncollapse does that for this folder (evaluate, embed); other programs do not.",
+            "encoded. uncollapse does that for this folder (evaluate, embed); other programs do not. In "
+            "sentence-transformers, what `export --format sentence-transformers` writes does.",
             soft_wrap=True,
         )
     console.print(
         f'Load:   uncollapse diagnose CORPUS -m {escape(str(report.folder))}, load("{escape(str(report.folder))}"), '
         f"or without this package as {escape(str(report.folder / 'README.md'))} shows.",
+        soft_wrap=True,
+    )
+
+
+def _print_long(report: "LongTextsReport") -> None:
+    console, folder = Console(), escape(str(report.folder))
+    console.print(
+        f"Model:  [b]{folder}[/b] reads texts to their end ({escape(report.text_fix)}; the model reads "
+        f"{report.max_tokens} tokens at once), by code in its folder: long_texts.py.",
+        soft_wrap=True,
+    )
+    console.print(
+        f"Agrees: {report.n_texts} texts of up to {report.longest:,} tokens, in every role. Largest error "
+        f"{report.largest_error:.2g} of the spread of the vectors, against this package.",
+        soft_wrap=True,
+    )
+    console.print(
+        f'Load:   SentenceTransformer("{folder}", trust_remote_code=True); encode_query for queries, encode_document '
+        f"for documents.\n        {escape(str(report.folder / 'model'))} is the same without code: it cuts texts off.",
         soft_wrap=True,
     )
 

@@ -134,7 +134,8 @@ def print_fixed(report: Any) -> None:
     if report.text_fix:
         console.print(
             f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that "
-            "for this folder (evaluate, compare, embed); sentence-transformers alone does not.",
+            "for this folder (evaluate, compare, embed); sentence-transformers alone does not. For a folder that does "
+            f"it there:\n  uncollapse export {folder} -o {folder}-long --format sentence-transformers",
             soft_wrap=True,
         )
     if report.max_tokens:

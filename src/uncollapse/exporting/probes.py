@@ -46,11 +46,12 @@ def make_probes(encoder: SentenceEncoder, *, seed: int = 0) -> tuple[list[str], 
     for low, high in zip(bins.edges, bins.edges[1:], strict=False):
         for wanted in np.linspace(low, high - 1, TEXTS_OF_A_BIN).round().astype(int).tolist():
             beyond = wanted // 4 if wanted == limit else 0
-            texts.append(_text(encoder, max(0, wanted + beyond - special), generator))
+            texts.append(make_text(encoder, max(0, wanted + beyond - special), generator))
     return texts, bins
 
 
-def _text(encoder: SentenceEncoder, n_tokens: int, generator: np.random.Generator) -> str:
+def make_text(encoder: SentenceEncoder, n_tokens: int, generator: np.random.Generator) -> str:
+    """Sentences in random order, cut at some number of tokens, special tokens and prompt not counted."""
     text = ""
     while n_tokens and len(spans := encoder.spans(text)) < n_tokens:
         text += " ".join(generator.permutation(SENTENCES)) + " "

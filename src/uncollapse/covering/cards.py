@@ -1,0 +1,83 @@
+"""What a folder that reads long texts says of itself to a reader."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import uncollapse
+from uncollapse.exporting.originals import CARD
+from uncollapse.exporting.parity import Agreement
+
+
+def write_section(
+    source: str, text_fix: str, max_tokens: int, rows: Sequence[Agreement], *, limit: float, spread: float
+) -> str:
+    """The section of a model card about long texts, in Markdown.
+
+    Args:
+        source: what the model was made from.
+        text_fix: notation of the fix on texts.
+        max_tokens: that the model reads at once.
+        rows: how near its code comes to this package.
+        limit: largest error that was allowed.
+        spread: of the vectors that errors are told in.
+    """
+    return f"""# `{Path(source).name}`, which reads texts to their end
+
+The model reads {max_tokens} tokens of a text. This folder, written with uncollapse {uncollapse.__version__}, reads
+the rest in chunks and makes one vector of all of it (`{text_fix}`). Texts that fit, and queries, keep the vector that
+they had.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".", trust_remote_code=True)  # runs long_texts.py and cutting.py: read them first
+documents = model.encode_document(["a text of any length"])
+queries = model.encode_query(["a question"])
+```
+
+- **`model/` is the same model without any code**: an ordinary folder, for servers that take no code. It cuts texts
+  off at {max_tokens} tokens. Texts that fit and queries have the same vectors in both, so it can answer queries for an
+  index that was made with this folder.
+- **What the model is**, what was fixed in it, how that was chosen, and its licence stand in
+  [its own card](model/{CARD}) and in model/uncollapse.json.
+- A text beyond the limit costs as much as all its tokens, and its first {max_tokens} once more.
+- A program that cuts texts before this code sees them gets vectors of what is left.
+- Without `trust_remote_code=True` this folder is refused.
+
+## How near it comes to the package that it was written with
+
+Texts of every length in every role, alone and all together. The error is the distance of the two vectors of a text
+over the spread of the vectors (their root mean square distance from their mean, {spread:.3g}); at most {limit:g} is
+allowed.
+
+| tokens | texts | smallest cosine | largest error |
+|---|---|---|---|
+{chr(10).join(_lines(rows))}
+
+Every number, by role, is in parity.json, with versions and the fingerprint of the source. What reading on is worth in
+search depends on your texts: `uncollapse evaluate DATA -m model` says it, by length.
+"""
+
+
+def _lines(rows: Sequence[Agreement]) -> Iterator[str]:
+    """One line a bin, with the worst of all roles and batchings."""
+    for label in dict.fromkeys(row.bin for row in rows):
+        some = [row for row in rows if row.bin == label]
+        cosines, errors = [row.min_cosine for row in some], [row.largest_error for row in some]
+        finite = [(c, e) for c, e in zip(cosines, errors, strict=True) if c is not None and e is not None]
+        told = f"{min(c for c, _ in finite):.6f} | {max(e for _, e in finite):.1g}"
+        yield f"| {label} | {some[0].n} | {told if len(finite) == len(some) else 'not finite | not finite'} |"
+
+
+def write_card(part: Path, source: Path, section: str) -> None:
+    """Write the card of the new folder, with what the source's card says to programs: its licence, tags, language.
+
+    Args:
+        part: the new folder.
+        source: the folder of the model.
+        section: Markdown.
+    """
+    card = source / CARD
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    begin, found, _ = text.removeprefix("---\n").partition("\n---\n") if text.startswith("---\n") else ("", "", "")
+    (part / CARD).write_text(f"---\n{begin}\n---\n\n{section}" if found else section, encoding="utf-8")
