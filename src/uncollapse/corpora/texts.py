@@ -281,7 +281,7 @@ def check(found: Found, max_characters: int) -> Text | Bad:
     """The record as a text, or what is wrong with its values."""
     text, place = found.text, found.place
     if text is None or (isinstance(text, str) and is_blank(text)):
-        unseen = f" It has {len(text)} characters, none of which shows." if text and text.strip() else ""
+        unseen = " It has characters, but none that shows." if text and text.strip() else ""
         return Bad(EMPTY, place, f"expected a text, got a blank one.{unseen}", tolerated=True)
     if not isinstance(text, str):
         return Bad("text is no string", place, f"expected a string as text, got {excerpt(text)}.")
