@@ -4,6 +4,7 @@ python docs/tables.py [--check]
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -261,10 +262,26 @@ def python_page() -> str:
         "# From Python\n\nGenerated from `uncollapse.__all__` by `python docs/tables.py`. `help(uncollapse.diagnose)` "
         "has the arguments, their units and the errors.\nEvery error that a user can cause is an `UncollapseError` "
         "whose message says what was expected, what came, where, and what to do.\n\n"
-        "| name | what it does or is |\n|---|---|\n"
     )
     names = [name for name in uncollapse.__all__ if not name.startswith("_")]
-    return head + "".join(f"| `{_call(name)}` | {_said(name)} |\n" for name in names)
+    classes = [name for name in names if inspect.isclass(getattr(uncollapse, name))]
+    rest = [name for name in names if name not in classes]
+    told = "\n## Classes\n\nEvery class of this package that a function above takes as an argument is here.\n\n"
+    functions = [name for name in rest if inspect.isfunction(getattr(uncollapse, name))]
+    takers = "| name | what it is | taken by |\n|---|---|---|\n" + "".join(
+        f"| `{name}` | {_said(name)} | {', '.join(f'`{one}`' for one in functions if _takes(one, name))} |\n"
+        for name in classes
+    )
+    rows = "".join(f"| `{_call(name)}` | {_said(name)} |\n" for name in rest)
+    return f"{head}| name | what it does or is |\n|---|---|\n{rows}{told}{takers}"
+
+
+def _takes(function: str, name: str) -> bool:
+    """Whether a class is in the annotation of an argument of a function."""
+    wanted = getattr(uncollapse, name)
+    arguments = inspect.signature(getattr(uncollapse, function)).parameters.values()
+    full = re.escape(f"{wanted.__module__}.{wanted.__qualname__}")
+    return any(re.search(rf"\b{full}\b", inspect.formatannotation(one.annotation)) for one in arguments)
 
 
 def _call(name: str) -> str:

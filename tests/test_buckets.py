@@ -206,9 +206,21 @@ def test_the_loss_is_told_by_length_and_is_smaller_than_what_there_is_to_lose(re
     written = json.loads((report.folder / "loss.json").read_text())
     assert [one["bin"] for one in written["losses"]] == [loss.bin for loss in report.losses]
     card = (report.folder / "README.md").read_text()
-    assert card.startswith("# Mine\n")
+    assert card.startswith("## `temperature(law=log, n0=8)` in buckets")
+    assert card.endswith("\n> # Mine\n")
+    assert "How the law was chosen is not recorded here." in card
     assert "| 17 to 40 tokens | up-to-40 | 26 tokens | 0.6382 |" in card
     assert "| data/test | 30 | " in card
+
+
+def test_each_folder_says_that_it_is_one_of_several_and_for_which_lengths(report: BucketReport) -> None:
+    for low, up_to in ((one.low, one.up_to) for one in report.buckets):
+        card = " ".join((report.folder / f"up-to-{up_to}/README.md").read_text().split())
+        assert card.startswith(f"## One bucket of 3: for texts of {low} to {up_to} tokens ")
+        assert "**A text of another length must not go here**" in card
+        assert f"| {low} to {up_to} tokens | up-to-{up_to}, this one |" in card
+        assert card.count("this one |") == 1
+        assert card.index("One bucket of 3") < card.index("## Fixed with uncollapse") < card.index("> # Mine")
 
 
 def test_buckets_that_serve_some_lengths_worse_than_nothing_are_told() -> None:
@@ -226,6 +238,10 @@ def test_a_bucket_for_every_length_loses_nothing(source: Path, tmp_path: Path) -
     nine = [loss for loss in report.losses if loss.bin.startswith("9")]
     assert all(loss.largest_error is not None and loss.largest_error < 1e-5 for loss in nine)
     assert (tmp_path / "out/up-to-8/model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
+    card = " ".join((tmp_path / "out/up-to-8/README.md").read_text().split())
+    assert card.startswith("## One bucket of 3: for texts of ")
+    assert "It has the weights of its source." in card
+    assert card.endswith("> # Mine")
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
 
 

@@ -73,8 +73,14 @@ def test_only_weights_config_and_card_differ_from_the_source(tiny: Path, tmp_pat
     assert config.pop("uncollapse") == {"fix": "temperature", "tau": 0.8}
     assert config == json.loads(before["config.json"])
     card = after["README.md"].decode()
-    assert card.startswith("---\nlicence: mit\n---\n# Mine\n")
+    assert card.startswith("---\nlicence: mit\n---\n## Fixed with uncollapse ")
+    assert card.endswith("\n> # Mine\n")
     assert "with `temperature(0.8)`." in card
+    new, old = (load(str(folder)).about["fingerprint"] for folder in (tmp_path / "out", tiny))
+    assert f"Fingerprint of weights, configs and tokenizer: {new}; of the source's: {old}." in card
+    for said in ("How the fix was chosen is not recorded", "Its benefit is not known", "- Versions: uncollapse "):
+        assert said in card
+    assert "It cuts texts at 60 tokens." in card
     assert "In the weights, with no code and at no cost: " in card
 
 

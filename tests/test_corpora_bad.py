@@ -254,6 +254,20 @@ def test_blank_texts_are_left_out_and_counted_always(tmp_path: Path) -> None:
     assert str(corpus.skipped) == f"6 x empty text ({first}, ...); 1 x blank line ({tmp_path}/a.jsonl:4)"
 
 
+UNSEEN = ["\u200b", "\u200b \u200d\ufeff\u2060", "\x00", "\x07\x1b\x7f", "\u00ad\u200e"]
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_texts_of_which_nothing_shows_are_blank(text: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", json_lines({"text": text}, {"text": f"{text}one"}))
+    corpus = open_corpus(path)
+    assert [found.text for found in corpus] == [f"{text}one"]
+    assert corpus.skipped.counts == {"empty text": 1}
+    alone = texts.check(texts.Found(texts.Place(path, "a", 1), text), 100)
+    assert isinstance(alone, texts.Bad)
+    assert alone.message == "expected a text, got a blank one. It has characters, but none that shows."
+
+
 @pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl", "a.csv", "a.tsv"])
 def test_nothing_to_read_is_an_error_that_says_what_was_looked_for(name: str, content: str, tmp_path: Path) -> None:

@@ -85,6 +85,19 @@ def test_the_picture_of_gains_shows_what_its_table_holds() -> None:
     assert len(lines) == len(labels) > 5
 
 
+def test_every_collection_of_the_gains_is_described_with_its_licence_and_source() -> None:
+    """A row that says what it is, its size and its licence, and a row that says where it is from."""
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", page, re.MULTILINE)
+    with (ROOT / "docs/images/gains.csv").open(encoding="utf-8", newline="") as file:
+        names = [line["set"] for line in csv.DictReader(file)]
+    for name in names:
+        cells = [[cell.strip() for cell in rest.split("|")] for found, rest in rows if found == name]
+        assert [len(one) for one in cells] == [6, 3], name
+        assert all(cell for one in cells for cell in one), name
+    assert "](docs/data.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_command_and_public_name_is_documented() -> None:
     from uncollapse.cli import app
 

@@ -88,7 +88,7 @@ def test_the_cards_own_lines_give_the_vectors_of_stock_sentence_transformers(
 ) -> None:
     """Nothing but the runtime, numpy and tokenizers."""
     monkeypatch.chdir(exports[form])
-    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"^```python\n(.*?)^```", Path("README.md").read_text(), re.DOTALL | re.MULTILINE)
     assert "uncollapse" not in code
     assert "import torch" not in code
     found: dict[str, Any] = {}
@@ -148,7 +148,10 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
     graph = [path for path in exports[form].iterdir() if path.suffix in (".onnx", ".xml", ".bin")]
     assert parity["size_bytes"] == sum(path.stat().st_size for path in graph)
     card = (exports[form] / "README.md").read_text()
-    assert card.startswith("---\nlicence: mit\n---\n# Mine\n")
+    assert card.startswith("---\nlicence: mit\n---\n## Exported with uncollapse ")
+    assert card.endswith("\n> > # Mine\n")
+    assert "- How the fix was chosen, and what it gains on which texts" in card
+    assert all(line.startswith("> ") for line in card.splitlines() if "Fixed with" in line or "SentenceTr" in line)
     assert "| 32-40 | 3 | padded |" in card
 
 

@@ -110,7 +110,7 @@ def test_the_cards_own_lines_give_the_vectors_of_documents(
     exports: dict[str, Path], source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(exports["onnx"])
-    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"^```python\n(.*?)^```", Path("README.md").read_text(), re.DOTALL | re.MULTILINE)
     found: dict[str, Any] = {}
     exec(code.replace("[...]", repr(TEXTS)), found)
     assert np.abs(found["vectors"] - stock_vectors(source, "document")).max() <= 1e-5

@@ -90,7 +90,7 @@ def test_the_folder_says_what_it_is(source, tmp_path):
     assert record["fitted"]["documents"] == 60
     assert record["fitted"]["queries"] == 30
     card = (tmp_path / "out" / "README.md").read_text()
-    for said in ("temperature(0.8)", "`cover(8)`", "60 documents", "30 queries", "encode_query"):
+    for said in ("temperature(0.8)", "`cover(8)`", "60 documents", "30 queries", "model.encode_query("):
         assert said in card
     model = load_model(str(tmp_path / "out"), device="cpu")
     assert (model.folded_fix, model.text_fix) == (written, "cover(8)")
@@ -108,6 +108,12 @@ def test_what_was_in_the_weights_before_is_still_said(source, tmp_path):
     fix(str(tmp_path / "sharp"), parse("centering(all)"), tmp_path / "out", corpus=CORPUS)
     model = load_model(str(tmp_path / "out"), device="cpu")
     assert model.folded_fix == "temperature(0.8) + centering(all)"
+    card = (tmp_path / "out" / "README.md").read_text()
+    holds, _, before = card.partition("## History: the card of the model it was made from\n")
+    assert "with `centering(all)`. `temperature(0.8)` was in its source before, and still is." in holds
+    assert f"texts that it was fitted to: {read_record(tmp_path / 'out')['fitted']['fingerprint']}." in holds
+    assert "> ## Fixed with uncollapse" in before
+    assert "encode_query" not in holds
 
 
 def test_a_corpus_that_nothing_is_fitted_to_is_refused(source, tmp_path):

@@ -244,8 +244,8 @@ def test_this_package_takes_the_model_inside_and_runs_no_code(root: Path) -> Non
 def test_its_card_and_its_files_say_what_it_is(reports: dict[str, LongTextsReport], root: Path) -> None:
     place = root / "with a map a role"
     card = (place / "README.md").read_text()
-    assert card.startswith("---\nlicense: mit\n---\n\n# `with a map a role fixed`, which reads texts to their end")
-    assert "`cover(16)`" in card
+    assert card.startswith("---\nlicense: mit\n---\n## Reads texts to their end: `cover(16)`")
+    assert "> # Mine" in card
     assert "trust_remote_code=True" in card
     assert re.search(r"^\| 128-\d+ \| 1 \| 1\.000000 \| \d", card, re.MULTILINE)
     assert (place / "LICENSE").read_text() == "as you like"

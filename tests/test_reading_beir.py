@@ -21,11 +21,12 @@ from task_files import (
     write_items,
     write_long_embed,
 )
+from uncollapse.corpora.texts import is_blank
 from uncollapse.errors import CorpusError
 from uncollapse.evaluation.reading.layouts import open_tasks
 
 IDS = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["C", "Z"]), min_size=1, max_size=4)
-TEXTS = st.text(min_size=1, max_size=8).filter(str.strip)
+TEXTS = st.text(min_size=1, max_size=8).filter(lambda text: not is_blank(text))
 
 
 @settings(max_examples=60, deadline=None)

@@ -239,6 +239,7 @@ BAD_LABELS = {
     "null": ((*NEWS, ("d", None)), r":4: expected a text or a number as label"),
     "blank": ((*NEWS, ("d", " ")), r":4: expected a text or a number as label"),
     "blank text": ((*NEWS, ("", "x")), r":4: field 'text': expected a text, got a blank one"),
+    "unseen text": ((*NEWS, ("\u200b\u200b", "x")), r":4: field 'text': .* got a blank one\. It has characters, but"),
 }
 
 

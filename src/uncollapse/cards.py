@@ -7,7 +7,10 @@ from typing import Any
 
 import uncollapse
 from uncollapse.attention.modelfixes import FACTS
+from uncollapse.encoders.sources import fingerprint
 from uncollapse.fixes import compose, parse
+from uncollapse.history import CARD, compose_card, read_card
+from uncollapse.provenance import describe_run
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class FixReport:
         modules: that were added after the transformer.
         text_fix: notation of the fix on texts that only this package applies; "" for none.
         fitted: what fixes on vectors were fitted to.
+        source_fix: what was in the source before; "none" for nothing that is known.
+        source_fingerprint: of everything in the source's folder that decides its vectors.
     """
 
     folder: Path
@@ -45,24 +50,22 @@ class FixReport:
     modules: tuple[str, ...] = ()
     text_fix: str = ""
     fitted: Mapping[str, Any] = field(default_factory=dict)
+    source_fix: str = "none"
+    source_fingerprint: str = ""
 
 
 def write_card(folder: Path, base: str, report: FixReport) -> None:
-    """Say in a model's card what was done to it.
+    """Say in a model's card what was done to it, before what its source's card says.
 
     Args:
-        folder: of the new model.
+        folder: of the new model, complete but for its card, which is still that of its source, if that has one.
         base: what it was made from.
         report: what was done.
     """
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    parts = (_of_weights(report), _of_modules(report), _of_texts(report))
-    section = f"""
+    parts = (_of_loading(report), _of_weights(report), _of_modules(report), _of_texts(report))
+    section = f"""## Fixed with uncollapse {uncollapse.__version__}
 
-## Fixed with uncollapse {uncollapse.__version__}
-
-This is `{base}` with `{report.fix}`.
+This is `{base}` with `{report.fix}`.{_together(report)}
 
 {"".join(parts)}On padded probe texts, as documents, as queries and as neither:
 
@@ -71,10 +74,49 @@ This is `{base}` with `{report.fix}`.
 {_exactness(report)}| how far the fix moves vectors | {report.vector_effect:.2g} |
 | this folder, loaded by sentence-transformers, against the original with the fix on | {report.reload_difference:.1g} |
 
-- This card says nothing about the benefit of the fix. Measure it on your own texts.
+- How the fix was chosen is not recorded here.
+- Its benefit is not known to this card, neither in all nor by length: nothing was evaluated. Measure it on your own
+  texts: `uncollapse evaluate` compares this folder with its source, by length.
+- It cuts texts at {report.max_tokens or "no number of"} tokens.
 - Vectors of this model must not be mixed with vectors of `{base}` in one index.
+{_fingerprints(folder, report)}- Versions: {_versions()}.
 """
-    card.write_text(text.rstrip("\n") + section if text else section.lstrip("\n"), encoding="utf-8")
+    (folder / CARD).write_text(compose_card(section, read_card(folder), is_stock=True), encoding="utf-8")
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version}" for name, version in describe_run()["versions"].items())
+
+
+def _together(report: FixReport) -> str:
+    if report.source_fix == "none":
+        return ""
+    return f" `{report.source_fix}` was in its source before, and still is."
+
+
+def _of_loading(report: FixReport) -> str:
+    calls = """documents = model.encode_document(["a text", "another one"])
+queries = model.encode_query(["a question"])
+"""
+    return f"""```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".")  # this folder; with trust_remote_code=True if its source needs that
+{calls if _is_routed(report) else ""}```
+
+"""
+
+
+def _is_routed(report: FixReport) -> bool:
+    return any(path.endswith("Router") for path in report.modules)
+
+
+def _fingerprints(folder: Path, report: FixReport) -> str:
+    texts = report.fitted.get("fingerprint", "")
+    fitted = f"- Fingerprint of the texts that it was fitted to: {texts}.\n" if texts else ""
+    return f"""- Fingerprint of weights, configs and tokenizer: {fingerprint(folder)}; of the source's: \
+{report.source_fingerprint or "not known"}.
+{fitted}"""
 
 
 def _of_weights(report: FixReport) -> str:
@@ -97,11 +139,10 @@ def _of_weights(report: FixReport) -> str:
 def _of_modules(report: FixReport) -> str:
     if not report.modules:
         return ""
-    routed = any(path.endswith("Router") for path in report.modules)
     how = (
         "Queries and documents go through maps of their own: call `encode_query` for the one and `encode_document` "
         "for the other, and never mix them with plain `encode`, which is for texts that are compared as equals. "
-        if routed
+        if _is_routed(report)
         else ""
     )
     paths = ", ".join(f"`{path}`" for path in report.modules)

@@ -31,6 +31,7 @@ from uncollapse.modules import Linear, append_modules
 from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
+from uncollapse.provenance import digest_texts
 from uncollapse.weights import grown_buffers, replace_weights, saved_tensors
 from uncollapse.writing import check_apart, check_target, read_known, whole_folder
 
@@ -190,6 +191,8 @@ def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None])
         modules=added,
         text_fix=str(chosen.text or ""),
         fitted=order.learned,
+        source_fix=stock.folded_fix,
+        source_fingerprint=str(stock.about["fingerprint"]),
     )
     write_card(part, order.name, report)
     return report
@@ -250,12 +253,14 @@ def _learned(fixed: FixedEncoder, corpus: Unlabelled | None, seed: int) -> dict[
     if corpus is None or not fixed.fitted.maps:
         return {}
     learned, real = fixed.fitted.learned_from, len(corpus.queries) >= FEWEST
+    drawn = sample(corpus, seed)
     return {
-        "documents": len(sample(corpus, seed).documents),
+        "documents": len(drawn.documents),
         "of": len(corpus.documents),
         "queries": learned.get("queries", 0),
         "queries_are": "real, without their answers" if real else "sentences of the documents",
         "seed": seed,
+        "fingerprint": digest_texts((*drawn.documents, *drawn.queries)),
     }
 
 

@@ -31,7 +31,7 @@ def write_section(
 
 `{source}` with a temperature that follows the length of a text, as {len(buckets)} ordinary checkpoints. Each has the
 law's temperature at the geometric middle of its bucket in the weights. Tokens are counted with special tokens and
-prompt.
+prompt, after the text was cut at the model's limit.
 
 | texts of | folder | law taken at | tau |
 |---|---|---|---|
@@ -60,7 +60,36 @@ all.
 |---|---|---|---|---|---|
 {chr(10).join(_loss(one) for one in losses)}
 {_warned(losses)}{_searches(searches)}
-Every number is in loss.json.
+How the law was chosen is not recorded here. Every number is in loss.json, with the versions and the fingerprint of the
+source.
+"""
+
+
+def write_bucket_section(source: str, law: str, bucket: Bucket, buckets: Sequence[Bucket]) -> str:
+    """The section of the card of one bucket's folder, for whoever got that folder alone, in Markdown.
+
+    Args:
+        source, law, buckets: as for `write_section`.
+        bucket: the one of the folder.
+    """
+    held = f"the temperature {bucket.tau:.4g} in its weights" if bucket.tau != 1 else "the weights of its source"
+    rows = "\n".join(
+        f"| {one.low} to {one.up_to} tokens | {one.folder}{', this one' if one == bucket else ''} |" for one in buckets
+    )
+    return f"""## One bucket of {len(buckets)}: for texts of {bucket.low} to {bucket.up_to} tokens
+
+This folder is one part of `{source}` with `{law}` in buckets, written with uncollapse {uncollapse.__version__}. It has
+{held}. **A text of another length must not go here**: it would get a vector, without any
+warning, but not the one that it has in this model. Tokens are counted with special tokens and prompt, after the text
+was cut at the model's limit.
+
+| texts of | folder |
+|---|---|
+{rows}
+
+These folders lie in one, whose README.md says what buckets lose, whose loss.json has versions and the fingerprint of
+the source, and whose pick_bucket.py finds the folder of a text. If you have this one alone, you can serve texts of its
+length alone. Vectors of all {len(buckets)} go into one index, and vectors of `{source}` into another.
 """
 
 

@@ -19,7 +19,7 @@ from uncollapse.attention.sites import find_sites
 from uncollapse.attention.temperature import Temperature
 from uncollapse.bucketing import length_router, pick_bucket
 from uncollapse.bucketing.buckets import Bucket, cut_buckets
-from uncollapse.bucketing.cards import write_section
+from uncollapse.bucketing.cards import write_bucket_section, write_section
 from uncollapse.bucketing.losses import BucketLoss, SearchLoss, measure_loss, measure_search
 from uncollapse.checkpoints import copy_model, fix
 from uncollapse.encoders import SentenceEncoder, load_model
@@ -29,6 +29,7 @@ from uncollapse.evaluation.reading.layouts import open_tasks
 from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.probes import make_probes
 from uncollapse.fixes import Fix
+from uncollapse.history import CARD, put_first, read_card
 from uncollapse.provenance import describe_run
 from uncollapse.writing import check_apart, check_target, is_written, whole_folder
 
@@ -121,7 +122,8 @@ def export_buckets(
     with whole_folder(target, check=may_write) as part:
         for bucket in buckets:
             step(f"writing {bucket.folder}")
-            _write_checkpoint(stock, part / bucket.folder, bucket, trust_remote_code=trust_remote_code)
+            told = write_bucket_section(stock.name, str(law), bucket, buckets)
+            _write_checkpoint(stock, part / bucket.folder, bucket, told, trust_remote_code=trust_remote_code)
         _write_router(stock, part, law, buckets, remote_code=trust_remote_code)
         if not trust_remote_code:
             _refuse_code(stock.name, part)
@@ -194,12 +196,17 @@ def _read_setting(name: str, file: Path) -> Any:
         ) from error
 
 
-def _write_checkpoint(stock: SentenceEncoder, place: Path, bucket: Bucket, *, trust_remote_code: bool) -> None:
+def _write_checkpoint(
+    stock: SentenceEncoder, place: Path, bucket: Bucket, told: str, *, trust_remote_code: bool
+) -> None:
+    """Write one checkpoint, whose card begins with what is `told`."""
     tau = Temperature(bucket.tau)
     if tau.is_identity:  # below n0 of a law that only sharpens
         _copy(stock.source, place, weights=True)
+        write_card(place, stock.source, told)
     else:
         fix(stock.name, tau, place, trust_remote_code=trust_remote_code)
+        (place / CARD).write_text(put_first(told, read_card(place)), encoding="utf-8")
 
 
 def _copy(source: Path, place: Path, *, weights: bool) -> None:

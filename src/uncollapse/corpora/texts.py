@@ -8,6 +8,7 @@ from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 from typing import TypeAlias
+from unicodedata import category
 
 from uncollapse.corpora.drawing import Draw
 from uncollapse.errors import CorpusError
@@ -30,7 +31,7 @@ class Text:
 
     Args:
         id: unique in the corpus.
-        text: what is embedded; never blank.
+        text: what is embedded; never blank, as `is_blank` has it.
         query: a natural query for the text where the corpus has one (`docstrings`), else None.
         source: where it comes from: file name or package name.
     """
@@ -279,8 +280,9 @@ class Corpus:
 def check(found: Found, max_characters: int) -> Text | Bad:
     """The record as a text, or what is wrong with its values."""
     text, place = found.text, found.place
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return Bad(EMPTY, place, "expected a text, got a blank one.", tolerated=True)
+    if text is None or (isinstance(text, str) and is_blank(text)):
+        unseen = " It has characters, but none that shows." if text and text.strip() else ""
+        return Bad(EMPTY, place, f"expected a text, got a blank one.{unseen}", tolerated=True)
     if not isinstance(text, str):
         return Bad("text is no string", place, f"expected a string as text, got {excerpt(text)}.")
     if len(text) > max_characters:
@@ -293,6 +295,19 @@ def check(found: Found, max_characters: int) -> Text | Bad:
         message = "expected Unicode text, got half of a surrogate pair (such as \\ud83d alone), which is no character."
         return Bad("lone surrogate", place, message)
     return Text(text_id, text, found.query, found.source)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text shows: white space, control characters and those without width, or nothing at all.
+
+    >>> is_blank(" \\u200b\\x00"), is_blank("\\u200ba")
+    (True, False)
+    """
+    return all(one.isspace() or category(one) in _UNSEEN for one in text)
+
+
+_UNSEEN = ("Cc", "Cf")
+"""Unicode's categories of control characters and of those that only steer how others are set, such as U+200B."""
 
 
 def readable_id(value: object) -> str | None:

@@ -1,10 +1,8 @@
 """What a folder that reads long texts says of itself to a reader."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import uncollapse
-from uncollapse.exporting.originals import CARD
 from uncollapse.exporting.parity import Agreement
 
 
@@ -21,11 +19,10 @@ def write_section(
         limit: largest error that was allowed.
         spread: of the vectors that errors are told in.
     """
-    return f"""# `{Path(source).name}`, which reads texts to their end
+    return f"""## Reads texts to their end: `{text_fix}`, written with uncollapse {uncollapse.__version__}
 
-The model reads {max_tokens} tokens of a text. This folder, written with uncollapse {uncollapse.__version__}, reads
-the rest in chunks and makes one vector of all of it (`{text_fix}`). Texts that fit, and queries, keep the vector that
-they had.
+`{source}` reads {max_tokens} tokens of a text. This folder reads the rest in chunks and makes one vector of
+all of it. Texts that fit, and queries, keep the vector that they had.
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -38,13 +35,12 @@ queries = model.encode_query(["a question"])
 - **`model/` is the same model without any code**: an ordinary folder, for servers that take no code. It cuts texts
   off at {max_tokens} tokens. Texts that fit and queries have the same vectors in both, so it can answer queries for an
   index that was made with this folder.
-- **What the model is**, what was fixed in it, how that was chosen, and its licence stand in
-  [its own card](model/{CARD}) and in model/uncollapse.json.
+- What was fixed in the model besides stands in model/README.md and model/uncollapse.json.
 - A text beyond the limit costs as much as all its tokens, and its first {max_tokens} once more.
 - A program that cuts texts before this code sees them gets vectors of what is left.
 - Without `trust_remote_code=True` this folder is refused.
 
-## How near it comes to the package that it was written with
+### How near it comes to the package that it was written with
 
 Texts of every length in every role, alone and all together. The error is the distance of the two vectors of a text
 over the spread of the vectors (their root mean square distance from their mean, {spread:.3g}); at most {limit:g} is
@@ -67,17 +63,3 @@ def _lines(rows: Sequence[Agreement]) -> Iterator[str]:
         finite = [(c, e) for c, e in zip(cosines, errors, strict=True) if c is not None and e is not None]
         told = f"{min(c for c, _ in finite):.6f} | {max(e for _, e in finite):.1g}"
         yield f"| {label} | {some[0].n} | {told if len(finite) == len(some) else 'not finite | not finite'} |"
-
-
-def write_card(part: Path, source: Path, section: str) -> None:
-    """Write the card of the new folder, with what the source's card says to programs: its licence, tags, language.
-
-    Args:
-        part: the new folder.
-        source: the folder of the model.
-        section: Markdown.
-    """
-    card = source / CARD
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    begin, found, _ = text.removeprefix("---\n").partition("\n---\n") if text.startswith("---\n") else ("", "", "")
-    (part / CARD).write_text(f"---\n{begin}\n---\n\n{section}" if found else section, encoding="utf-8")

@@ -17,12 +17,12 @@ from sentence_transformers.base.modules import Transformer
 
 from uncollapse.checkpoints import copy_model
 from uncollapse.covering import long_texts
-from uncollapse.covering.cards import write_card, write_section
+from uncollapse.covering.cards import write_section
 from uncollapse.encoders import CachedEncoder, SentenceEncoder, load_model
 from uncollapse.encoders.sentence import NO_LIMIT, ROLES
 from uncollapse.encoders.sources import LONG_TEXTS, LONG_TEXTS_SCHEMA, MODEL, has_long_texts
 from uncollapse.errors import ArchitectureError, FixError, ModelError
-from uncollapse.exporting.originals import copy_licences
+from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.parity import Agreement, agreement
 from uncollapse.exporting.probes import LONGEST, make_probes, make_text
 from uncollapse.fixes import parse

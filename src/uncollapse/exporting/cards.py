@@ -4,7 +4,7 @@ import uncollapse
 from uncollapse.encoders.exported import Export
 from uncollapse.encoders.runtimes import FORMATS, route_file
 from uncollapse.exporting.parity import Agreement, Parity
-from uncollapse.fixes import Composition, compose, parse
+from uncollapse.fixes import Composition, Fix, compose, parse
 
 _SNIPPETS = {
     "onnxruntime": """import numpy as np
@@ -70,8 +70,15 @@ vectors (their root mean square distance from their mean, {parity.spread:.3g}); 
 - {_speed(parity)}
 - It cuts texts at {export.max_tokens or "no number of"} tokens. What a longer limit would give was not checked.
 - The probes say whether the vectors agree, not what a difference costs in search: measure that on your own texts.
-- Vectors of this folder and of its source {_mixing(export)}
+{_unknown(held)}- Vectors of this folder and of its source {_mixing(export)}
 - Every number is in parity.json; versions and the fingerprint of the source are in export.json.
+"""
+
+
+def _unknown(held: tuple[Fix, ...]) -> str:
+    if not held:
+        return ""
+    return """- How the fix was chosen, and what it gains on which texts and at which lengths, is not recorded here.
 """
 
 

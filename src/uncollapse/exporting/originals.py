@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-CARD = "README.md"
+from uncollapse.history import CARD, compose_card, read_card
 
 _LICENCES = ("LICEN[CS]E*", "NOTICE*")
 
@@ -19,13 +19,12 @@ def copy_licences(source: Path, part: Path) -> None:
 
 
 def write_card(part: Path, source: Path, section: str) -> None:
-    """Write the card of a new model: that of its source, if there is one, and a section of its own.
+    """Write the card of a new model: a section of its own, and that of its source, if there is one, as its history.
 
     Args:
         part: the new folder.
         source: the folder it was made from.
         section: Markdown.
     """
-    card = source / CARD
-    text = card.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n\n" if card.is_file() else ""
-    (part / CARD).write_text(text + section, encoding="utf-8")
+    is_stock = (part / "modules.json").is_file()
+    (part / CARD).write_text(compose_card(section, read_card(source), is_stock=is_stock), encoding="utf-8")
