@@ -22,6 +22,7 @@ from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
 from uncollapse.shard_folders import (
+    check_folder,
     check_outside,
     find_vectors,
     holds_vectors,
@@ -123,8 +124,7 @@ def embed(
     """
     folder, shape, reporter = Path(out), layout or Layout(), progress or Silent()
     begun = _describe(encoder, shape)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder.")
+    check_folder(folder)
     check_outside(folder, getattr(encoder, "source", None) or getattr(encoder, "folder", None), "model's folder")
     check_outside(folder, getattr(corpus, "root", None), "corpus")
     with made_folder(folder), only_writer(folder):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import output_folder
+from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
     DeviceOption,
@@ -126,15 +126,14 @@ def diagnose(
     Beside them: texts.parquet (one row per text) and thresholds.json (what a score means at each length).
     """
     from uncollapse.corpora import open_corpus
+    from uncollapse.corpora.shards import is_vector_file
     from uncollapse.diagnosis.settings import Settings
-    from uncollapse.encoders import is_url, is_vector_file, load
     from uncollapse.encoders.cache import default_folder
-    from uncollapse.fixes import parse
-    from uncollapse.tables import TextTable
+    from uncollapse.encoders.endpoint.addresses import is_url
+    from uncollapse.encoders.sources import check_source
 
     if quick and false_positives is not None:
         raise UncollapseError("--quick measures no thresholds, so --false-positives would do nothing. Leave one out.")
-    chosen = None if fix is None else parse(fix)
     conditions = [parse_condition(text) for text in fail_if or ()]
     settings = Settings(
         equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision,
@@ -149,6 +148,14 @@ def diagnose(
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
     texts = vectors.read(skip_bad=skip_bad, **part) if vectors else open_corpus(corpus, **reading, **part)
+    check_output(out, texts.name, force=force)
+    check_source(model)
+
+    from uncollapse.encoders import load
+    from uncollapse.fixes import parse
+    from uncollapse.tables import TextTable
+
+    chosen = None if fix is None else parse(fix)
     with output_folder(out, texts.name, force=force, kept=kept) as folder:
         if vectors is None:
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)

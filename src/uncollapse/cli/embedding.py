@@ -107,12 +107,18 @@ def embed(
     """
     import uncollapse
     from uncollapse.corpora import open_corpus
+    from uncollapse.encoders.sources import check_source
+    from uncollapse.shard_folders import check_folder
+
+    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
+    texts = open_corpus(corpus, **reading)
+    check_folder(out)
+    check_source(model)
+
     from uncollapse.embedding import Layout
     from uncollapse.encoders import load
 
     layout = Layout(to.value, shard_texts)
-    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
-    texts = open_corpus(corpus, **reading)
     running: dict[str, Any] = {
         "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
     }  # fmt: skip

