@@ -38,6 +38,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["uncollapse"])
 
 
+@pytest.mark.usefixtures("bars")
 def test_diagnose_writes_report_result_and_rows(model: str, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diagnose", str(corpus), "-m", model, "-o", "out"]) == 0
     printed = capsys.readouterr()
