@@ -64,7 +64,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Put word matching (BM25) beside them in every search: the language of the texts, for stems and stop "
-            "words (english, german, french, ...), or `plain` for neither. Needs the extra bm25.",
+            "words (english or en, german or de, ...), or `plain` for neither. Needs the extra bm25.",
             show_default=False,
         ),
     ] = None,
@@ -139,6 +139,11 @@ def evaluate(
     """
     check_options(context)
     _check_places(paths or (), [] if run else [model, *(against or ())], out, force=force)
+
+    if bm25 is not None:
+        from uncollapse.evaluation.rankings.languages import read_language
+
+        bm25 = read_language(bm25)
 
     from uncollapse.evaluation.comparison import Plan
     from uncollapse.tables import ItemTable
