@@ -138,7 +138,10 @@ WRONG = {
     ),
     "wrong limit": (["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "many"], "--max-tokens must be `model`"),
     "beyond the table": (["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "99"], "a number from 1 to 66"),
-    "few windows": (["diagnose", "CORPUS", "-m", "MODEL", "--windows", "3"], "need at least 50 documents, got 3"),
+    "few windows": (
+        ["diagnose", "CORPUS", "-m", "MODEL", "--windows", "3"],
+        "50 documents, got windows=3 (--windows)",
+    ),
     "unknown option": (["diagnose", "CORPUS", "--modle", "x"], "No such option"),
     "no folder to write": (["fix", "MODEL"], "Missing option"),
     "out is a file": (["diagnose", "CORPUS", "-m", "MODEL", "-o", "CORPUS"], "is a file. Give a folder with --out"),

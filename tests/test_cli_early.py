@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from uncollapse.encoders import check_source
+from uncollapse.errors import ModelError
 
 HEAVY = ("torch", "transformers", "sentence_transformers")
 
@@ -63,6 +67,7 @@ COMMANDS = (
     ("evaluate tasks -m . --against ./nomodel", NO_MODEL),
     (f"fix ./nomodel {T} -o v", NO_MODEL),
     ("export ./nomodel -o v", NO_MODEL),
+    ("evaluate tasks --bm25 Englisch", "got 'Englisch'. Did you mean 'english' or"),
     ("diagnose docs.jsonl -o full", NOT_EMPTY),
     ("explain docs.jsonl -o full", NOT_EMPTY),
     ("compare docs.jsonl -o full", NOT_EMPTY),
@@ -99,3 +104,34 @@ def test_nothing_is_left_where_they_were_refused(place: Path, told: dict[str, ob
     assert told
     files = {path.relative_to(place).as_posix() for path in place.rglob("*")}
     assert files == {"docs.jsonl", "tasks", "tasks/test.tsv", "full", "full/notes.txt", "file"}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("Got: ConnectError: no such host\nAn error happened.", "ConnectError: no such host"),
+        ("Repository Not Found for url: https://hub/x.\nPlease", "Repository Not Found for url: https://hub/x"),
+        ("", "LocalEntryNotFoundError"),
+    ],
+)  # fmt: skip
+def test_what_the_hub_answered_is_one_sentence(error: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise LocalEntryNotFoundError(error)
+
+    monkeypatch.setattr("uncollapse.encoders.sources.snapshot_download", fail)
+    said = (
+        f"No model 'nomodel': it is no folder here, and the Hugging Face hub gave: {reason}. Bundled models: minilm."
+    )
+    with pytest.raises(ModelError) as told:
+        check_source("nomodel")
+    assert str(told.value) == said
+
+
+@pytest.mark.parametrize("name", ["http://localhost:8080/v1#m", "HTTPS://host/v1#m", "gone.npy", "v.PARQUET", "here"])
+def test_what_is_no_name_of_a_model_is_looked_at_later(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr("uncollapse.encoders.sources.find_source", lambda name: pytest.fail(f"looked for {name}"))
+    check_source(name)

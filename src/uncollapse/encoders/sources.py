@@ -113,9 +113,10 @@ def _hub_snapshot(name: str) -> Path:
     try:
         folder = Path(snapshot_download(full_name, ignore_patterns=ignored))
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = str(error).strip().removeprefix("Got: ")
+        reason = said.splitlines()[0].rstrip(".") if said else type(error).__name__
         raise ModelError(
-            f"No model {name!r}: it is no folder here, and the Hugging Face hub gave: {reason} "
+            f"No model {name!r}: it is no folder here, and the Hugging Face hub gave: {reason}. "
             f"{nearest(name, BUNDLED, 'Bundled models')}"
         ) from error
     if not any(folder.rglob("*.safetensors")):
