@@ -161,6 +161,7 @@ def diagnose(
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)
         else:
             encoder = _without(running, vectors)
+        texts.draw()
         say_notes((*encoder.notes, *texts.notes), quiet)
         with TextTable(folder / "texts.parquet") as table:
             result = uncollapse.diagnose(

@@ -121,6 +121,7 @@ def explain(
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     with output_folder(out, f"explain-{texts.name}", force=force) as folder:
+        texts.draw()
         say_notes((*encoder.notes, *texts.notes), quiet)
         with HeadTable(folder / "heads.parquet") as table:
             result = uncollapse.explain(encoder, texts, settings=settings, sink=table, progress=progress(quiet))
