@@ -1,7 +1,5 @@
 """The command `embed`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from uncollapse.cli.folders import INTERRUPTED
+from uncollapse.cli.folders import stopped
 from uncollapse.cli.options import (
     BatchOption,
     DeviceOption,
@@ -125,7 +123,8 @@ def embed(
     encoder = _as_role(load(model, max_tokens=read_limit(max_tokens), **running), role)
     said = (*encoder.notes, *texts.notes)
     say_notes(said, quiet)
-    with _stopped_by_hand(out):
+    kept = f"Whole shards are kept in {str(out)!r}. The same command goes on from there."
+    with stopped(lambda: kept):
         report = uncollapse.embed(encoder, texts, out, layout=layout, force=force, progress=progress(quiet))
     say_notes(tuple(note for note in (*encoder.notes, *texts.notes) if note not in said), quiet)
     if json:
@@ -144,16 +143,6 @@ def _as_role(encoder: "TextEncoder", role: Role | None) -> "TextEncoder":
         )
     changed: TextEncoder = change(role.value)
     return changed
-
-
-@contextmanager
-def _stopped_by_hand(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        said = f"Interrupted. Whole shards are kept in {str(folder)!r}. The same command goes on from there."
-        Console(stderr=True).print(escape(said), soft_wrap=True, highlight=False)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _print(report: "EmbedReport", texts: "Corpus") -> None:

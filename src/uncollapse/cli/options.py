@@ -10,7 +10,7 @@ from uncollapse.errors import UncollapseError
 
 EXIT_CODES = (
     """Exit codes: 0 done (whatever the verdict), 1 a bug in uncollapse, 2 wrong usage or input, """
-    """3 a --fail-if condition is met or cannot be decided, 130 interrupted."""
+    """3 a --fail-if condition is met or cannot be decided, 130 interrupted, 143 terminated."""
 )
 
 
