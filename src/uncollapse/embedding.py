@@ -73,6 +73,7 @@ class EmbedReport:
         n_tokens: of all texts, after truncation.
         n_truncated: texts that were cut at the model's limit.
         padding_share: share of the tokens computed that were padding; None where the encoder does not say.
+        unit: what tokens are: "tokens", or "words" where nobody can know those of a server.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class EmbedReport:
     n_tokens: int
     n_truncated: int
     padding_share: float | None
+    unit: str = "tokens"
 
 
 def embed(
@@ -136,10 +138,10 @@ def embed(
         before = manifest.n_texts
         with reporter.track("embedding", survey.work, "characters") as advance:
             manifest = _embed_new(folder, manifest, survey, corpus, encoder, advance)
-    return _report(folder, manifest, before)
+    return _report(folder, manifest, before, getattr(encoder, "unit", "tokens"))
 
 
-def _report(folder: Path, manifest: Manifest, before: int) -> EmbedReport:
+def _report(folder: Path, manifest: Manifest, before: int, unit: str) -> EmbedReport:
     shards = manifest.shards
     return EmbedReport(
         folder,
@@ -150,6 +152,7 @@ def _report(folder: Path, manifest: Manifest, before: int) -> EmbedReport:
         n_tokens=sum(shard.n_tokens for shard in shards),
         n_truncated=sum(shard.n_truncated for shard in shards),
         padding_share=manifest.padding_share,
+        unit=unit,
     )
 
 

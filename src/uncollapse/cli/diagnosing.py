@@ -9,6 +9,7 @@ import uncollapse
 from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
+    CounterOption,
     DeviceOption,
     DtypeOption,
     ForceOption,
@@ -20,6 +21,7 @@ from uncollapse.cli.options import (
     SampleOption,
     SeedOption,
     SeenOption,
+    ServerCacheOption,
     read_bins,
     read_limit,
     read_limits,
@@ -31,8 +33,6 @@ from uncollapse.gate import FAILED, parse_condition
 if TYPE_CHECKING:
     from uncollapse.encoders import VectorFile
     from uncollapse.records import Result
-
-_OUTSIDE = "Models of which only vectors can be seen: a server, a file"
 
 
 def diagnose(
@@ -97,23 +97,8 @@ def diagnose(
     batch_size: BatchOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(
-            help="A tokenizer.json, or the folder of a model with one, to count tokens with; words are counted if not "
-            "given.",
-            rich_help_panel=_OUTSIDE,
-            show_default=False,
-        ),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder where the vectors of a server are kept; the user's cache folder if not given.",
-            rich_help_panel=_OUTSIDE,
-            show_default=False,
-        ),
-    ] = None,
+    tokenizer: CounterOption = None,
+    cache: ServerCacheOption = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,

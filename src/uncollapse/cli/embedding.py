@@ -12,11 +12,13 @@ from rich.markup import escape
 from uncollapse.cli.folders import stopped
 from uncollapse.cli.options import (
     BatchOption,
+    CounterOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
     QuietOption,
     RemoteOption,
+    ServerCacheOption,
     TokensOption,
     read_limit,
 )
@@ -87,6 +89,8 @@ def embed(
     batch_size: BatchOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    tokenizer: CounterOption = None,
+    cache: ServerCacheOption = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -119,6 +123,7 @@ def embed(
     layout = Layout(to.value, shard_texts)
     running: dict[str, Any] = {
         "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
+        "tokenizer": tokenizer, "cache": cache,
     }  # fmt: skip
     encoder = _as_role(load(model, max_tokens=read_limit(max_tokens), **running), role)
     said = (*encoder.notes, *texts.notes)
@@ -154,8 +159,9 @@ def _print(report: "EmbedReport", texts: "Corpus") -> None:
         soft_wrap=True,
     )
     padding = "" if report.padding_share is None else f" {report.padding_share:.1%} of what was computed was padding."
+    unit = f"{report.unit.capitalize()}:"
     console.print(
-        f"Tokens:  {report.n_tokens:,}; {report.n_truncated:,} texts were cut at the model's limit.{padding}",
+        f"{unit:<8} {report.n_tokens:,}; {report.n_truncated:,} texts were cut at the model's limit.{padding}",
         soft_wrap=True,
     )
     if texts.skipped.total:

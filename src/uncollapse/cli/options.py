@@ -143,6 +143,27 @@ FitSeedOption = Annotated[
 ]
 
 
+_OUTSIDE = "Models of which only vectors can be seen: a server, a file"
+
+CounterOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A tokenizer.json, or the folder of a model with one, to count tokens with; words are counted if not "
+        "given.",
+        rich_help_panel=_OUTSIDE,
+        show_default=False,
+    ),
+]
+ServerCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder where the vectors of a server are kept; the user's cache folder if not given.",
+        rich_help_panel=_OUTSIDE,
+        show_default=False,
+    ),
+]
+
+
 def read_bins(bins: str) -> int:
     kind, _, count = bins.partition(":")
     if kind == Bins.POWERS and not count:
