@@ -42,6 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 GONE = "Expected a file or folder, got 'nowhere.jsonl', of which there is none."
 NO_TASKS = "Expected a folder or a file with tasks, got 'nowhere/', of which there is none."
+NO_VECTORS = "Expected a folder of vectors that `uncollapse embed` wrote, got 'nowhere'. Embed a corpus first."
 NO_MODEL = "Expected a model folder, got './nomodel', which is not there. Bundled models: minilm."
 NOT_EMPTY = "The output folder 'full' is not empty (notes.txt). Give another with --out, or --force to write into it."
 IN_THE_WAY = "The output 'full' exists and is not empty. Give another folder, or replace it with --force (force=True)."
@@ -58,6 +59,9 @@ COMMANDS = (
     ("compare nowhere.jsonl", GONE),
     ("tune nowhere.jsonl --fix whitening", GONE),
     ("evaluate nowhere/", NO_TASKS),
+    ("store nowhere -o v", NO_VECTORS),
+    ("store docs.jsonl -o v", "wrote, got 'docs.jsonl'. Embed a corpus first."),
+    ("store nowhere -o full", IN_THE_WAY),
     ("diagnose docs.jsonl -m ./nomodel", NO_MODEL),
     ("explain docs.jsonl -m ./nomodel", NO_MODEL),
     ("embed docs.jsonl -o v -m ./nomodel", NO_MODEL),
