@@ -15,6 +15,8 @@ import pytest
 import transformers
 from hypothesis import HealthCheck, settings
 
+from uncollapse.progress import Bars
+
 # A busy machine is slow to draw examples and to try them, which says nothing of what is tested.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -30,3 +32,9 @@ def chromium() -> Iterator[Any]:
 
     with launch_chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bars of a terminal, though there is none: each is printed when it is done."""
+    monkeypatch.setattr("uncollapse.progress.Lines", Bars)

@@ -134,11 +134,17 @@ def test_a_temperature_above_one_gets_a_word_in_company_too(source, tmp_path):
         (["temperature(0.8)", "--seed", "0"], "`temperature(0.8)` is fitted to nothing, so --seed would do nothing"),
         (["temperature(0.8)", "--text-field", "body"], "--text-field goes with a corpus"),
         (["temperature(0.8)", "--corpus", "docs.txt"], "learns nothing from texts, so a corpus would do nothing"),
-        (["temperatur(0.8)", "--corpus", "nowhere.txt"], "Did you mean 'temperature'?"),
-        (["whitening(0.3)", "--corpus", "d.txt", "--queries", "q"], "learns nothing from queries, so --queries would"),
+        (["temperatur(0.8)", "--corpus", "docs.txt"], "Did you mean 'temperature'?"),
+        (
+            ["whitening(0.3)", "--corpus", "docs.txt", "--queries", "q.txt"],
+            "learns nothing from queries, so --queries would",
+        ),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(source, options, message, tmp_path):
+def test_options_that_would_do_nothing_are_refused(source, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("docs.txt", "q.txt"):
+        (tmp_path / name).write_text("one text\n")
     ran = CliRunner().invoke(app, ["fix", str(source), *options, "-o", str(tmp_path / "out")])
     assert ran.exit_code != 0
     assert message in f"{ran.output}{ran.exception}"

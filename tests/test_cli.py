@@ -38,6 +38,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["uncollapse"])
 
 
+@pytest.mark.usefixtures("bars")
 def test_diagnose_writes_report_result_and_rows(model: str, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diagnose", str(corpus), "-m", model, "-o", "out"]) == 0
     printed = capsys.readouterr()
@@ -137,7 +138,10 @@ WRONG = {
     ),
     "wrong limit": (["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "many"], "--max-tokens must be `model`"),
     "beyond the table": (["diagnose", "CORPUS", "-m", "MODEL", "--max-tokens", "99"], "a number from 1 to 66"),
-    "few windows": (["diagnose", "CORPUS", "-m", "MODEL", "--windows", "3"], "need at least 50 documents, got 3"),
+    "few windows": (
+        ["diagnose", "CORPUS", "-m", "MODEL", "--windows", "3"],
+        "50 documents, got windows=3 (--windows)",
+    ),
     "unknown option": (["diagnose", "CORPUS", "--modle", "x"], "No such option"),
     "no folder to write": (["fix", "MODEL"], "Missing option"),
     "out is a file": (["diagnose", "CORPUS", "-m", "MODEL", "-o", "CORPUS"], "is a file. Give a folder with --out"),

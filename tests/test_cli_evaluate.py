@@ -42,6 +42,7 @@ def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     load_nothing(monkeypatch)
 
 
+@pytest.mark.usefixtures("bars")
 def test_it_writes_report_result_rows_and_says_what_it_found(
     model: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +205,7 @@ def test_mteb_scores_the_same_data_and_files_it_in_its_own_layout(model: str, fo
         assert theirs == pytest.approx(row.value, abs=5e-5)
 
 
+@pytest.mark.usefixtures("bars")
 def test_two_models_are_compared_in_pairs_and_each_has_its_own_vectors(
     model: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

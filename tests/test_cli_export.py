@@ -91,6 +91,7 @@ def test_an_exported_folder_is_a_model_for_other_commands(exported: str, capsys:
         assert "which was exported" in words(capsys.readouterr().err)
 
 
+@pytest.mark.usefixtures("bars")
 def test_embed_writes_reports_and_goes_on(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["embed", "texts.jsonl", "-m", model, "-o", "out", "--shard-texts", "8"]
     assert run([*command, "--limit", "8"]) == 0

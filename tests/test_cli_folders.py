@@ -266,3 +266,44 @@ def test_an_interrupted_fix_says_that_nothing_was_written(
     assert run(["fix", model, "temperature(0.9)", "-o", "new/fixed"]) == 130
     assert "Interrupted. Nothing was written into 'new/fixed'. The same command begins anew." in errors(capsys)
     assert not Path("new").exists()
+
+
+# --- SIGTERM
+
+WORK = """
+import sys, time
+import uncollapse.writing
+
+flush = uncollapse.writing._flush
+
+def pause(place):
+    flush(place)
+    if "partial" in place.name:
+        print("half written", flush=True)
+        time.sleep(60)
+
+uncollapse.writing._flush = pause
+from uncollapse.cli import main
+
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal to catch")
+def test_a_process_that_is_asked_to_end_leaves_nothing_half_written_and_says_how_to_go_on(
+    model: str, folder: str
+) -> None:
+    command = ["embed", f"{folder}/corpus.jsonl", "-m", model, "-o", "new/vectors"]
+    with subprocess.Popen(
+        [sys.executable, "-c", WORK, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half written\n"
+        there = {path.name.partition("-")[0] for path in Path("new").rglob("*")}
+        assert {".vectors.lock", ".manifest.json.partial"} <= there
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Terminated. Whole shards are kept in 'new/vectors'. The same command goes on from there." in said
+    assert "Traceback" not in said
+    assert not [path for path in Path("new").rglob("*") if "partial" in path.name or "lock" in path.name]

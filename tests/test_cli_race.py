@@ -43,6 +43,7 @@ def notes() -> Path:
     return path
 
 
+@pytest.mark.usefixtures("bars")
 def test_compare_on_labels_writes_a_report_and_a_verdict(
     model: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,8 @@ def test_too_few_texts_are_said_to_be_too_few() -> None:
     assert (first.title, first.kind) == ("Too few texts to tell", "unknown")
     assert "at least two length bins of 30 texts each. These 40 texts lie in" in first.sentence
     assert "equal" not in first.sentence
+    (sentence,) = (finding.sentence for finding in judge(run(0.25, corpus(1)), "planted")[:1])
+    assert "30 texts each. The only text lies in one bin, which holds 1. Use more texts." in sentence
 
 
 def test_a_raised_limit_does_not_hide_what_the_folder_cuts() -> None:
@@ -265,7 +267,9 @@ def test_a_vector_that_is_not_finite_names_its_text() -> None:
 
 @pytest.mark.parametrize("wrong", [{"windows": 10}, {"points": -1}, {"equal_bins": -2}, {"seed": -1}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(UncollapseError, match="must be 0 or more, got|need at least 50 documents, got 10"):
+    with pytest.raises(
+        UncollapseError, match=r"must be 0 or more, got|need at least 50 documents, got windows=10 \(--windows\)"
+    ):
         Settings(**wrong)
 
 

@@ -61,8 +61,24 @@ def test_a_corpus_reads_the_sample_in_its_own_order_at_every_pass(corpus: Path) 
     assert ids == [name for name in NAMES[:300] if name in drawn(NAMES[:300], 40, seed=3)]
     assert [text.id for text in texts] == ids
     assert texts.skipped.counts == {"empty text": 1}
-    assert texts.notes == ("at most 40 texts are read, drawn at random from all (seed 3)",)
-    assert len(list(open_corpus(corpus, sample=5000))) == 300
+    assert texts.notes == ("40 of 300 texts are read, drawn at random (seed 3)",)
+
+
+@pytest.mark.parametrize("sample", [300, 5000])
+def test_where_there_are_no_more_texts_none_is_said_to_be_drawn(sample: int, corpus: Path) -> None:
+    texts = open_corpus(corpus, sample=sample, seed=3)
+    assert texts.notes == (f"where there are more than {sample:,} texts, so many are drawn at random (seed 3)",)
+    assert len(list(texts)) == 300
+    assert texts.notes == (f"all 300 texts are read; there are no more than the {sample:,} to be drawn",)
+    assert open_corpus(corpus).notes == ()
+
+
+def test_what_was_drawn_can_be_told_before_any_text_is_read(corpus: Path) -> None:
+    texts, whole = open_corpus(corpus, sample=299), open_corpus(corpus)
+    texts.draw()
+    assert texts.notes == ("299 of 300 texts are read, drawn at random (seed 0)",)
+    whole.draw()
+    assert whole.notes == ()
 
 
 def test_a_limit_says_that_it_takes_the_first_texts(corpus: Path) -> None:
@@ -99,7 +115,7 @@ def test_the_commands_draw_as_many_as_asked_by_the_seed_they_are_given(
 
     def first(ids: Iterable[str], size: int, *, seed: int) -> Draw:
         draws.append((size, seed))
-        return Draw(Draw.first(ids, size, seed=seed).ids)
+        return Draw.first(ids, size, seed=seed)
 
     monkeypatch.setattr("uncollapse.corpora.texts.Draw", SimpleNamespace(first=first))
     lines = [
@@ -111,7 +127,7 @@ def test_the_commands_draw_as_many_as_asked_by_the_seed_they_are_given(
     assert draws == [(30, seed)]
     about = Result.from_json((tmp_path / "out" / "result.json").read_text()).about
     assert about["corpus"]["n_texts"] == 30
-    assert f"at most 30 texts are read, drawn at random from all (seed {seed})" in about["notes"]
+    assert f"30 of 60 texts are read, drawn at random (seed {seed})" in about["notes"]
 
 
 def test_a_file_of_vectors_draws_the_same_texts_as_a_corpus_of_the_same_ids(tmp_path: Path) -> None:

@@ -189,6 +189,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return write_words(tmp_path / "a<b>&").name
 
 
+@pytest.mark.usefixtures("bars")
 def test_the_command_writes_reports_rows_items_and_runs_of_it(
     folder: str, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

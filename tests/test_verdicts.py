@@ -174,10 +174,11 @@ def test_where_answers_are_not_surely_pushed_down_other_figures_that_show_a_bias
     title = "Not sure whether short or long documents push answers down on set/test"
     assert (found.title, found.kind) == (title, "unknown")
     assert found.sentence.endswith(
-        "2 of 3 other figures of length bias differ from a ranking without bias: length of the top 10 over length of "
-        "relevant documents 0.8 [0.75, 0.86] (without bias 1, n = 200); surplus of long documents in the top R -0.1 "
-        "[-0.15, -0.05] (without bias 0, n = 200). Four times as many judged queries would make the interval half as "
-        "wide."
+        "2 of 3 other figures of length bias have an interval that leaves out the value without bias: length of the "
+        "top 10 over length of relevant documents 0.8 [0.75, 0.86] (without bias 1, n = 200); surplus of long "
+        "documents in the top R -0.1 [-0.15, -0.05] (without bias 0, n = 200). These are 95 % intervals, not "
+        "corrected for being 3: one in twenty leaves that value out by chance where there is no bias. Four "
+        "times as many judged queries would make the interval half as wide."
     )
 
 
@@ -185,13 +186,14 @@ def test_of_many_figures_three_are_given_and_the_rest_counted_and_none_is_told_t
     names = ("short_surplus@10", "short_surplus@R", "long_surplus@10", "long_surplus@R")
     rows = [bias(name, 0.1, 0.05, 0.15) for name in (*names, "length_slope", "length_explained")]
     (found,) = of_bias(UNSURE, *rows)
-    assert "6 of 6 other figures of length bias differ from" in found.sentence
+    assert "6 of 6 other figures of length bias have an interval" in found.sentence
     assert "(without bias 0, n = 200); 3 more in the report." in found.sentence
     (found,) = of_bias(UNSURE, *rows, bias("length_slope_sd", 0.1, 0.05, 0.15))
-    assert "4 of 4 other figures of length bias differ from" in found.sentence
+    assert "4 of 4 other figures of length bias have an interval" in found.sentence
     assert "; 1 more in the report." in found.sentence
     (found,) = of_bias(UNSURE, rows[0])
-    assert "1 of 1 other figures of length bias differs from" in found.sentence
+    assert "1 of 1 other figures of length bias has an interval" in found.sentence
+    assert "corrected" not in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -215,6 +217,23 @@ def test_a_slope_that_is_not_defined_is_not_told():
     assert "twice the length" not in found.sentence
     (found,) = [finding for finding in said(UNSURE, bias("length_slope_sd", 0, -1, 1)) if "push" in finding.title]
     assert "twice the length" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "title"),
+    [
+        (0.05, 0.15, "Scores rise with length; not sure whether that pushes answers down on set/test"),
+        (-0.15, -0.05, "Scores fall with length; not sure whether that pushes answers down on set/test"),
+        (-0.05, 0.15, "Not sure whether short or long documents push answers down on set/test"),
+        (0.0, 0.15, "Not sure whether short or long documents push answers down on set/test"),
+        (None, None, "Not sure whether short or long documents push answers down on set/test"),
+    ],
+)
+def test_scores_that_surely_follow_length_are_not_called_unsure(low, high, title):
+    (found,) = [
+        finding for finding in said(UNSURE, bias("length_slope_sd", 0.1, low, high)) if "push" in finding.title
+    ]
+    assert (found.title, found.kind) == (title, "unknown")
 
 
 @pytest.mark.parametrize("value", [0.1, -0.1])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uncollapse.errors import CorpusError, MissingExtraError, UncollapseError
+from uncollapse.evaluation.rankings.languages import CODES, read_language
 from uncollapse.evaluation.rankings.retrieval import as_run, rank_documents
 from uncollapse.evaluation.rankings.trec_eval import DEPTH
 from uncollapse.evaluation.rankings.words import PLAIN, STOP_WORDS, check_words, describe_words, rank_words
@@ -228,7 +229,13 @@ PAIRS = Similarity("sts", "dev", ("a",), ("b",), np.array([1.0]))
     ("language", "tasks", "names", "message"),
     [
         ("englisch", [made(0)], [], "got 'englisch'. Did you mean 'english'"),
-        ("English", [made(0)], [], "the language of the texts, as Snowball calls it, or 'plain' for words as they"),
+        ("Englisch", [made(0)], [], "got 'Englisch'. Did you mean 'english'"),
+        (
+            "zh",
+            [made(0)],
+            [],
+            r"as Snowball calls it or by its ISO 639-1 code \(en, de, ...\), or 'plain' for words as",
+        ),
         ("", [made(0)], [], "got ''"),
         ("english", [PAIRS], [], r"what was given is similarity, so bm25 \(--bm25\) would do nothing"),
         ("english", [made(0)], ["minilm", "bm25"], "a model has that name too"),
@@ -237,6 +244,19 @@ PAIRS = Similarity("sts", "dev", ("a",), ("b",), np.array([1.0]))
 def test_what_it_cannot_do_is_refused_before_the_work(language, tasks, names, message):
     with pytest.raises(UncollapseError, match=message):
         check_words(language, tasks, names)
+
+
+@pytest.mark.parametrize("language", [*Stemmer.algorithms(), PLAIN])
+def test_a_language_goes_by_its_name_in_letters_of_any_size(language):
+    for name in (language, language.upper(), language.title(), f" {language} "):
+        assert read_language(name) == language
+
+
+def test_every_language_has_a_code_and_every_code_a_language():
+    assert set(CODES.values()) == {*Stemmer.algorithms()} - {"porter", "dutch_porter"}
+    assert not CODES.keys() & {*Stemmer.algorithms(), PLAIN}
+    for code, language in CODES.items():
+        assert read_language(code) == read_language(code.upper()) == language
 
 
 def test_a_search_beside_other_tasks_is_enough():

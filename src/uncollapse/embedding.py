@@ -22,6 +22,7 @@ from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
 from uncollapse.shard_folders import (
+    check_folder,
     check_outside,
     find_vectors,
     holds_vectors,
@@ -72,6 +73,7 @@ class EmbedReport:
         n_tokens: of all texts, after truncation.
         n_truncated: texts that were cut at the model's limit.
         padding_share: share of the tokens computed that were padding; None where the encoder does not say.
+        unit: what tokens are: "tokens", or "words" where nobody can know those of a server.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class EmbedReport:
     n_tokens: int
     n_truncated: int
     padding_share: float | None
+    unit: str = "tokens"
 
 
 def embed(
@@ -123,8 +126,7 @@ def embed(
     """
     folder, shape, reporter = Path(out), layout or Layout(), progress or Silent()
     begun = _describe(encoder, shape)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder.")
+    check_folder(folder)
     check_outside(folder, getattr(encoder, "source", None) or getattr(encoder, "folder", None), "model's folder")
     check_outside(folder, getattr(corpus, "root", None), "corpus")
     with made_folder(folder), only_writer(folder):
@@ -136,10 +138,10 @@ def embed(
         before = manifest.n_texts
         with reporter.track("embedding", survey.work, "characters") as advance:
             manifest = _embed_new(folder, manifest, survey, corpus, encoder, advance)
-    return _report(folder, manifest, before)
+    return _report(folder, manifest, before, getattr(encoder, "unit", "tokens"))
 
 
-def _report(folder: Path, manifest: Manifest, before: int) -> EmbedReport:
+def _report(folder: Path, manifest: Manifest, before: int, unit: str) -> EmbedReport:
     shards = manifest.shards
     return EmbedReport(
         folder,
@@ -150,6 +152,7 @@ def _report(folder: Path, manifest: Manifest, before: int) -> EmbedReport:
         n_tokens=sum(shard.n_tokens for shard in shards),
         n_truncated=sum(shard.n_truncated for shard in shards),
         padding_share=manifest.padding_share,
+        unit=unit,
     )
 
 

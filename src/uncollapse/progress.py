@@ -1,8 +1,11 @@
 """How long work tells its reader where it is; the library itself stays silent."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +20,9 @@ from rich.progress import (
 from rich.text import Text
 
 Advance = Callable[[float], None]
+
+EVERY = 30.0
+"""Seconds between two lines where bars cannot be drawn; work that takes less says nothing."""
 
 
 class Reporter(Protocol):
@@ -41,7 +47,7 @@ class _Rate(ProgressColumn):
         unit = task.fields["unit"]
         speed = task.finished_speed or task.speed
         if task.fields["counted"]:
-            return Text(f"{task.completed:,.0f} {unit}", style="dim")
+            return Text(f"{task.fields.get('done', task.completed):,.0f} {unit}", style="dim")
         return Text(f"{_compact(speed)} {unit}/s" if speed else unit, style="dim")
 
 
@@ -72,5 +78,79 @@ class Bars:
         with Progress(*columns, console=self.console) as bars:
             task = bars.add_task(what, total=total, unit=unit, counted=total is None)
             yield lambda done: bars.advance(task, done)
-            if total is None:
-                bars.update(task, total=max(bars.tasks[0].completed, 1))
+            if not total:  # unknown, or nothing was to do: rich calls that 0 %
+                done = bars.tasks[0].completed
+                bars.update(task, total=max(done, 1), completed=max(done, 1), done=done)
+
+
+class Lines:
+    """A plain line now and then, for what is no terminal, such as a log: amount done, rate, time left.
+
+    Args:
+        stream: where to; the error stream if not given.
+        every: seconds from the beginning to the first line, and from one to the next, whatever bar it is of.
+        clock: tells the seconds.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, *, every: float = EVERY, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.stream, self.every, self.clock = stream or sys.stderr, every, clock
+        self._told = clock()
+
+    @contextmanager
+    def track(self, what: str, total: float | None, unit: str) -> Iterator[Advance]:
+        """Lines on a piece of work; of one that had any, the last says that it is done."""
+        work, lines = _Work(what, total, unit, self.clock()), 0
+
+        def advance(done: float) -> None:
+            nonlocal lines
+            work.done += done
+            if (now := self.clock()) - self._told >= self.every:
+                lines += 1
+                self._say(work.under_way(now), now)
+
+        yield advance
+        if lines:
+            now = self.clock()
+            self._say(work.at_its_end(now), now)
+
+    def _say(self, line: str, now: float) -> None:
+        self._told = now
+        print(line, file=self.stream, flush=True)
+
+
+@dataclass
+class _Work:
+    """A piece of work, and how much of it is done."""
+
+    what: str
+    total: float | None
+    unit: str
+    began: float
+    done: float = 0.0
+
+    def under_way(self, now: float) -> str:
+        rate = self.done / max(now - self.began, 1e-9)
+        said = f"{self.what}: {self.done:,.0f} {self.unit}, {_compact(rate)} {self.unit}/s"
+        if not self.total:
+            return said
+        left = max(self.total - self.done, 0.0) / rate if rate else 0.0
+        share = min(self.done / self.total, 1.0)
+        return (
+            f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit} ({share:.0%}), "
+            f"{_compact(rate)} {self.unit}/s, {_duration(left)} left"
+        )
+
+    def at_its_end(self, now: float) -> str:
+        return f"{self.what}: done, {self.done:,.0f} {self.unit} in {_duration(now - self.began)}"
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(75), _duration(3675)
+    ('1:15', '1:01:15')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

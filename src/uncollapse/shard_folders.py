@@ -16,6 +16,16 @@ def shard_file(folder: Path, number: int, suffix: str) -> Path:
     return folder / f"vectors-{number:05}{suffix}"
 
 
+def check_folder(folder: Path) -> None:
+    """Raise if something lies there that is no folder.
+
+    Raises:
+        OutputError: a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"The output {str(folder)!r} is a file. Give a folder.")
+
+
 def check_outside(folder: Path, source: Path | None, what: str) -> None:
     """Refuse to write vectors where they would be taken for a part of what they are made from.
 

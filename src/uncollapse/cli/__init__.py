@@ -15,6 +15,7 @@ from uncollapse.cli.evaluating import evaluate
 from uncollapse.cli.explaining import explain
 from uncollapse.cli.exporting import export
 from uncollapse.cli.fixing import demo, fix
+from uncollapse.cli.folders import leave_in_order
 from uncollapse.cli.options import EXIT_CODES, examples
 from uncollapse.cli.racing import compare, tune
 from uncollapse.cli.storing import store
@@ -129,4 +130,5 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Entry point of the `uncollapse` command."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    leave_in_order()
     sys.exit(run())

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import output_folder
+from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
+    CounterOption,
     DeviceOption,
     DtypeOption,
     ForceOption,
@@ -20,6 +21,7 @@ from uncollapse.cli.options import (
     SampleOption,
     SeedOption,
     SeenOption,
+    ServerCacheOption,
     read_bins,
     read_limit,
     read_limits,
@@ -31,8 +33,6 @@ from uncollapse.gate import FAILED, parse_condition
 if TYPE_CHECKING:
     from uncollapse.encoders import VectorFile
     from uncollapse.records import Result
-
-_OUTSIDE = "Models of which only vectors can be seen: a server, a file"
 
 
 def diagnose(
@@ -97,23 +97,8 @@ def diagnose(
     batch_size: BatchOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(
-            help="A tokenizer.json, or the folder of a model with one, to count tokens with; words are counted if not "
-            "given.",
-            rich_help_panel=_OUTSIDE,
-            show_default=False,
-        ),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder where the vectors of a server are kept; the user's cache folder if not given.",
-            rich_help_panel=_OUTSIDE,
-            show_default=False,
-        ),
-    ] = None,
+    tokenizer: CounterOption = None,
+    cache: ServerCacheOption = None,
     seed: SeedOption = 0,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -126,15 +111,14 @@ def diagnose(
     Beside them: texts.parquet (one row per text) and thresholds.json (what a score means at each length).
     """
     from uncollapse.corpora import open_corpus
+    from uncollapse.corpora.shards import is_vector_file
     from uncollapse.diagnosis.settings import Settings
-    from uncollapse.encoders import is_url, is_vector_file, load
     from uncollapse.encoders.cache import default_folder
-    from uncollapse.fixes import parse
-    from uncollapse.tables import TextTable
+    from uncollapse.encoders.endpoint.addresses import is_url
+    from uncollapse.encoders.sources import check_source
 
     if quick and false_positives is not None:
         raise UncollapseError("--quick measures no thresholds, so --false-positives would do nothing. Leave one out.")
-    chosen = None if fix is None else parse(fix)
     conditions = [parse_condition(text) for text in fail_if or ()]
     settings = Settings(
         equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision,
@@ -149,11 +133,20 @@ def diagnose(
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
     texts = vectors.read(skip_bad=skip_bad, **part) if vectors else open_corpus(corpus, **reading, **part)
+    check_output(out, texts.name, force=force)
+    check_source(model)
+
+    from uncollapse.encoders import load
+    from uncollapse.fixes import parse
+    from uncollapse.tables import TextTable
+
+    chosen = None if fix is None else parse(fix)
     with output_folder(out, texts.name, force=force, kept=kept) as folder:
         if vectors is None:
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)
         else:
             encoder = _without(running, vectors)
+        texts.draw()
         say_notes((*encoder.notes, *texts.notes), quiet)
         with TextTable(folder / "texts.parquet") as table:
             result = uncollapse.diagnose(

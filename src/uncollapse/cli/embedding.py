@@ -1,7 +1,5 @@
 """The command `embed`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -11,14 +9,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from uncollapse.cli.folders import INTERRUPTED
+from uncollapse.cli.folders import stopped
 from uncollapse.cli.options import (
     BatchOption,
+    CounterOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
     QuietOption,
     RemoteOption,
+    ServerCacheOption,
     TokensOption,
     read_limit,
 )
@@ -89,6 +89,8 @@ def embed(
     batch_size: BatchOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    tokenizer: CounterOption = None,
+    cache: ServerCacheOption = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -107,19 +109,27 @@ def embed(
     """
     import uncollapse
     from uncollapse.corpora import open_corpus
+    from uncollapse.encoders.sources import check_source
+    from uncollapse.shard_folders import check_folder
+
+    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
+    texts = open_corpus(corpus, **reading)
+    check_folder(out)
+    check_source(model)
+
     from uncollapse.embedding import Layout
     from uncollapse.encoders import load
 
     layout = Layout(to.value, shard_texts)
-    reading: dict[str, Any] = {"text_field": text_field, "id_field": id_field, "skip_bad": skip_bad, "limit": limit}
-    texts = open_corpus(corpus, **reading)
     running: dict[str, Any] = {
         "device": device, "dtype": dtype, "batch_size": batch_size, "trust_remote_code": trust_remote_code,
+        "tokenizer": tokenizer, "cache": cache,
     }  # fmt: skip
     encoder = _as_role(load(model, max_tokens=read_limit(max_tokens), **running), role)
     said = (*encoder.notes, *texts.notes)
     say_notes(said, quiet)
-    with _stopped_by_hand(out):
+    kept = f"Whole shards are kept in {str(out)!r}. The same command goes on from there."
+    with stopped(lambda: kept):
         report = uncollapse.embed(encoder, texts, out, layout=layout, force=force, progress=progress(quiet))
     say_notes(tuple(note for note in (*encoder.notes, *texts.notes) if note not in said), quiet)
     if json:
@@ -140,16 +150,6 @@ def _as_role(encoder: "TextEncoder", role: Role | None) -> "TextEncoder":
     return changed
 
 
-@contextmanager
-def _stopped_by_hand(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        said = f"Interrupted. Whole shards are kept in {str(folder)!r}. The same command goes on from there."
-        Console(stderr=True).print(escape(said), soft_wrap=True, highlight=False)
-        raise typer.Exit(INTERRUPTED) from None
-
-
 def _print(report: "EmbedReport", texts: "Corpus") -> None:
     console, folder = Console(), escape(str(report.folder))
     new = "all of them new" if report.n_new == report.n_texts else f"{report.n_new:,} of them new"
@@ -159,8 +159,9 @@ def _print(report: "EmbedReport", texts: "Corpus") -> None:
         soft_wrap=True,
     )
     padding = "" if report.padding_share is None else f" {report.padding_share:.1%} of what was computed was padding."
+    unit = f"{report.unit.capitalize()}:"
     console.print(
-        f"Tokens:  {report.n_tokens:,}; {report.n_truncated:,} texts were cut at the model's limit.{padding}",
+        f"{unit:<8} {report.n_tokens:,}; {report.n_truncated:,} texts were cut at the model's limit.{padding}",
         soft_wrap=True,
     )
     if texts.skipped.total:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import output_folder
+from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
@@ -64,7 +64,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Put word matching (BM25) beside them in every search: the language of the texts, for stems and stop "
-            "words (english, german, french, ...), or `plain` for neither. Needs the extra bm25.",
+            "words (english or en, german or de, ...), or `plain` for neither. Needs the extra bm25.",
             show_default=False,
         ),
     ] = None,
@@ -137,10 +137,17 @@ def evaluate(
     Writes report.html (for your browser), result.json and items.parquet (one row per item and score).
     Vectors are kept: a second run takes seconds, and a stopped one goes on.
     """
+    check_options(context)
+    _check_places(paths or (), [] if run else [model, *(against or ())], out, force=force)
+
+    if bm25 is not None:
+        from uncollapse.evaluation.rankings.languages import read_language
+
+        bm25 = read_language(bm25)
+
     from uncollapse.evaluation.comparison import Plan
     from uncollapse.tables import ItemTable
 
-    check_options(context)
     plan = Plan(bins=bins, approximate=approximate, learn_from=read_learn_from(learn_from), seed=seed)
     if run and qrels and lengths:  # the last two are there, or check_options would have refused
         with output_folder(out, run[0].stem, force=force) as folder, ItemTable(folder / "items.parquet") as table:
@@ -187,6 +194,20 @@ def evaluate(
             settings = [(encoder, None), *((encoder, fix) for fix in fixes), *((rival, None) for rival in rivals)]
             in_torch = [(one, fix) for one, fix in settings if isinstance(one, SentenceEncoder)]  # all of them, by now
             _run_mteb(in_torch, tasks, folder / "mteb", kept, quiet)
+
+
+def _check_places(paths: Sequence[str], models: Sequence[str], out: Path | None, *, force: bool) -> None:
+    """Look at what was named, before anybody waits for torch."""
+    from uncollapse.encoders.sources import check_source
+    from uncollapse.evaluation.reading.files import TASKS, find
+
+    for path in paths:
+        if not path.startswith("mteb:"):
+            find(path, TASKS)
+    if out is not None:
+        check_output(out, "", force=force)
+    for name in models:
+        check_source(name)
 
 
 def _check_words(language: str, tasks: "Sequence[Task]", models: list[str], quiet: bool) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import output_folder
+from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
     DeviceOption,
@@ -95,9 +95,8 @@ def explain(
     temperatures.json (what would keep each head as it is at --n0).
     """
     from uncollapse.corpora import open_corpus
-    from uncollapse.encoders import load_model
+    from uncollapse.encoders.sources import check_source
     from uncollapse.explanation.settings import Settings
-    from uncollapse.tables import HeadTable
 
     if quick and (temperatures is not None or n0 is not None):
         raise UncollapseError(
@@ -111,11 +110,18 @@ def explain(
     texts = open_corpus(
         corpus, text_field=text_field, id_field=id_field, skip_bad=skip_bad, limit=limit, sample=sample, seed=seed
     )
+    check_output(out, f"explain-{texts.name}", force=force)
+    check_source(model)
+
+    from uncollapse.encoders import load_model
+    from uncollapse.tables import HeadTable
+
     encoder = load_model(
         model, max_tokens=read_limit(max_tokens), device=device, batch_size=batch_size,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     with output_folder(out, f"explain-{texts.name}", force=force) as folder:
+        texts.draw()
         say_notes((*encoder.notes, *texts.notes), quiet)
         with HeadTable(folder / "heads.parquet") as table:
             result = uncollapse.explain(encoder, texts, settings=settings, sink=table, progress=progress(quiet))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from uncollapse.cli.folders import output_place
+from uncollapse.cli.folders import check_place, output_place
 from uncollapse.cli.options import JsonOption, ModelArgument, QuietOption, RemoteOption
 from uncollapse.cli.printing import as_json, say_step
 from uncollapse.errors import UncollapseError
@@ -92,7 +92,11 @@ def export(
 
     With --buckets, what is written are folders of sentence-transformers, and one that picks among them.
     """
+    from uncollapse.encoders.sources import check_source
+
     ends = _read_ends(buckets, law, search, to)
+    check_place(out, force=force)
+    check_source(model)
     steps = (lambda _: None) if quiet else say_step
     asked: dict[str, Any] = {"force": force, "trust_remote_code": trust_remote_code, "step": steps}
     show: Callable[[], None]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uncollapse.cli.folders import output_folder, output_place
+from uncollapse.cli.folders import check_place, output_folder, output_place
 from uncollapse.cli.options import (
     FitSeedOption,
     ForceOption,
@@ -67,12 +67,18 @@ def fix(
     What acts inside the model goes into its weights, what acts on vectors becomes Dense modules after it. The folder
     is checked against the fix taken literally, reloaded and compared before it takes its name.
     """
-    from uncollapse.checkpoints import fix as write_fixed
     from uncollapse.encoders.cache import default_folder
+    from uncollapse.encoders.sources import check_source
+
+    _check_asked(fix, auto, corpus, queries=queries, text_field=text_field)
+    _check_read(auto or corpus, queries, text_field)
+    check_place(out, force=force)
+    check_source(model)
+
+    from uncollapse.checkpoints import fix as write_fixed
     from uncollapse.fixes import compose, parse
     from uncollapse.pipelines.reading import read_unlabelled
 
-    _check_asked(fix, auto, corpus, queries=queries, text_field=text_field)
     steps = (lambda _: None) if quiet else say_step
     given, seen = parse(fix) if fix else None, None
     if given:
@@ -120,6 +126,16 @@ def _check_asked(fix: str | None, auto: str | None, corpus: str | None, **of_cor
         if value and not (auto or corpus):
             option = f"--{name.replace('_', '-')}"
             raise UncollapseError(f"{option} goes with a corpus: name it with --auto or --corpus.")
+
+
+def _check_read(source: str | None, queries: str | None, text_field: str | None) -> None:
+    """Look at what will be read, before anybody waits for torch."""
+    from uncollapse.corpora import open_corpus
+
+    if source:
+        open_corpus(source, text_field=text_field)
+    if queries:
+        open_corpus(queries)
 
 
 def _check_given(chosen: "Composition", corpus: str | None, queries: str | None, seed: int | None) -> None:

@@ -10,7 +10,7 @@ from uncollapse.errors import UncollapseError
 
 EXIT_CODES = (
     """Exit codes: 0 done (whatever the verdict), 1 a bug in uncollapse, 2 wrong usage or input, """
-    """3 a --fail-if condition is met or cannot be decided, 130 interrupted."""
+    """3 a --fail-if condition is met or cannot be decided, 130 interrupted, 143 terminated."""
 )
 
 
@@ -139,6 +139,27 @@ FitSeedOption = Annotated[
     int | None,
     typer.Option(
         "--seed", min=0, help="Seed of the sample that a fix is fitted to; 0 if not given.", show_default=False
+    ),
+]
+
+
+_OUTSIDE = "Models of which only vectors can be seen: a server, a file"
+
+CounterOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A tokenizer.json, or the folder of a model with one, to count tokens with; words are counted if not "
+        "given.",
+        rich_help_panel=_OUTSIDE,
+        show_default=False,
+    ),
+]
+ServerCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder where the vectors of a server are kept; the user's cache folder if not given.",
+        rich_help_panel=_OUTSIDE,
+        show_default=False,
     ),
 ]
 

@@ -31,9 +31,13 @@ _FRAME = 6  # columns of a title's line that hold no letter of it
 
 
 def progress(quiet: bool) -> Any:
-    from uncollapse.progress import Bars, Silent
+    """Bars on a terminal; elsewhere, such as in a log, a line now and then."""
+    from uncollapse.progress import Bars, Lines, Silent
 
-    return Silent() if quiet else Bars()
+    if quiet:
+        return Silent()
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal else Lines()
 
 
 def finish(result: "Result", folder: Path, *, quiet: bool, json: bool, skipped: str = "") -> None:

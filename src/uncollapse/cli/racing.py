@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import output_folder
+from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
     CacheOption,
@@ -103,10 +103,12 @@ def compare(
     Without, queries are made out of your documents, and the verdict says that no labels stand behind it.
     Writes report.html (for your browser) and result.json. Vectors are kept: a stopped race goes on.
     """
+    _check_cache(cache, no_cache)
+    _check_places(path, model, out, force=force)
+
     from uncollapse.tuning.contenders import read_contenders
     from uncollapse.tuning.rules import Rules
 
-    _check_cache(cache, no_cache)
     contenders = read_contenders(fix) if fix else None
     rules = Rules(bins=bins, documents=documents, encodes=encodes, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)
@@ -162,11 +164,13 @@ def tune(
     choose, and the report says what the choice without them would have lost. Either choice is checked on queries that
     had no say in it.
     """
+    _check_cache(cache, no_cache)
+    _check_places(path, model, out, force=force)
+
     from uncollapse.tuning.contenders import read_contenders
     from uncollapse.tuning.criteria import check_seen_by
     from uncollapse.tuning.rules import Rules
 
-    _check_cache(cache, no_cache)
     contenders = read_contenders(fix)
     check_seen_by(criterion, contenders)
     rules = Rules(documents=documents, learn_from=read_learn_from(learn_from), seed=seed)
@@ -181,6 +185,18 @@ def tune(
             encoder, one, contenders, criterion=criterion, rules=rules, cache=kept, progress=progress(quiet)
         )
         finish(result, folder, quiet=quiet, json=json)
+
+
+def _check_places(path: str, model: str, out: Path | None, *, force: bool) -> None:
+    """Look at what was named, before anybody waits for torch."""
+    from uncollapse.corpora.sources import find_corpus
+    from uncollapse.encoders.sources import check_source
+
+    if not path.startswith("mteb:"):
+        find_corpus(path)
+    if out is not None:
+        check_output(out, "", force=force)
+    check_source(model)
 
 
 def _check_heard(data: "Corpus | Sequence[Task]", *, documents: int, encodes: float | None = None) -> None:

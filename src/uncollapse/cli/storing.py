@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from uncollapse.cli.folders import output_place
+from uncollapse.cli.folders import check_place, output_place
 from uncollapse.cli.options import FitSeedOption, JsonOption, QuietOption
 from uncollapse.cli.printing import as_json, progress
 from uncollapse.errors import UncollapseError
@@ -80,11 +80,16 @@ def store(
     search by. With a fix on scores every vector has one more number, and every query needs a 1 behind its own.
     """
     import uncollapse
-    from uncollapse.stores.folder import Plan
-    from uncollapse.stores.space import as_metric
+    from uncollapse.corpora.batches import embedded_manifest
 
     if seed is not None and not fix:
         raise UncollapseError("Without --fix nothing is fitted to a sample, so --seed would do nothing. Leave it out.")
+    check_place(out, force=force)
+    embedded_manifest(vectors)
+
+    from uncollapse.stores.folder import Plan
+    from uncollapse.stores.space import as_metric
+
     plan = Plan(to.value, as_metric(metric.value) if metric else None, fix, queries, seed or 0)
     with output_place(out):
         report = uncollapse.store(vectors, out, plan=plan, force=force, progress=progress(quiet))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uncollapse.corpora.shards import FIELDS, Manifest, ShardedMatrix, faulty_shard
+from uncollapse.corpora.shards import FIELDS, Manifest, ShardedMatrix, faulty_shard, is_vector_folder
 from uncollapse.errors import CorpusError
 from uncollapse.records import Embeddings, chunks
 
@@ -27,6 +27,19 @@ def finished_manifest(folder: Path) -> Manifest:
     if not matrix.n_rows:
         raise CorpusError(f"{folder}: expected vectors, got a folder of none. Embed a corpus that has texts.")
     return matrix.manifest
+
+
+def embedded_manifest(folder: Path) -> Manifest:
+    """The same of what a user says is such a folder.
+
+    Raises:
+        CorpusError: it is none, or not a finished one.
+    """
+    if not is_vector_folder(folder):
+        raise CorpusError(
+            f"Expected a folder of vectors that `uncollapse embed` wrote, got {str(folder)!r}. Embed a corpus first."
+        )
+    return finished_manifest(folder)
 
 
 def read_batches(folder: Path, rows: int = ROWS) -> Iterator[Embeddings]:

@@ -16,9 +16,11 @@ class Draw:
 
     Args:
         ids: of the texts that were drawn.
+        n_all: texts that there were to draw from.
     """
 
     ids: frozenset[str]
+    n_all: int
 
     @classmethod
     def first(cls, ids: Iterable[str], size: int, *, seed: int) -> "Draw":
@@ -33,15 +35,17 @@ class Draw:
         >>> [name for name in "abcdef" if name in draw]
         ['d', 'e']
         """
+        n_all = 0
         heap: list[tuple[int, str]] = []  # places of the first so far, negative, so that the last of them is on top
         for few in chunks(ids, _AT_ONCE):
             places = sampling_order(document_keys(few), seed=seed).tolist()
+            n_all += len(few)
             for place, text_id in zip(places, few, strict=True):
                 if len(heap) < size:
                     heapq.heappush(heap, (-place, text_id))
                 elif place < -heap[0][0]:
                     heapq.heapreplace(heap, (-place, text_id))
-        return cls(frozenset(text_id for _, text_id in heap))
+        return cls(frozenset(text_id for _, text_id in heap), n_all)
 
     def __contains__(self, text_id: str) -> bool:
         return text_id in self.ids

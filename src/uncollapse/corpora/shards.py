@@ -20,6 +20,8 @@ SCHEMA = "uncollapse.vectors/1"
 
 MANIFEST = "manifest.json"
 
+VECTOR_SUFFIXES = (".parquet", ".npy")
+
 FIELDS = ("id", "n_tokens", "n_tokens_full")
 """What a shard holds of a text beside its vector."""
 
@@ -101,6 +103,12 @@ def is_vector_folder(path: Path) -> bool:
         return bool(json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("schema") == SCHEMA)
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def is_vector_file(name: str) -> bool:
+    """Whether a name is that of a file of vectors, or of a folder of them, and not of a model."""
+    path = Path(name)
+    return is_vector_folder(path) if path.is_dir() else path.suffix.lower() in VECTOR_SUFFIXES
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -100,6 +100,19 @@ def open_corpus(
     return corpus
 
 
+def find_corpus(source: str | Path) -> None:
+    """Raise if nothing is there that `open_corpus` could open; no text is read.
+
+    Args:
+        source: as for `open_corpus`.
+
+    Raises:
+        CorpusError: nothing there, or nothing of a known kind.
+    """
+    if str(source) != DOCSTRINGS:
+        _find(str(source))
+
+
 def _docstrings(options: ReadingOptions) -> Corpus:
     if options.text_field or options.id_field:
         raise CorpusError(f"{DOCSTRINGS!r} has no fields to choose, but a text_field or id_field came. Leave it out.")

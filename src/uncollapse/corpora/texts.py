@@ -116,13 +116,21 @@ class ReadingOptions:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of texts that are a part of the corpus."""
         if self.sample is not None:
-            return (f"at most {self.sample:,} texts are read, drawn at random from all (seed {self.seed})",)
+            return (
+                f"where there are more than {self.sample:,} texts, so many are drawn at random (seed {self.seed})",
+            )
         if self.limit is None:
             return ()
         return (
             f"only the first {self.limit:,} texts in the order of the corpus are read, and the rest may be of another "
             f"kind; --sample {self.limit} draws as many at random",
         )
+
+    def drawn_notes(self, draw: Draw) -> tuple[str, ...]:
+        """The same of a sample, once it is drawn."""
+        if len(draw.ids) < draw.n_all:
+            return (f"{len(draw.ids):,} of {draw.n_all:,} texts are read, drawn at random (seed {self.seed})",)
+        return (f"all {draw.n_all:,} texts are read; there are no more than the {self.sample:,} to be drawn",)
 
     @property
     def max_line_bytes(self) -> int:
@@ -210,12 +218,18 @@ class Corpus:
         with closing(self._pass(Skipped(), whole=True)) as texts:
             next(texts)
 
+    def draw(self) -> None:
+        """Draw the random sample, where one was asked for, so that `notes` say what came of it; takes one pass."""
+        self._drawn()
+
     def _drawn(self) -> Draw | None:
         """Which texts are a random sample, found out by the first pass; None for no sample."""
         size, seed = self._options.sample, self._options.seed
         if size is not None and self._draw is None:
             with closing(self._pass(Skipped(), whole=True)) as texts:
                 self._draw = Draw.first((text.id for text in texts), size, seed=seed)
+            others = (note for note in self.notes if note not in self._options.notes)
+            self.notes = (*others, *self._options.drawn_notes(self._draw))
         return self._draw
 
     def _pass(self, skipped: Skipped, *, whole: bool = False) -> Generator[Text, None, None]:

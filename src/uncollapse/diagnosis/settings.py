@@ -53,5 +53,6 @@ class Settings:
             )
         if 0 < self.windows < WINDOW_MINIMUM:
             raise UncollapseError(
-                f"Nested windows need at least {WINDOW_MINIMUM} documents, got {self.windows}. Use 0 for none."
+                f"Nested windows need at least {WINDOW_MINIMUM} documents, got windows={self.windows} (--windows). "
+                "Use 0 for none."
             )

@@ -195,10 +195,12 @@ def _name_rise_from(lowest: str, view: View, model: str, figures: str) -> Findin
 def _too_few(view: View) -> str:
     counts = [max(estimate.n for estimate in row.values()) for row in view.estimates.values() if row]
     texts, fullest = sum(counts), max(counts, default=0)
+    said = "The only text lies" if texts == 1 else f"These {texts} texts lie"
+    where = "one bin, which" if len(counts) == 1 else f"{len(counts)} bins, the fullest of which"
     advice = "Use more texts, or --bins equal:2." if texts >= 3 * MINIMUM else "Use more texts."
     return (
-        f"A verdict needs at least two length bins of {MINIMUM} texts each. These {texts} texts lie in {len(counts)} "
-        f"bins, the fullest of which holds {fullest}. {advice}"
+        f"A verdict needs at least two length bins of {MINIMUM} texts each. {said} in {where} holds "
+        f"{fullest}. {advice}"
     )
 
 

@@ -11,14 +11,17 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
+from uncollapse.corpora.shards import is_vector_file
 from uncollapse.encoders.cache import default_folder
-from uncollapse.encoders.endpoint import Endpoint, Sending, is_url
+from uncollapse.encoders.endpoint.addresses import is_url
+from uncollapse.encoders.endpoint.exchange import Sending
+from uncollapse.encoders.endpoint.model import Endpoint
 from uncollapse.encoders.exported import ExportedEncoder, Scorable, is_export, refuse_damaged
 from uncollapse.encoders.limits import MaxTokens, set_limit
 from uncollapse.encoders.protocol import TextEncoder
 from uncollapse.encoders.sentence import NO_LIMIT, SentenceEncoder
 from uncollapse.encoders.sources import find_source, precision, refuse_pickles, text_fix_notes
-from uncollapse.encoders.vectors import VectorFile, is_vector_file
+from uncollapse.encoders.vectors import VectorFile
 from uncollapse.errors import ModelError, nearest
 
 Dtype = Literal["float32", "bfloat16", "float16"]

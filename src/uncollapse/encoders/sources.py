@@ -10,6 +10,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from uncollapse.corpora.shards import is_vector_file
+from uncollapse.encoders.endpoint.addresses import is_url
 from uncollapse.errors import MissingExtraError, ModelError, nearest
 from uncollapse.writing import is_written
 
@@ -76,6 +78,20 @@ def has_long_texts(folder: Path) -> bool:
     return is_written(folder / LONG_TEXTS, LONG_TEXTS_SCHEMA)
 
 
+def check_source(name: str) -> None:
+    """Raise if a name is that of no model, as `find_source` does, before whoever asks waits for torch.
+
+    Args:
+        name: of a model, or of anything else that `load` takes: what lies here, or behind a URL, is looked at later.
+
+    Raises:
+        ModelError: neither a folder nor a model on the hub.
+        MissingExtraError: the bundled model is not installed.
+    """
+    if not (is_url(name) or is_vector_file(name) or (name and Path(name).exists())):
+        find_source(name)
+
+
 def find_source(name: str) -> Path:
     """The folder of a model: of the bundled package, the folder itself, or a snapshot of the hub's.
 
@@ -116,9 +132,10 @@ def _hub_snapshot(name: str) -> Path:
     try:
         folder = Path(snapshot_download(full_name, ignore_patterns=ignored))
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = str(error).strip().removeprefix("Got: ")
+        reason = said.splitlines()[0].rstrip(".") if said else type(error).__name__
         raise ModelError(
-            f"No model {name!r}: it is no folder here, and the Hugging Face hub gave: {reason} "
+            f"No model {name!r}: it is no folder here, and the Hugging Face hub gave: {reason}. "
             f"{nearest(name, BUNDLED, 'Bundled models')}"
         ) from error
     if not any(folder.rglob("*.safetensors")):

@@ -11,20 +11,12 @@ import numpy.typing as npt
 
 from uncollapse.corpora import Corpus
 from uncollapse.corpora.embedded import Columns, EmbeddedText, EmbeddedTexts
-from uncollapse.corpora.shards import MANIFEST, is_vector_folder
+from uncollapse.corpora.shards import MANIFEST
 from uncollapse.corpora.texts import excerpt
 from uncollapse.encoders.sentence import NO_LIMIT, Prepared
 from uncollapse.encoders.tokens import UNKNOWN_LIMIT, TokenCounter, open_counter
 from uncollapse.errors import ModelError
 from uncollapse.records import Embeddings
-
-SUFFIXES = (".parquet", ".npy")
-
-
-def is_vector_file(name: str) -> bool:
-    """Whether a name is that of a file of vectors, or of a folder of them, and not of a model."""
-    path = Path(name)
-    return is_vector_folder(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
 
 
 class VectorFile:

@@ -11,6 +11,7 @@ from uncollapse.attention.patching import patch
 from uncollapse.encoders import CachedEncoder, Scorable, inside, reading_under
 from uncollapse.errors import CorpusError, UncollapseError
 from uncollapse.evaluation.comparison import STOCK, Plan, compare, items_of
+from uncollapse.evaluation.rankings.languages import read_language
 from uncollapse.evaluation.rankings.retrieval import Retrieved, ranking_sheets, read_ranking
 from uncollapse.evaluation.rankings.run_files import check_names
 from uncollapse.evaluation.rankings.words import BM25, check_words, describe_words, left_out_note
@@ -175,6 +176,7 @@ def evaluate(
     settings = _settings(encoder, fixes, against)
     _check_tasks(tasks)
     if bm25 is not None:
+        bm25 = read_language(bm25)
         check_words(bm25, tasks, [encoder.name, *(other.name for other in against)])
     most = MOST_ITEMS // len(tasks)
     trial = _Trial(encoder.name, plan or Plan(), sink or Nowhere(), progress or Silent(), most, bm25)

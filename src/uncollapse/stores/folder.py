@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uncollapse.corpora.batches import finished_manifest, read_batches
-from uncollapse.corpora.shards import Manifest, is_vector_folder
-from uncollapse.errors import CorpusError, FixError, UncollapseError, nearest
+from uncollapse.corpora.batches import embedded_manifest, read_batches
+from uncollapse.corpora.shards import Manifest
+from uncollapse.errors import FixError, UncollapseError, nearest
 from uncollapse.progress import Advance, Reporter, Silent
 from uncollapse.stores.correction import Correction, fit_correction, read_score_fix
 from uncollapse.stores.lance import require_lancedb, write_lance
@@ -144,7 +144,7 @@ def store(
     """
     source, target, chosen = Path(vectors), Path(out), plan or Plan()
     STORES[chosen.to].require()
-    manifest = _read_source(source)
+    manifest = embedded_manifest(source)
     check_apart(target, source, what="folder of vectors")
     check = partial(check_target, target, force=force, what="store", known=_is_store)
     check()
@@ -158,14 +158,6 @@ def store(
         STORES[chosen.to].write(part, space, _counted(_batches(source, correction), advance))
         (part / ABOUT).write_text(_about(report, manifest, correction) + "\n", encoding="utf-8")
     return report
-
-
-def _read_source(source: Path) -> Manifest:
-    if not is_vector_folder(source):
-        raise CorpusError(
-            f"Expected a folder of vectors that `uncollapse embed` wrote, got {str(source)!r}. Embed a corpus first."
-        )
-    return finished_manifest(source)
 
 
 def _is_store(folder: Path) -> bool:
@@ -191,7 +183,7 @@ def _correction(plan: Plan, source: Path) -> Correction | None:
     if plan.queries is None:
         return None
     fix = read_score_fix(plan.fix)
-    _read_source(plan.queries)
+    embedded_manifest(plan.queries)
     return fit_correction(fix, source, plan.queries, plan.seed)
 
 

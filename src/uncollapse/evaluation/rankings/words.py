@@ -1,6 +1,5 @@
-"""Word matching by BM25, the search that needs no model; only this file knows bm25s and PyStemmer."""
+"""Word matching by BM25, the search that needs no model; only this file knows bm25s."""
 
-import importlib
 import importlib.metadata
 import sys
 import unicodedata
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.errors import CorpusError, MissingExtraError, UncollapseError, nearest
+from uncollapse.errors import CorpusError, UncollapseError
+from uncollapse.evaluation.rankings.languages import PLAIN, library, read_language, snowball
 from uncollapse.evaluation.rankings.retrieval import Ints, Retrieved, assemble_ranking, own_documents, tie_places
 from uncollapse.evaluation.rankings.trec_eval import DEPTH
 from uncollapse.evaluation.tasks import Retrieval, Task
@@ -20,9 +20,6 @@ from uncollapse.measures.search import Hits
 
 BM25 = "bm25"
 """What results call this ranking."""
-
-PLAIN = "plain"
-"""In place of a language: words as they are written, all of them."""
 
 K1, B = 1.5, 0.75
 """How soon a repeated word stops counting, and how much a document's length is held against it."""
@@ -44,7 +41,7 @@ def check_words(language: str, tasks: Sequence[Task], names: Sequence[str] = ())
     """Refuse before the work what word matching could not do.
 
     Args:
-        language: one of Snowball's, or "plain".
+        language: as for `read_language`.
         tasks: those to be searched, of which one at least must be a search.
         names: of the models beside it.
 
@@ -53,11 +50,7 @@ def check_words(language: str, tasks: Sequence[Task], names: Sequence[str] = ())
         UncollapseError: a language that Snowball does not know, no task that is a search, or a model of its name.
     """
     _matcher()
-    if language not in (known := [*_snowball().algorithms(), PLAIN]):
-        raise UncollapseError(
-            f"Word matching expects the language of the texts, as Snowball calls it, or {PLAIN!r} for words as they "
-            f"are written, got {language!r}. {nearest(language, known, 'Languages')}"
-        )
+    read_language(language)
     if not any(isinstance(task, Retrieval) for task in tasks):
         kinds = ", ".join(sorted({task.kind for task in tasks})) or "nothing"
         raise UncollapseError(
@@ -189,7 +182,7 @@ def _best(scores: Floats, places: Ints, own: int, depth: int) -> tuple[Ints, Flo
 
 def _cut(texts: Sequence[str], language: str) -> list[list[str]]:
     """The words of each text, cut to their stems."""
-    stemmer = None if language == PLAIN else _snowball().Stemmer(language)
+    stemmer = None if language == PLAIN else snowball().Stemmer(language)
     words: list[list[str]] = _matcher().tokenize(
         list(texts),
         token_pattern=_word_pattern(),
@@ -214,15 +207,4 @@ def _silence(silent: int, queries: int) -> tuple[str, ...]:
 
 
 def _matcher() -> Any:
-    return _library("bm25s", "bm25s")
-
-
-def _snowball() -> Any:
-    return _library("Stemmer", "PyStemmer")
-
-
-def _library(module: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(package, "bm25", "Word matching (BM25)") from error
+    return library("bm25s", "bm25s")

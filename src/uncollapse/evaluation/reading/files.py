@@ -129,6 +129,10 @@ def data_file(path: Path) -> DataFile | None:
     return DataFile(path, path.name[: -len(suffix)], SUFFIXES[suffix])
 
 
+TASKS = "a folder or a file with tasks"
+"""What `open_tasks` expects to find."""
+
+
 def find(path: str | Path, what: str) -> Path:
     """The path, which must be there.
 

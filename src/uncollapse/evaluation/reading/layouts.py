@@ -17,7 +17,7 @@ from uncollapse.evaluation.reading.annotations import (
     read_summaries,
 )
 from uncollapse.evaluation.reading.beir import is_beir, read_beir
-from uncollapse.evaluation.reading.files import SUFFIXES, Asked, data_file, find, load_records
+from uncollapse.evaluation.reading.files import SUFFIXES, TASKS, Asked, data_file, find, load_records
 from uncollapse.evaluation.tasks import (
     Classification,
     Clustering,
@@ -142,7 +142,7 @@ def open_tasks(
         str(path), (split,) if isinstance(split, str) else None if split is None else tuple(split),
         _checked_kind(kind), queries, lenient, score_field,
     )  # fmt: skip
-    found = find(path, "a folder or a file with tasks")
+    found = find(path, TASKS)
     if found.is_dir() and is_beir(found):
         _check_options(asked, BEIR, (Retrieval.kind,), queries=True)
         return read_beir(found, asked)

@@ -18,7 +18,10 @@ BEATEN = "beaten_by_shorter"
 """The figure that decides. A difference from what people want is not enough: where the answers are long, any ranking
 shows shorter texts than they are."""
 
-REGRESSION = ("length_slope", "length_slope_sd", "length_explained")
+SLOPE = "length_slope_sd"
+"""The figure that says whether scores follow length at all, whatever that does to the first ten."""
+
+REGRESSION = ("length_slope", SLOPE, "length_explained")
 """Three figures of one line through the same points."""
 
 FIGURES = 3
@@ -39,6 +42,8 @@ def judge_bias(task: Task, fix: str) -> Iterator[Finding]:
     said = f"{_pushed(beaten)}{_slope(task, fix)}{_unseen(task, fix)}"
     if beaten.low <= 0 <= beaten.high:
         title = f"Not sure whether short or long documents push answers down {where}"
+        if way := _way(task, fix):
+            title = f"Scores {way} with length; not sure whether that pushes answers down {where}"
         more = " Four times as many judged queries would make the interval half as wide."
         yield Finding(title, said + _other_figures(task, fix) + more, "unknown")
         return
@@ -54,8 +59,16 @@ def _pushed(beaten: Row) -> str:
     )
 
 
+def _way(task: Task, fix: str) -> str:
+    """Where the scores of equally relevant texts surely go as texts grow; "" where that is not sure."""
+    slope = task.overall(SLOPE, fix)
+    if slope is None or slope.low is None or slope.high is None or slope.low <= 0 <= slope.high:
+        return ""
+    return "rise" if slope.low > 0 else "fall"
+
+
 def _slope(task: Task, fix: str) -> str:
-    slope = task.overall("length_slope_sd", fix)
+    slope = task.overall(SLOPE, fix)
     if slope is None or slope.low is None or slope.high is None:
         return ""
     value, low, high = (signed(number, 2) for number in (slope.value, slope.low, slope.high))
@@ -87,10 +100,17 @@ def _other_figures(task: Task, fix: str) -> str:
     excluded = [_told(row, figure) for row, figure in figures if _excludes(row, figure)]
     if not excluded:
         return ""
-    differ = f"differ{'s' if len(excluded) == 1 else ''} from a ranking without bias"
+    differ = f"{'has' if len(excluded) == 1 else 'have'} an interval that leaves out the value without bias"
     more = f"; {len(excluded) - FIGURES} more in the report" if len(excluded) > FIGURES else ""
     listed = "; ".join(excluded[:FIGURES])
-    return f" {len(excluded)} of {len(figures)} other figures of length bias {differ}: {listed}{more}."
+    said = f" {len(excluded)} of {len(figures)} other figures of length bias {differ}: {listed}{more}."
+    return said + (_MANY.format(len(figures)) if len(figures) > 1 else "")
+
+
+_MANY = (
+    " These are 95 % intervals, not corrected for being {}: one in twenty leaves that value out by chance where there "
+    "is no bias."
+)
 
 
 def _figure(row: Row) -> Bias | None:
