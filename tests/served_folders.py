@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from text_fix_examples import sentences
 from tiny import save_tiny
 from uncollapse.checkpoints import fix
+from uncollapse.covering.folder import export_long_texts
 from uncollapse.fixes import compose, parse
 from uncollapse.pipelines.fitting import Unlabelled
 
@@ -20,6 +21,9 @@ TEXTS = ["short", *sentences(10, 7), "a text beyond the limit " * 20, "ünïcöd
 WEIGHTS, VECTORS = "temperature(0.8)", "temperature(0.8) + whitening(0.25)"
 OFFSET, ROLES = "centering(all) + whitening(0.25)", "centering(role) + whitening(0.3, role)"
 """Fixes in the weights, as a Dense without an offset, as one with an offset, and as a Router."""
+
+LONG = "centering(all) + whitening(0.25) + cover(20)"
+"""A fix that folders hold as code of their own."""
 
 
 def fixed_folder(root: Path, written: str, name: str = "fixed") -> Path:
@@ -35,9 +39,15 @@ def fixed_folder(root: Path, written: str, name: str = "fixed") -> Path:
     return root / name
 
 
+def long_folder(root: Path, written: str, name: str = "long") -> Path:
+    """A tiny model with a fix, and code of its own for long texts, in `root / name`."""
+    export_long_texts(str(fixed_folder(root, written, f"{name} fixed")), root / name)
+    return root / name
+
+
 def wanted(folder: Path) -> dict[str, npt.NDArray[np.float32]]:
     """Vectors of the texts in each role, by the sentence-transformers that runs the tests."""
-    model = SentenceTransformer(str(folder), device="cpu")
+    model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=(folder / "long_texts.py").exists())
     return {
         "text": model.encode(TEXTS),
         "document": model.encode_document(TEXTS),

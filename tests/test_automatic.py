@@ -98,6 +98,9 @@ def test_the_command_writes_a_model_and_says_why(source, docs, tmp_path, monkeyp
     for said in ("cover(58)", "whitening(0.2, role)", "encode_query", "sentence-transformers alone does not"):
         assert said in ran.output
     assert load_model(str(tmp_path / "out"), device="cpu").text_fix == "cover(58)"
+    record, card = json.loads((tmp_path / "out/uncollapse.json").read_text()), (tmp_path / "out/README.md").read_text()
+    assert len(record["reasons"]) == 3
+    assert "How the fix was chosen, without labels: cover(58): 36 of 40 documents are longer than the 60" in card
     vectors = load_model(str(tmp_path / "out"), device="cpu").vectors(["a man"])
     assert np.isfinite(vectors).all()
 

@@ -162,7 +162,8 @@ def test_texts_too_short_to_be_cut_are_refused(encoder: SentenceEncoder) -> None
 
 
 def test_the_command_line_refuses_before_it_loads_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["tune", str(tmp_path), "--fix", "whitening", "-m", "nowhere", "--criterion"]
+    (tmp_path / "docs.txt").write_text("a text\n")
+    command = ["tune", str(tmp_path / "docs.txt"), "--fix", "whitening", "-m", str(tmp_path), "--criterion"]
     assert run([*command, "filter_rate"]) == 2
     assert "cannot choose `whitening(0.15)`" in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert run([*command, "regret"]) == 2

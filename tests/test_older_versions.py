@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from served_folders import OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
+from served_folders import LONG, OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, long_folder, wanted
 from uncollapse.fixes.maps import Affine
 from uncollapse.modules import Linear, append_modules
 
 VARIABLE = "UNCOLLAPSE_OLDER_PYTHONS"
 PYTHONS = [place for place in os.environ.get(VARIABLE, "").split(os.pathsep) if place]
 NEEDED = pytest.mark.skipif(not PYTHONS, reason=f"set {VARIABLE} as the top of this file says")
+LONG_ROLES = f"{ROLES} + cover(20)"
 SCRIPT = Path(__file__).parent / "older_encoding.py"
 
 
@@ -29,7 +30,10 @@ SCRIPT = Path(__file__).parent / "older_encoding.py"
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("folders")
     written = {"weights": WEIGHTS, "vectors": VECTORS, "offset": OFFSET, "roles": ROLES}
-    return {name: fixed_folder(root, fix, name) for name, fix in written.items()}
+    found = {name: fixed_folder(root, fix, name) for name, fix in written.items()}
+    return found | {
+        name: long_folder(root, fix, name) for name, fix in {"long": LONG, "long roles": LONG_ROLES}.items()
+    }
 
 
 def encode(python: str, folders: dict[str, Path], out: Path) -> int:
@@ -46,7 +50,7 @@ def encode(python: str, folders: dict[str, Path], out: Path) -> int:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_an_older_release_gives_the_same_vectors(python: str, folders: dict[str, Path], tmp_path: Path) -> None:
     version = encode(python, folders, tmp_path)
-    read = ["weights", "vectors", "offset", *(["roles"] if version >= 5 else [])]
+    read = ["weights", "vectors", "offset", "long", *(["roles", "long roles"] if version >= 5 else [])]
     if version < 5:
         assert "Router" in (tmp_path / "roles.txt").read_text(), "it has none, and says so"
     for name in read:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from served_folders import OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, wanted
+from served_folders import LONG, OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, long_folder, wanted
 from uncollapse.encoders import load
 
 VARIABLE, SECONDS = "UNCOLLAPSE_INFINITY", 240.0
@@ -69,6 +69,15 @@ def test_infinity_gives_the_vectors_of_a_fixed_folder(written: str, tmp_path: Pa
     with infinity(folder, tmp_path / "log") as url:
         found = load(url).vectors(TEXTS)
     np.testing.assert_allclose(found, wanted(folder)["text"], atol=2e-6)
+
+
+@NEEDED
+def test_infinity_reads_texts_to_their_end_with_a_folder_that_has_code_for_it(tmp_path: Path) -> None:
+    folder = long_folder(tmp_path, LONG)
+    with infinity(folder, tmp_path / "log") as url:
+        found = load(url).vectors(TEXTS)
+    np.testing.assert_allclose(found, wanted(folder)["text"], atol=2e-6)
+    assert np.abs(found - wanted(folder / "model")["text"]).max() > 1e-2
 
 
 @NEEDED

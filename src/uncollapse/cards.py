@@ -34,6 +34,7 @@ class FixReport:
         fitted: what fixes on vectors were fitted to.
         source_fix: what was in the source before; "none" for nothing that is known.
         source_fingerprint: of everything in the source's folder that decides its vectors.
+        reasons: why this fix was chosen, where `choose` did.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class FixReport:
     fitted: Mapping[str, Any] = field(default_factory=dict)
     source_fix: str = "none"
     source_fingerprint: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 def write_card(folder: Path, base: str, report: FixReport) -> None:
@@ -74,7 +76,7 @@ This is `{base}` with `{report.fix}`.{_together(report)}
 {_exactness(report)}| how far the fix moves vectors | {report.vector_effect:.2g} |
 | this folder, loaded by sentence-transformers, against the original with the fix on | {report.reload_difference:.1g} |
 
-- How the fix was chosen is not recorded here.
+- {_how_chosen(report)}
 - Its benefit is not known to this card, neither in all nor by length: nothing was evaluated. Measure it on your own
   texts: `uncollapse evaluate` compares this folder with its source, by length.
 - It cuts texts at {report.max_tokens or "no number of"} tokens.
@@ -82,6 +84,12 @@ This is `{base}` with `{report.fix}`.{_together(report)}
 {_fingerprints(folder, report)}- Versions: {_versions()}.
 """
     (folder / CARD).write_text(compose_card(section, read_card(folder), is_stock=True), encoding="utf-8")
+
+
+def _how_chosen(report: FixReport) -> str:
+    if not report.reasons:
+        return "How the fix was chosen is not recorded here."
+    return f"How the fix was chosen, without labels: {'; '.join(report.reasons)}."
 
 
 def _versions() -> str:

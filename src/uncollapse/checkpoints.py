@@ -3,10 +3,8 @@
 import copy
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +19,21 @@ from uncollapse.attention.sites import backbone
 from uncollapse.attention.verification import verify
 from uncollapse.cards import FixReport, write_card
 from uncollapse.configs import edit_config, set_limit
-from uncollapse.encoders import WEIGHT_FILES, CachedEncoder, SentenceEncoder, load_model
+from uncollapse.copies import copy_model
+from uncollapse.encoders import CachedEncoder, SentenceEncoder, load_model
 from uncollapse.encoders.sentence import ROLES
 from uncollapse.encoders.sources import read_record, write_record
 from uncollapse.errors import FixError, ModelError
 from uncollapse.fixes import Composition, Fix, compose, parse
 from uncollapse.fixes.statistics import FEWEST
 from uncollapse.modules import Linear, append_modules
+from uncollapse.pipelines.automatic import Chosen
 from uncollapse.pipelines.encoder import FixedEncoder
 from uncollapse.pipelines.fitting import Unlabelled, fit_pipeline, fitting_work, sample
 from uncollapse.progress import Reporter, Silent
 from uncollapse.provenance import digest_texts
 from uncollapse.weights import grown_buffers, replace_weights, saved_tensors
 from uncollapse.writing import check_apart, check_target, read_known, whole_folder
-
-OTHER_RUNTIMES = ("onnx", "openvino", ".git", ".cache")
-"""Folders that hold copies of the unfixed weights, or none of the model."""
 
 PROBE_TEXTS = (
     "short",
@@ -53,7 +50,7 @@ LONGEST_PROBE = 2048
 
 def fix(
     name: str,
-    fix: Fix,
+    fix: Fix | Chosen,
     out: str | os.PathLike[str],
     *,
     corpus: Unlabelled | None = None,
@@ -74,7 +71,7 @@ def fix(
 
     Args:
         name: model to start from, as for `load_model`.
-        fix: what to write.
+        fix: what to write; what `choose` gave is recorded with its reasons.
         out: the new folder.
         corpus: what fixes on vectors are fitted to, without labels.
         cache: folder where its vectors are kept; None keeps none.
@@ -93,7 +90,7 @@ def fix(
 
     Source of the temperature: Zhou et al., ACL 2025 (arXiv 2410.24200); that it folds exactly is this package's own.
     """
-    target, chosen = Path(out), compose(fix)
+    target, chosen = Path(out), compose(fix.fix if isinstance(fix, Chosen) else fix)
     check_output(target, force=force)
     _check_shippable(chosen, corpus)
     step("loading")
@@ -104,6 +101,7 @@ def fix(
     fixed = _fit(base, chosen, corpus or Unlabelled((), ()), seed, progress or Silent())
     step("checking against the fix, taken literally")
     order = _order(name, stock, fixed, _learned(fixed, corpus, seed), trust_remote_code)
+    order = replace(order, reasons=fix.reasons if isinstance(fix, Chosen) else ())
     step("writing")
     with whole_folder(target, lambda: check_output(target, force=force)) as part:
         return _write(part, target, order, step)
@@ -141,6 +139,7 @@ class _Order:
         wanted: their vectors.
         effect: how far the fixes move them.
         trust_remote_code: as for `load_model`.
+        reasons: why these fixes; nothing where whoever asked knows.
     """
 
     name: str
@@ -154,6 +153,7 @@ class _Order:
     wanted: npt.NDArray[np.float32]
     effect: float
     trust_remote_code: bool
+    reasons: tuple[str, ...] = ()
 
 
 def _order(
@@ -193,6 +193,7 @@ def _write(part: Path, target: Path, order: _Order, step: Callable[[str], None])
         fitted=order.learned,
         source_fix=stock.folded_fix,
         source_fingerprint=str(stock.about["fingerprint"]),
+        reasons=order.reasons,
     )
     write_card(part, order.name, report)
     return report
@@ -236,7 +237,7 @@ def _write_record(part: Path, order: _Order) -> None:
     before, chosen = order.stock.folded_fix, order.fixed.fix
     whole = chosen if before == str(Composition(())) else Composition((parse(before), *chosen.parts))
     facts = {"fix": str(whole), "text_fix": str(chosen.text or ""), "base": order.name, "fitted": order.learned}
-    write_record(part, facts)
+    write_record(part, {**facts, "reasons": order.reasons})
 
 
 def _check_unfitted(stock: SentenceEncoder) -> None:
@@ -321,33 +322,6 @@ def _is_model(folder: Path) -> bool:
     listed = [one for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
     is_one = isinstance(config, dict) and "model_type" in config
     return is_one or any(one.keys() >= {"type", "path"} for one in listed)
-
-
-def copy_model(source: Path, part: Path, *, weights: bool) -> Iterator[str]:
-    """Copy a folder's contents without its permissions; yields what held unfixed weights or vectors and stays behind.
-
-    Args:
-        source, part: from where to where.
-        weights: whether the weights change, so that copies in other formats would hold the old ones.
-    """
-    for parent, folders, files in os.walk(source, followlinks=True):
-        here = part / Path(parent).relative_to(source)
-        here.mkdir(exist_ok=True)
-        for name in (*sorted(folders), *sorted(files)):
-            path = Path(parent) / name
-            old = weights and any(fnmatch(name, kind) for kind in WEIGHT_FILES)
-            if name in OTHER_RUNTIMES if path.is_dir() else old:
-                yield str(path.relative_to(source))
-            elif path.is_file():
-                shutil.copyfile(path, here / name)
-        kept = (name for name in folders if name not in OTHER_RUNTIMES)
-        folders[:] = [name for name in kept if not _holds_itself(Path(parent, name), part)]
-
-
-def _holds_itself(folder: Path, part: Path) -> bool:
-    """Whether a linked folder holds the link, or what is being written: following it would never end."""
-    real = folder.resolve()
-    return folder.is_symlink() and any(above.resolve().is_relative_to(real) for above in (*folder.parents, part))
 
 
 def _transformer_path(source: Path) -> Path:

@@ -21,7 +21,8 @@ from uncollapse.bucketing import length_router, pick_bucket
 from uncollapse.bucketing.buckets import Bucket, cut_buckets
 from uncollapse.bucketing.cards import write_bucket_section, write_section
 from uncollapse.bucketing.losses import BucketLoss, SearchLoss, measure_loss, measure_search
-from uncollapse.checkpoints import copy_model, fix
+from uncollapse.checkpoints import fix
+from uncollapse.copies import copy_model
 from uncollapse.encoders import SentenceEncoder, load_model
 from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, FixError, ModelError

@@ -20,6 +20,7 @@ from uncollapse.cli.printing import as_json, finish, print_fixed, progress, say_
 
 if TYPE_CHECKING:
     from uncollapse.fixes import Composition
+    from uncollapse.pipelines.automatic import Chosen
     from uncollapse.pipelines.fitting import Unlabelled
 
 DEMO_READ = 8000
@@ -87,13 +88,14 @@ def fix(
         seen = read_unlabelled(
             source, queries=queries, seed=seed or 0, progress=progress(quiet), text_field=text_field
         )
-    chosen = compose(given or _choose(model, seen, quiet, trust_remote_code))
+    found = None if given else _choose(model, seen, quiet, trust_remote_code)
+    chosen = found.fix if found else compose(given)
     if queries and seen:
         _say_few(len(seen.queries), quiet)
     with output_place(out):
         report = write_fixed(
             model,
-            chosen,
+            found or chosen,
             out,
             corpus=seen if chosen.vectors else None,
             cache=default_folder(),
@@ -169,7 +171,7 @@ def _say_few(n_queries: int, quiet: bool) -> None:
         say_notes((f"{said} stand for them",), quiet)
 
 
-def _choose(model: str, seen: "Unlabelled | None", quiet: bool, trust_remote_code: bool) -> "Composition":
+def _choose(model: str, seen: "Unlabelled | None", quiet: bool, trust_remote_code: bool) -> "Chosen":
     from uncollapse.encoders import load_model
     from uncollapse.errors import FixError
     from uncollapse.pipelines.automatic import choose
@@ -179,7 +181,7 @@ def _choose(model: str, seen: "Unlabelled | None", quiet: bool, trust_remote_cod
     say_notes(chosen.reasons, quiet)
     if not chosen.fix.parts:
         raise FixError(f"Nothing to write: {'; '.join(chosen.reasons)}. Use the model as it is.")
-    return chosen.fix
+    return chosen
 
 
 def demo(

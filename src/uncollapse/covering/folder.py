@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 
-from uncollapse.checkpoints import copy_model
+from uncollapse.copies import copy_model
 from uncollapse.covering import long_texts
 from uncollapse.covering.cards import write_section
 from uncollapse.encoders import CachedEncoder, SentenceEncoder, load_model

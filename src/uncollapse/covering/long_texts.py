@@ -114,8 +114,8 @@ class LongTexts(torch.nn.Module):
             read = len(spans) - max(0, n_tokens - limit)
             shares.append(1.0 if whole else min(1.0, read / self._read(chunks, ranges, before, room)))
         features = self._tokens(pieces, prompt, task, kwargs)
-        told = {"pieces": torch.tensor(counts), "read": torch.tensor(shares), "task": task}
-        return {**features, **told}
+        told = {"pieces": torch.tensor(counts), "read": torch.tensor(shares)}
+        return {**features, **told, **({"task": task} if task else {})}
 
     def _marked(self, texts: Sequence[Any], prompt: str) -> Iterator[tuple[str, Any, int]]:
         """Each text, where its tokens begin and end, and how many there are with special tokens and prompt."""
