@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from uncollapse.fixes import Fix as Fix
     from uncollapse.fixes import parse as parse
     from uncollapse.measures import MEASURES as MEASURES
+    from uncollapse.pipelines.automatic import Chosen as Chosen
     from uncollapse.pipelines.automatic import choose as choose
     from uncollapse.pipelines.fitting import Unlabelled as Unlabelled
     from uncollapse.pipelines.reading import read_unlabelled as read_unlabelled
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AttnScale": "attention.highpass",
     "Calibration": "attention.calibration",
+    "Chosen": "pipelines.automatic",
     "Classification": "evaluation.tasks",
     "Clustering": "evaluation.tasks",
     "Contender": "tuning.contenders",
