@@ -6,7 +6,7 @@ Per collection: `fix --auto` is fitted to its documents and queries, without lab
 Documents and queries are then encoded by `SentenceTransformer(..., trust_remote_code=True)` and by the ordinary folder
 inside, which cuts texts off; nothing of this package encodes or ranks. nDCG@10 is ir_measures'. The difference is
 paired, with a 95 % bootstrap over queries. Seconds: the folder's `encode_document` beside this package's way to encode
-(that of `embed`), in turns on the same documents (at most 200), the median of the ratios.
+(that of `embed`), in turns on the same documents (at most 20), the median of the ratios.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from uncollapse.fixes import compose
 from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.tuning.contenders import START
 
-TIMED, DEPTH, DRAWS = 200, 1000, 10_000
+TIMED, DEPTH, DRAWS = 20, 1000, 10_000
 
 
 def score(model: SentenceTransformer, task: Retrieval) -> dict[str, float]:
