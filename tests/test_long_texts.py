@@ -15,17 +15,17 @@ from sentence_transformers import SentenceTransformer
 from export_examples import PROMPTS
 from text_fix_examples import sentences
 from tiny import save_tiny
+from uncollapse import encode as package_encode
 from uncollapse import export_long_texts, fix, load, parse
 from uncollapse.cli import run
 from uncollapse.covering import folder as covering
 from uncollapse.covering.folder import LongTextsReport
 from uncollapse.covering.long_texts import LongTexts
-from uncollapse.encoders import CachedEncoder, load_model
+from uncollapse.encoders import load_model
 from uncollapse.encoders.sentence import ROLES, Role
 from uncollapse.encoders.sources import find_source
 from uncollapse.errors import ArchitectureError, FixError, ModelError, OutputError
 from uncollapse.fixes import compose
-from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.pipelines.fitting import Unlabelled
 
 LIMIT = 40
@@ -86,8 +86,7 @@ def encode(model: SentenceTransformer, texts: list[str], role: Role, **options: 
 
 
 def by_package(folder: Path, texts: list[str], role: Role) -> npt.NDArray[np.float32]:
-    model = load_model(str(folder))
-    return FixedEncoder(CachedEncoder(model), of_folder(model)).encode(texts, role=role).vectors
+    return package_encode(load(str(folder)), texts, role=role).vectors
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -160,7 +159,7 @@ def test_it_is_a_model_with_a_tokenizer_a_limit_and_a_width(root: Path) -> None:
     model.max_seq_length = 24
     assert model.max_seq_length == 24
     shorter = load_model(str(root / "alone fixed"), max_tokens=24)
-    wanted = FixedEncoder(CachedEncoder(shorter), of_folder(shorter)).encode(TEXTS).vectors
+    wanted = package_encode(shorter, TEXTS).vectors
     np.testing.assert_allclose(encode(model, TEXTS, "document"), wanted, atol=2e-6)
     model.max_seq_length = 12
     with pytest.raises(ValueError, match="Chunks of 12 tokens need a longer limit than 12: set max_seq_length"):

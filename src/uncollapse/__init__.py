@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from uncollapse.measures import MEASURES as MEASURES
     from uncollapse.pipelines.automatic import Chosen as Chosen
     from uncollapse.pipelines.automatic import choose as choose
+    from uncollapse.pipelines.encoder import encode as encode
     from uncollapse.pipelines.fitting import Unlabelled as Unlabelled
     from uncollapse.pipelines.reading import read_unlabelled as read_unlabelled
     from uncollapse.progress import Reporter as Reporter
@@ -112,6 +113,7 @@ _HOMES = {
     "compare": "tuning.race",
     "diagnose": "diagnosis.study",
     "embed": "embedding",
+    "encode": "pipelines.encoder",
     "evaluate": "evaluation.trial",
     "explain": "explanation.study",
     "export": "exporting.folder",

@@ -18,7 +18,7 @@ from sentence_transformers.base.modules import Transformer
 from uncollapse.copies import copy_model
 from uncollapse.covering import long_texts
 from uncollapse.covering.cards import write_section
-from uncollapse.encoders import CachedEncoder, SentenceEncoder, load_model
+from uncollapse.encoders import SentenceEncoder, load_model
 from uncollapse.encoders.sentence import NO_LIMIT, ROLES
 from uncollapse.encoders.sources import LONG_TEXTS, LONG_TEXTS_SCHEMA, MODEL, has_long_texts
 from uncollapse.errors import ArchitectureError, FixError, ModelError
@@ -28,7 +28,7 @@ from uncollapse.exporting.probes import LONGEST, make_probes, make_text
 from uncollapse.fixes import parse
 from uncollapse.fixes.texts import cutting
 from uncollapse.fixes.texts.cover import Cover
-from uncollapse.pipelines.encoder import FixedEncoder, of_folder
+from uncollapse.pipelines.encoder import encode
 from uncollapse.provenance import describe_run
 from uncollapse.records import LengthBins
 from uncollapse.writing import check_apart, check_target, whole_folder
@@ -198,13 +198,12 @@ def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     model = SentenceTransformer(str(part), device="cpu", trust_remote_code=True)
     texts = make_long_probes(stock)
     counts = stock.count(texts)
-    ours = FixedEncoder(CachedEncoder(stock), of_folder(stock))
     rows, spreads = list[Agreement](), list[float]()
-    encode = {"document": model.encode_document, "query": model.encode_query, "text": model.encode}
+    by_role = {"document": model.encode_document, "query": model.encode_query, "text": model.encode}
     for role in ROLES:
-        wanted = ours.encode(texts, role=role).vectors
+        wanted = encode(stock, texts, role=role).vectors
         spreads.append(float(np.sqrt(np.square(wanted - wanted.mean(axis=0)).sum(axis=1).mean())))
-        for batching, found in _encoded(encode[role], texts):
+        for batching, found in _encoded(by_role[role], texts):
             some = _agreements(found, wanted, counts, batching=batching, spread=spreads[-1])
             rows += [replace(row, route=role) for row in some]
     return LongTextsReport(

@@ -68,8 +68,8 @@ def text_fix_notes(name: str, text_fix: str) -> tuple[str, ...]:
     if not text_fix:
         return ()
     return (
-        f"The folder of {name!r} asks for `{text_fix}`: evaluate, compare, tune and embed apply it; what looks at the "
-        "model itself (diagnose, explain, mteb) does not.",
+        f"The folder of {name!r} asks for `{text_fix}`: evaluate, compare, tune, embed and `encode` of this package "
+        "apply it; what looks at the model itself (diagnose, explain, mteb) does not.",
     )
 
 

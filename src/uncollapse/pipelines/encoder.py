@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.encoders import CachedEncoder, Role, Scorable
-from uncollapse.errors import FixError
+from uncollapse.encoders import CachedEncoder, ExportedEncoder, Role, Scorable, SentenceEncoder, TextEncoder
+from uncollapse.errors import FixError, ModelError
 from uncollapse.fixes import compose, parse
 from uncollapse.fixes.composition import Composition
 from uncollapse.fixes.kinds import ScoreMap, TextFix
@@ -265,6 +265,38 @@ def map_vectors(
 def of_folder(encoder: Scorable) -> Composition:
     """The fix on texts that the folder of a model asks for; none for most."""
     return compose(parse(encoder.text_fix) if encoder.text_fix else None)
+
+
+def encode(encoder: TextEncoder, texts: Sequence[str], *, role: Role = "document") -> Embeddings:
+    """One vector a text, with all that the model's folder asks for, as `embed` writes them.
+
+    The encoder's own `encode` cuts texts off at the model's limit. Where the folder asks for a fix on texts, as those
+    of `fix --auto` do, this reads them to their end.
+
+    Args:
+        encoder: from `load`.
+        texts: of any length.
+        role: "document", "query", or "text" where texts are compared as equals.
+
+    Returns:
+        Vectors float32 [texts, dim] with token counts: `.vectors`, `.n_tokens`, `.n_tokens_full`.
+
+    Raises:
+        FixError: a fix on texts that keeps several vectors of a text.
+        ModelError: an encoder that knows no roles, or a vector that is not finite or has no direction.
+
+    >>> from uncollapse import encode, load
+    >>> encode(load("my-model-fixed"), ["a text of any length"]).vectors.shape  # doctest: +SKIP
+    (1, 384)
+    """
+    if isinstance(encoder, SentenceEncoder | ExportedEncoder):
+        return FixedEncoder(CachedEncoder(encoder), of_folder(encoder)).encode(texts, role=role)
+    if role != "document":
+        raise ModelError(
+            f"{encoder.name!r} takes every text alike, so role={role!r} would do nothing. Put the prompt of that role "
+            "before the texts yourself, and leave the role out."
+        )
+    return encoder.encode(texts)
 
 
 def encoding_work(base: CachedEncoder, fix: Composition, texts: Sequence[str], role: Role = "document") -> int:
