@@ -210,6 +210,40 @@ def test_changed_and_missing_shards_are_named(encoder: SentenceEncoder, texts: P
     assert files(out) == before
 
 
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+def test_broken_shards_are_made_anew_and_no_others(
+    form: str, encoder: SentenceEncoder, texts: Path, tmp_path: Path
+) -> None:
+    out, layout = tmp_path / "out", Layout(form, SMALL.texts)
+    embed(encoder, open_corpus(texts), out, layout=layout)
+    before = files(out)
+    broken = sorted(out.glob("vectors-0000[13].*"))
+    broken[0].write_bytes(b"")
+    broken[-1].unlink()
+    times = {path: path.stat().st_mtime_ns for path in out.glob("vectors-*") if path not in broken}
+    report = embed(encoder, open_corpus(texts), out, layout=layout, repair=True)
+    assert files(out) == before
+    assert report.n_new == 2 * SMALL.texts
+    assert {path: path.stat().st_mtime_ns for path in times if path not in broken} == times
+    assert embed(encoder, open_corpus(texts), out, layout=layout, repair=True).n_new == 0
+
+
+def test_a_repair_takes_no_other_texts_and_no_other_model(
+    encoder: SentenceEncoder, texts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    embed(encoder, open_corpus(texts), out, layout=SMALL)
+    (out / "vectors-00001.parquet").unlink()
+    other = write_texts(tmp_path / "other.jsonl", 23, first="another")
+    with pytest.raises(OutputError, match="vectors of other texts"):
+        embed(encoder, open_corpus(other), out, layout=SMALL, repair=True)
+    with pytest.raises(OutputError, match="made otherwise"):
+        embed(encoder.as_role("query"), open_corpus(texts), out, layout=SMALL, repair=True)
+    with pytest.raises(UncollapseError, match="--repair would do nothing"):
+        embed(encoder, open_corpus(texts), out, layout=SMALL, repair=True, force=True)
+    assert not (out / "vectors-00001.parquet").exists()
+
+
 def test_foreign_folders_and_files_are_respected(encoder: SentenceEncoder, texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

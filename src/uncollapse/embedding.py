@@ -1,8 +1,5 @@
 """A corpus as vectors on disk: in shards, of any size, and going on where it was stopped."""
 
-import hashlib
-import importlib.metadata
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from uncollapse.corpora import Corpus, Fingerprint, Text, portions
-from uncollapse.corpora.shards import FORMATS, Manifest, Shard, sha256
-from uncollapse.encoders import CachedEncoder, Endpoint, ExportedEncoder, SentenceEncoder, TextEncoder, VectorFile
+from uncollapse.corpora.shards import FORMATS, Manifest, Shard, faulty_shards, sha256
+from uncollapse.encoders import CachedEncoder, ExportedEncoder, SentenceEncoder, TextEncoder
 from uncollapse.encoders.batches import padded_tokens
-from uncollapse.encoders.identity import refuse_hooks, settings_digest, tensor_digest
-from uncollapse.encoders.runtimes import FORMATS as RUNTIMES
-from uncollapse.encoders.sentence import NO_LIMIT
 from uncollapse.errors import CorpusError, ModelError, OutputError, UncollapseError, nearest
+from uncollapse.manifests import begin_manifest
 from uncollapse.pipelines.encoder import FixedEncoder, of_folder
 from uncollapse.progress import Reporter, Silent
 from uncollapse.records import Embeddings, chunks
@@ -35,7 +30,6 @@ from uncollapse.writing import made_folder, only_writer, whole_file
 
 SHARD_TEXTS = 2048
 
-_VERSIONS = ("numpy", "pyarrow", "tokenizers", "torch", "transformers", "sentence-transformers")
 _NAMED = 10  # ids in a message
 _AT_ONCE = 256  # texts, of an encoder that does not say what goes together
 _CHARACTERS_OF_A_TOKEN = 8  # beyond so many a token of the limit, no text costs more
@@ -94,6 +88,7 @@ def embed(
     *,
     layout: Layout | None = None,
     force: bool = False,
+    repair: bool = False,
     progress: Reporter | None = None,
 ) -> EmbedReport:
     """Write the vectors of a corpus as shards, in the order of its texts.
@@ -111,6 +106,7 @@ def embed(
         out: the folder; one of the same model, settings and texts is gone on with.
         layout: of the shards.
         force: begin anew, whatever vectors are there, or write into a folder that holds anything else.
+        repair: make shards anew that are gone or other than they were written, and no others.
         progress: shows how far the work is.
 
     Raises:
@@ -124,29 +120,33 @@ def embed(
     >>> embed(load("minilm"), open_corpus("notes.jsonl"), "vectors").n_texts  # doctest: +SKIP
     1000
     """
+    if force and repair:
+        raise UncollapseError(
+            "--force (force=True) makes every shard anew, so --repair would do nothing. Leave one out."
+        )
     folder, shape, reporter = Path(out), layout or Layout(), progress or Silent()
-    begun = _describe(encoder, shape)
+    begun = begin_manifest(encoder, shape.format, shape.texts)
     check_folder(folder)
     check_outside(folder, getattr(encoder, "source", None) or getattr(encoder, "folder", None), "model's folder")
     check_outside(folder, getattr(corpus, "root", None), "corpus")
     with made_folder(folder), only_writer(folder):
         remove_leftovers(folder)
-        found = find_vectors(folder, begun, force=force)
+        found = find_vectors(folder, begun, force=force, repair=repair)
+        broken = frozenset(number for number, _ in faulty_shards(folder, found.shards)) if repair else frozenset()
         with reporter.track("reading the corpus", None, "texts") as advance:
-            survey = _survey(portions(corpus, shape.texts), found, encoder, advance)
+            survey = _survey(portions(corpus, shape.texts), found, broken, encoder, advance)
         manifest = replace(found, complete=found.complete and not survey.n_new, shards=found.shards[: survey.kept])
-        before = manifest.n_texts
         with reporter.track("embedding", survey.work, "characters") as advance:
             manifest = _embed_new(folder, manifest, survey, corpus, encoder, advance)
-    return _report(folder, manifest, before, getattr(encoder, "unit", "tokens"))
+    return _report(folder, manifest, survey.n_new, getattr(encoder, "unit", "tokens"))
 
 
-def _report(folder: Path, manifest: Manifest, before: int, unit: str) -> EmbedReport:
+def _report(folder: Path, manifest: Manifest, n_new: int, unit: str) -> EmbedReport:
     shards = manifest.shards
     return EmbedReport(
         folder,
         n_texts=manifest.n_texts,
-        n_new=manifest.n_texts - before,
+        n_new=n_new,
         n_shards=len(shards),
         dim=manifest.dim,
         n_tokens=sum(shard.n_tokens for shard in shards),
@@ -156,73 +156,31 @@ def _report(folder: Path, manifest: Manifest, before: int, unit: str) -> EmbedRe
     )
 
 
-def _describe(encoder: TextEncoder, layout: Layout) -> Manifest:
-    """An empty manifest that says what decides the vectors; where the model lies and what it is called do not."""
-    if isinstance(encoder, VectorFile):
-        raise ModelError(f"{encoder.name!r} holds vectors and no model, so there is nothing to embed with.")
-    about = {key: value for key, value in encoder.about.items() if key not in ("name", "max_tokens")}
-    made = {
-        "model": {**about, **_inside(encoder), **_counting(encoder)},
-        "role": getattr(encoder, "role", ""),
-        "prompt": getattr(encoder, "prompt", ""),
-        "text_fix": getattr(encoder, "text_fix", ""),
-        "similarity": _similarity(encoder),
-        "max_tokens": encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None,
-        "batch_size": getattr(encoder, "batch_size", None),
-        "shard_texts": layout.texts,
-        "versions": {package: importlib.metadata.version(package) for package in (*_VERSIONS, *_runtimes(encoder))},
-    }
-    said = json.dumps([made, layout.format, encoder.dim], sort_keys=True)
-    digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
-    return Manifest(digest, made, layout.format, encoder.dim)
-
-
-def _inside(encoder: TextEncoder) -> dict[str, str]:
-    """Digests of a model in memory, which its folder may not describe any more."""
-    model = getattr(encoder, "model", None)
-    if model is None:
-        return {}
-    refuse_hooks(model, kept=True)
-    return {"tensors": tensor_digest(model), "settings": settings_digest(model)}
-
-
-def _counting(encoder: TextEncoder) -> dict[str, str]:
-    """A digest of the tokenizer that a server's texts are counted and cut with; nothing where words are counted."""
-    digest = encoder.tokenizer_digest if isinstance(encoder, Endpoint) else ""
-    return {"tokenizer": digest} if digest else {}
-
-
-def _runtimes(encoder: TextEncoder) -> tuple[str, ...]:
-    """Packages that compute beside those that any model needs."""
-    return (RUNTIMES[encoder.export.format].runtime,) if isinstance(encoder, ExportedEncoder) else ()
-
-
-def _similarity(encoder: TextEncoder) -> str:
-    """What the model says its vectors are to be compared by; "" where it does not say."""
-    if isinstance(encoder, ExportedEncoder):
-        return encoder.export.similarity
-    return str(getattr(getattr(encoder, "model", None), "similarity_fn_name", ""))
-
-
 @dataclass(frozen=True)
 class _Survey:
     """What a first pass over a corpus found.
 
     Args:
-        kept: shards that stay.
+        kept: shards that stay, from the first on, but for those that are broken.
+        broken: numbers of shards among them that are made anew.
         digests: of the texts of each shard there shall be.
         n_new: texts that are still to embed.
         work: their characters, as far as they cost anything.
     """
 
     kept: int
+    broken: frozenset[int]
     digests: tuple[str, ...]
     n_new: int
     work: int
 
 
 def _survey(
-    batches: Iterator[list[Text]], found: Manifest, encoder: TextEncoder, advance: Callable[[float], None]
+    batches: Iterator[list[Text]],
+    found: Manifest,
+    broken: frozenset[int],
+    encoder: TextEncoder,
+    advance: Callable[[float], None],
 ) -> _Survey:
     """Read the corpus.
 
@@ -235,7 +193,7 @@ def _survey(
         digests.append(_digest(batch))
         if number < len(found.shards) and not _is_same(batch, digests[-1], found, number):
             kept = number
-        if number >= kept:
+        if number >= kept or number in broken:
             n_new, work = n_new + len(batch), work + _work(batch, encoder)
         advance(len(batch))
     if len(digests) < len(found.shards):
@@ -245,7 +203,7 @@ def _survey(
         )
     if not digests:
         raise CorpusError("Expected at least one text to embed, got none. Check that this is the corpus meant.")
-    return _Survey(kept, tuple(digests), n_new, work)
+    return _Survey(kept, broken, tuple(digests), n_new, work)
 
 
 def _is_same(batch: Sequence[Text], digest: str, found: Manifest, number: int) -> bool:
@@ -287,7 +245,7 @@ def _embed_new(
             write_manifest(folder, manifest)
         shard = _write_shard(folder, number, embeddings, padded, manifest, survey.digests[number])
         del embeddings  # before the next ones are made
-        manifest = replace(manifest, shards=(*manifest.shards, shard))
+        manifest = replace(manifest, shards=(*manifest.shards[:number], shard, *manifest.shards[number + 1 :]))
         write_manifest(folder, manifest)
     write_manifest(folder, manifest := replace(manifest, complete=True))
     return manifest
@@ -304,7 +262,7 @@ def _unchanged(batches: Iterable[list[Text]], survey: _Survey) -> Iterator[tuple
         read = number + 1
         if read > len(survey.digests) or _digest(batch) != survey.digests[number]:
             raise _changed(number)
-        if number >= survey.kept:
+        if number >= survey.kept or number in survey.broken:
             yield number, batch
     if survey.n_new and read < len(survey.digests):
         raise _changed(read)

@@ -44,13 +44,14 @@ def check_outside(folder: Path, source: Path | None, what: str) -> None:
         )
 
 
-def find_vectors(folder: Path, begun: Manifest, *, force: bool) -> Manifest:
+def find_vectors(folder: Path, begun: Manifest, *, force: bool, repair: bool = False) -> Manifest:
     """The manifest to go on with: what is in the folder, or an empty one.
 
     Args:
         folder: that vectors are to be written into.
         begun: an empty manifest of what is to be written.
         force: begin anew, whatever is there.
+        repair: whether shards may be other than they were written.
 
     Raises:
         OutputError: vectors that were made otherwise, a shard that was changed, or anything else.
@@ -71,10 +72,10 @@ def find_vectors(folder: Path, begun: Manifest, *, force: bool) -> Manifest:
             f"The folder {str(folder)!r} holds vectors that were made otherwise: {_differences(there, begun)}. "
             "Vectors of two kinds are not mixed. Give another folder, or begin anew with --force (force=True)."
         )
-    if place := faulty_shard(folder, there.shards):
+    if not repair and (place := faulty_shard(folder, there.shards)):
         raise OutputError(
             f"The shard {str(place)!r} is {'changed' if place.is_file() else 'gone'} since it was written. "
-            "Put it back, or begin anew with --force (force=True)."
+            "Put it back, make it anew with --repair (repair=True), or begin anew with --force (force=True)."
         )
     return there
 

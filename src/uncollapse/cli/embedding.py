@@ -97,6 +97,9 @@ def embed(
             "--force", help="Begin anew, whatever vectors are there; also write into a folder that holds other files."
         ),
     ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make files anew that are gone or were changed since, and no others.")
+    ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     trust_remote_code: RemoteOption = False,
@@ -130,7 +133,9 @@ def embed(
     say_notes(said, quiet)
     kept = f"Whole shards are kept in {str(out)!r}. The same command goes on from there."
     with stopped(lambda: kept):
-        report = uncollapse.embed(encoder, texts, out, layout=layout, force=force, progress=progress(quiet))
+        report = uncollapse.embed(
+            encoder, texts, out, layout=layout, force=force, repair=repair, progress=progress(quiet)
+        )
     say_notes(tuple(note for note in (*encoder.notes, *texts.notes) if note not in said), quiet)
     if json:
         typer.echo(as_json({**asdict(report), "folder": str(report.folder)}))

@@ -57,7 +57,7 @@ def read_batches(folder: Path, rows: int = ROWS) -> Iterator[Embeddings]:
     if place := faulty_shard(folder, finished_manifest(folder).shards):
         raise CorpusError(
             f"{place}: expected the shard that was written, got another file of that name. Put it back, or embed "
-            "again with --force."
+            "again with --repair."
         )
     matrix = ShardedMatrix(folder)
     for few in chunks(matrix.rows(FIELDS), rows):

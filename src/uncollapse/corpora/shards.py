@@ -133,12 +133,18 @@ def sha256(place: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def faulty_shards(folder: Path, shards: Sequence[Shard]) -> Iterator[tuple[int, Path]]:
+    """The number of each shard that is not what was written any more, and its file that is gone or changed."""
+    for number, shard in enumerate(shards):
+        for name, digest in shard.files.items():
+            if not (folder / name).is_file() or sha256(folder / name) != digest:
+                yield number, folder / name
+                break
+
+
 def faulty_shard(folder: Path, shards: Sequence[Shard]) -> Path | None:
-    """The first file that is not what was written any more: it is gone, or its digest is another."""
-    for name, digest in (pair for shard in shards for pair in shard.files.items()):
-        if not (folder / name).is_file() or sha256(folder / name) != digest:
-            return folder / name
-    return None
+    """The first file that is not what was written any more."""
+    return next((place for _, place in faulty_shards(folder, shards)), None)
 
 
 def parquet_shard(place: Path, embeddings: Embeddings, fingerprint: str) -> None:
