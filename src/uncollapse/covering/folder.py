@@ -29,6 +29,7 @@ from uncollapse.fixes import parse
 from uncollapse.fixes.texts import cutting
 from uncollapse.fixes.texts.cover import Cover
 from uncollapse.pipelines.encoder import FixedEncoder, of_folder
+from uncollapse.pipelines.several import direct
 from uncollapse.provenance import describe_run
 from uncollapse.records import LengthBins
 from uncollapse.writing import check_apart, check_target, whole_folder
@@ -166,7 +167,7 @@ def _write_code(stock: SentenceEncoder, part: Path, chunk: int, *, remote_code: 
         "text_fix": stock.text_fix,
         "remote_code": remote_code,
         "chunk": chunk,
-        "directed": stock.normalises or stock.similarity == "cosine",
+        "directed": _directed(stock),
     }
     module = {"idx": 0, "name": "0", "path": "", "type": "long_texts.LongTexts"}
     _write_json(part / "modules.json", [module])
@@ -179,6 +180,11 @@ def _write_code(stock: SentenceEncoder, part: Path, chunk: int, *, remote_code: 
         if (place / name).is_file():
             shutil.copyfile(place / name, part / name)
     copy_licences(stock.source, part)
+
+
+def _directed(stock: SentenceEncoder) -> bool:
+    """Whether vectors are told by their direction alone, so that all of them get norm 1."""
+    return stock.normalises or stock.similarity != "dot"
 
 
 def _write_json(file: Path, data: object) -> None:
@@ -196,6 +202,7 @@ def make_long_probes(stock: SentenceEncoder) -> list[str]:
 def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     """Hold the folder, loaded as anybody loads it, against this package."""
     model = SentenceTransformer(str(part), device="cpu", trust_remote_code=True)
+    _remove_copy(type(model[0]))
     texts = make_long_probes(stock)
     counts = stock.count(texts)
     ours = FixedEncoder(CachedEncoder(stock), of_folder(stock))
@@ -203,6 +210,7 @@ def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     encode = {"document": model.encode_document, "query": model.encode_query, "text": model.encode}
     for role in ROLES:
         wanted = ours.encode(texts, role=role).vectors
+        wanted = direct(wanted, texts, ours.fix) if _directed(stock) else wanted
         spreads.append(float(np.sqrt(np.square(wanted - wanted.mean(axis=0)).sum(axis=1).mean())))
         for batching, found in _encoded(encode[role], texts):
             some = _agreements(found, wanted, counts, batching=batching, spread=spreads[-1])
@@ -210,6 +218,13 @@ def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     return LongTextsReport(
         part, stock.text_fix, stock.max_tokens, len(texts), int(counts.max()), min(spreads), tuple(rows)
     )
+
+
+def _remove_copy(code: type) -> None:
+    """Remove what transformers copied of the code into its cache, by the name that the folder has only meanwhile."""
+    for place in Path(inspect.getfile(code)).parents[:2]:
+        if "_dot_partial_hyphen_" in place.name:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _encoded(encode: Callable[..., Any], texts: Sequence[str]) -> Iterator[tuple[str, Vectors]]:
