@@ -380,6 +380,12 @@ def test_what_it_is_not_for_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "left/tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "left"}))
     with pytest.raises(ArchitectureError, match="its tokenizer cuts the beginning of texts off"):
         export_long_texts(str(tmp_path / "left"), tmp_path / "out")
+    modules = list(SentenceTransformer(str(root / "plain"), device="cpu"))[:2]
+    far = SentenceTransformer(modules=modules, device="cpu", similarity_fn_name="euclidean")
+    far.save_pretrained(str(tmp_path / "far"))
+    fix(str(tmp_path / "far"), parse("cover(12)"), tmp_path / "far fixed")
+    with pytest.raises(ArchitectureError, match="it compares vectors by euclidean distance, and they have norms"):
+        export_long_texts(str(tmp_path / "far fixed"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

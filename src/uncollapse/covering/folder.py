@@ -148,6 +148,8 @@ def _chunk(stock: SentenceEncoder) -> int:
     reasons = {
         "its first module is no transformer": not isinstance(stock.model[0], Transformer),
         "its folder has no modules.json": not (stock.source / "modules.json").is_file(),
+        f"it compares vectors by {stock.similarity} distance, and they have norms": not _directed(stock)
+        and stock.similarity != "dot",
         "it has no token limit": stock.max_tokens >= NO_LIMIT,
         "its tokenizer does not say where tokens begin": not getattr(tokenizer, "is_fast", False),
         "its tokenizer cuts the beginning of texts off": getattr(tokenizer, "truncation_side", "right") != "right",
@@ -184,7 +186,7 @@ def _write_code(stock: SentenceEncoder, part: Path, chunk: int, *, remote_code: 
 
 def _directed(stock: SentenceEncoder) -> bool:
     """Whether vectors are told by their direction alone, so that all of them get norm 1."""
-    return stock.normalises or stock.similarity != "dot"
+    return stock.normalises or stock.similarity == "cosine"
 
 
 def _write_json(file: Path, data: object) -> None:

@@ -163,8 +163,8 @@ class LongTexts(torch.nn.Module):
     def forward(self, features: dict[str, Any], task: str | None = None, **_: Any) -> dict[str, Any]:
         """One vector a text."""
         counts, task = features["pieces"], task or features.get("task")
-        if not hasattr(self.inner, "preprocess") and features.get("prompt_length", 0) >= len(self._ids([""])[0]):
-            raise ValueError(PROMPTS)
+        if (length := features.get("prompt_length")) and not hasattr(self.inner, "preprocess"):
+            self._refuse_prompt(length)
         vectors, dtype = self._encode(features, task)
         owners = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
         firsts = counts.cumsum(0) - counts
@@ -172,6 +172,11 @@ class LongTexts(torch.nn.Module):
         share = features["read"].square()[:, None]
         mixed = self._direct(share * vectors[firsts] + (1 - share) * torch.nn.functional.normalize(sums))
         return {**features, "sentence_embedding": torch.where(counts[:, None] > 1, mixed, vectors[firsts]).to(dtype)}
+
+    def _refuse_prompt(self, length: int) -> None:
+        """Of releases that put it before the text and say only how many tokens it has, with special ones before it."""
+        if length >= len(self._ids([""])[0]):
+            raise ValueError(PROMPTS)
 
     def _direct(self, vectors: torch.Tensor) -> torch.Tensor:
         if not self.directed:
