@@ -380,6 +380,10 @@ def test_what_it_is_not_for_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "left/tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "left"}))
     with pytest.raises(ArchitectureError, match="its tokenizer cuts the beginning of texts off"):
         export_long_texts(str(tmp_path / "left"), tmp_path / "out")
+    encoder = load_model(str(root / "alone fixed"))
+    encoder.model[0].modality_config["message"] = {}
+    with pytest.raises(ArchitectureError, match="it puts texts into a chat template, whose tokens are not counted"):
+        covering._chunk(encoder)
     modules = list(SentenceTransformer(str(root / "plain"), device="cpu"))[:2]
     far = SentenceTransformer(modules=modules, device="cpu", similarity_fn_name="euclidean")
     far.save_pretrained(str(tmp_path / "far"))

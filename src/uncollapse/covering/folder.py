@@ -150,6 +150,8 @@ def _chunk(stock: SentenceEncoder) -> int:
         "its folder has no modules.json": not (stock.source / "modules.json").is_file(),
         f"it compares vectors by {stock.similarity} distance, and they have norms": not _directed(stock)
         and stock.similarity != "dot",
+        "it puts texts into a chat template, whose tokens are not counted": "message"
+        in getattr(stock.model[0], "modality_config", {}),
         "it has no token limit": stock.max_tokens >= NO_LIMIT,
         "its tokenizer does not say where tokens begin": not getattr(tokenizer, "is_fast", False),
         "its tokenizer cuts the beginning of texts off": getattr(tokenizer, "truncation_side", "right") != "right",
