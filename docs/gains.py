@@ -89,7 +89,7 @@ def _levels(axis: plt.Axes, lines: list[Line], places: range) -> None:
     axis.scatter(stock, places, color=ORANGE, s=26, zorder=3, label="model as it is")
     axis.scatter(fixed, places, color=BLUE, s=26, zorder=3, label="fix --auto")
     folder, words = ([float(line[name]) for line in lines] for name in ("folder", "bm25"))
-    axis.scatter(folder, places, color="none", edgecolor=BLUE, s=46, zorder=5, label="its folder without code of its own")
+    axis.scatter(folder, places, color="none", edgecolor=BLUE, s=46, zorder=5, label="its folder, without code")
     axis.scatter(words, places, color="black", marker="x", s=22, zorder=4, label="BM25")
     axis.set_title("nDCG@10 x 100", loc="left", fontsize=11)
     place = {"loc": "upper left", "bbox_to_anchor": (-0.3, -0.05)}

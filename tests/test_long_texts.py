@@ -1,6 +1,7 @@
 """Folders whose own code reads texts to their end: the vectors of this package, in plain sentence-transformers."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.model import BaseModel
+from transformers.utils import HF_MODULES_CACHE
 
 from export_examples import PROMPTS
 from text_fix_examples import sentences
@@ -109,6 +112,21 @@ def test_vectors_that_have_a_norm_keep_it(root: Path) -> None:
     assert np.ptp(np.linalg.norm(found, axis=1)) > 0.01
 
 
+@pytest.mark.parametrize(("name", "kinds", "width"), [("no norm", 2, None), ("cut", 3, 16), ("cut no norm", 2, 16)])
+def test_vectors_that_are_compared_by_direction_get_norm_1(
+    name: str, kinds: int, width: int | None, root: Path
+) -> None:
+    """Whether or not the model makes it, and also where its folder keeps only the first numbers of a vector."""
+    modules = list(SentenceTransformer(str(root / "plain"), device="cpu"))[:kinds]
+    source = SentenceTransformer(modules=modules, device="cpu", truncate_dim=width, prompts=PROMPTS)
+    source.save_pretrained(str(root / f"{name} source"))
+    write(root, "cover(12)", name, f"{name} source")
+    for role in ROLES:
+        found, wanted = encode(stock(root / name), TEXTS, role), by_package(root / f"{name} fixed", TEXTS, role)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=2e-6)
+
+
 @pytest.mark.usefixtures("reports")
 @pytest.mark.parametrize("name", ["alone", "with a map a role"])
 def test_what_fits_and_every_query_has_the_vector_of_the_ordinary_folder_inside(name: str, root: Path) -> None:
@@ -149,6 +167,7 @@ def test_it_is_saved_and_loaded_like_any_model(root: Path, tmp_path: Path) -> No
     for role in ROLES:
         np.testing.assert_array_equal(encode(again, TEXTS, role), encode(model, TEXTS, role))
     assert load_model(str(tmp_path / "again")).text_fix == "cover(16)"
+    assert (tmp_path / "again/config.json").read_text() == (tmp_path / "again/model/config.json").read_text()
 
 
 @pytest.mark.usefixtures("reports")
@@ -200,9 +219,52 @@ def test_it_runs_in_half_precision(name: str, root: Path) -> None:
 
 
 @pytest.mark.usefixtures("reports")
-def test_what_is_no_text_is_refused(root: Path) -> None:
-    with pytest.raises(TypeError, match="reads text alone"):
-        LongTexts.preprocess(stock(root / "alone")[0], [("a", "pair")])  # type: ignore[arg-type, list-item]
+def test_it_learns_in_half_precision(root: Path) -> None:
+    model = stock(root / "alone").half().train()
+    model(model.preprocess(TEXTS))["sentence_embedding"].float()[:, :3].sum().backward()
+    assert all(torch.isfinite(one.grad).all() for one in model.parameters() if one.grad is not None)
+
+
+@pytest.mark.usefixtures("reports")
+def test_texts_in_several_threads_do_not_undo_the_cut_of_one_another(root: Path) -> None:
+    """A tokenizer keeps whether it cuts; what the model reads and what is counted must not share it."""
+    model = stock(root / "alone")
+    encode(model, LONG, "document")
+    first, kept = model[0], model.tokenizer.backend_tokenizer
+    before = kept.truncation
+    assert before["max_length"] == LIMIT
+    assert len(list(LongTexts._marked(first, LONG, "say: "))) == 2  # type: ignore[arg-type]
+    assert kept.truncation == before
+
+
+@pytest.mark.usefixtures("reports")
+@pytest.mark.parametrize("what", [("a", "pair"), {"text": "a"}, 3])
+def test_what_is_no_text_is_refused(what: Any, root: Path) -> None:
+    with pytest.raises(ValueError, match="Expected texts, got something else: this model reads text alone"):
+        stock(root / "alone").encode([what], prompt_name="document")
+
+
+@pytest.mark.usefixtures("reports")
+def test_releases_before_5_call_no_load_and_are_told_the_same(root: Path) -> None:
+    """They make a first module with these arguments; a number format must not be lost, nor must trust."""
+    hub = {"token": None, "revision": None, "local_files_only": True, "trust_remote_code": True}
+    given: dict[str, Any] = {"cache_dir": None, "backend": "torch", "tokenizer_args": hub, "config_args": hub}
+    made = LongTexts(str(root / "alone"), model_args={**hub, "dtype": torch.bfloat16}, **given)
+    assert {one.dtype for one in made.parameters()} == {torch.bfloat16}
+    assert (made.chunk, made.directed, made.about["remote_code"]) == (12, True, False)
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        LongTexts(str(root / "alone"), model_args={**hub, "trust_remote_code": False}, **given)
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_prompt_that_cannot_be_told_from_the_text_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases before 5.4 put it before the text, and say only how many tokens it has."""
+    first = stock(root / "alone")[0]
+    features: dict[str, Any] = first.preprocess(["say: a dog"])
+    monkeypatch.delattr(BaseModel, "preprocess")
+    assert first({**features, "prompt_length": 1})["sentence_embedding"].shape == (1, 64), "an empty one"
+    with pytest.raises(ValueError, match=r"put a prompt before texts from sentence-transformers 5\.4 on"):
+        first({**features, "prompt_length": 6})
 
 
 @pytest.mark.usefixtures("reports")
@@ -230,6 +292,31 @@ def test_trusting_it_trusts_nothing_that_the_model_names(root: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("reports")
+def test_a_model_with_modules_of_its_own_code_is_refused_in_any_release(root: Path, tmp_path: Path) -> None:
+    """Releases before 6 would run them, since the folder is on the disk."""
+    place = tmp_path / "named"
+    shutil.copytree(root / "alone", place)
+    modules = json.loads((place / "model/modules.json").read_text())
+    modules[1]["type"] = "evil.Model"
+    (place / "model/modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ValueError, match=r"code that its long_texts\.json knows nothing of: \['evil\.Model'\]"):
+        stock(place)
+
+
+@pytest.mark.usefixtures("reports")
+def test_without_its_model_it_is_refused_and_nobody_else_is_asked(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative name with `model` behind it is that of somebody's model on the hub."""
+    shutil.copytree(root / "alone", tmp_path / "half", ignore=shutil.ignore_patterns("model"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"has code of its own .* but no folder 'model' with the model"):
+        find_source("half")
+    with pytest.raises(ValueError, match="Expected a folder 'model' with the model in 'half', and it is not there"):
+        stock(Path("half"))
+
+
+@pytest.mark.usefixtures("reports")
 def test_this_package_takes_the_model_inside_and_runs_no_code(root: Path) -> None:
     place = root / "with a map a role"
     model = load(str(place))
@@ -246,6 +333,7 @@ def test_its_card_and_its_files_say_what_it_is(reports: dict[str, LongTextsRepor
     assert card.startswith("---\nlicense: mit\n---\n## Reads texts to their end: `cover(16)`")
     assert "> # Mine" in card
     assert "trust_remote_code=True" in card
+    assert 'uncollapse evaluate DATA -m ORIGINAL --fix "cover(16)"' in card
     assert re.search(r"^\| 128-\d+ \| 1 \| 1\.000000 \| \d", card, re.MULTILINE)
     assert (place / "LICENSE").read_text() == "as you like"
     parity = json.loads((place / "parity.json").read_text())
@@ -276,6 +364,8 @@ def test_it_is_written_whole_and_in_agreement_or_not_at_all(
         export_long_texts(str(root / "alone fixed"), root / "alone fixed/inside")
     report = export_long_texts(str(root / "alone fixed"), root / "alone", force=True)
     assert report == reports["alone"]
+    copies = Path(HF_MODULES_CACHE, "transformers_modules").glob(f"_dot_alone_dot_partial_hyphen_{os.getpid()}_*")
+    assert not list(copies), "nothing stays of the name that it had meanwhile"
 
 
 def test_what_it_is_not_for_is_refused(root: Path, tmp_path: Path) -> None:
@@ -289,6 +379,16 @@ def test_what_it_is_not_for_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "left/tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "left"}))
     with pytest.raises(ArchitectureError, match="its tokenizer cuts the beginning of texts off"):
         export_long_texts(str(tmp_path / "left"), tmp_path / "out")
+    encoder = load_model(str(root / "alone fixed"))
+    encoder.model[0].modality_config["message"] = {}
+    with pytest.raises(ArchitectureError, match="it puts texts into a chat template, whose tokens are not counted"):
+        covering._chunk(encoder)
+    modules = list(SentenceTransformer(str(root / "plain"), device="cpu"))[:2]
+    far = SentenceTransformer(modules=modules, device="cpu", similarity_fn_name="euclidean")
+    far.save_pretrained(str(tmp_path / "far"))
+    fix(str(tmp_path / "far"), parse("cover(12)"), tmp_path / "far fixed")
+    with pytest.raises(ArchitectureError, match="it compares vectors by euclidean distance, and they have norms"):
+        export_long_texts(str(tmp_path / "far fixed"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -22,7 +22,8 @@ def write_section(
     return f"""## Reads texts to their end: `{text_fix}`, written with uncollapse {uncollapse.__version__}
 
 `{source}` reads {max_tokens} tokens of a text. This folder reads the rest in chunks and makes one vector of
-all of it. Texts that fit, and queries, keep the vector that they had.
+all of it. Texts that fit, and queries, keep the vector that they had; it is scaled to norm 1 where the model compares
+by cosine and does not do so itself.
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -33,8 +34,8 @@ queries = model.encode_query(["a question"])
 ```
 
 - **`model/` is the same model without any code**: an ordinary folder, for servers that take no code. It cuts texts
-  off at {max_tokens} tokens. Texts that fit and queries have the same vectors in both, so it can answer queries for an
-  index that was made with this folder.
+  off at {max_tokens} tokens. Texts that fit and queries have the same vectors in both, but for that scale, so it can
+  answer queries for an index that was made with this folder.
 - What was fixed in the model besides stands in model/README.md and model/uncollapse.json.
 - A text beyond the limit costs as much as all its tokens, and its first {max_tokens} once more.
 - A program that cuts texts before this code sees them gets vectors of what is left.
@@ -51,7 +52,8 @@ allowed.
 {chr(10).join(_lines(rows))}
 
 Every number, by role, is in parity.json, with versions and the fingerprint of the source. What reading on is worth in
-search depends on your texts: `uncollapse evaluate DATA -m model` says it, by length.
+search depends on your texts: `uncollapse evaluate DATA -m ORIGINAL --fix "{text_fix}"` says it, by length, with the
+model as it was before any fix.
 """
 
 

@@ -29,6 +29,7 @@ from uncollapse.fixes import parse
 from uncollapse.fixes.texts import cutting
 from uncollapse.fixes.texts.cover import Cover
 from uncollapse.pipelines.encoder import encode
+from uncollapse.pipelines.several import direct
 from uncollapse.provenance import describe_run
 from uncollapse.records import LengthBins
 from uncollapse.writing import check_apart, check_target, whole_folder
@@ -147,6 +148,10 @@ def _chunk(stock: SentenceEncoder) -> int:
     reasons = {
         "its first module is no transformer": not isinstance(stock.model[0], Transformer),
         "its folder has no modules.json": not (stock.source / "modules.json").is_file(),
+        f"it compares vectors by {stock.similarity} distance, and they have norms": not _directed(stock)
+        and stock.similarity != "dot",
+        "it puts texts into a chat template, whose tokens are not counted": "message"
+        in getattr(stock.model[0], "modality_config", {}),
         "it has no token limit": stock.max_tokens >= NO_LIMIT,
         "its tokenizer does not say where tokens begin": not getattr(tokenizer, "is_fast", False),
         "its tokenizer cuts the beginning of texts off": getattr(tokenizer, "truncation_side", "right") != "right",
@@ -166,7 +171,7 @@ def _write_code(stock: SentenceEncoder, part: Path, chunk: int, *, remote_code: 
         "text_fix": stock.text_fix,
         "remote_code": remote_code,
         "chunk": chunk,
-        "directed": stock.normalises or stock.similarity == "cosine",
+        "directed": _directed(stock),
     }
     module = {"idx": 0, "name": "0", "path": "", "type": "long_texts.LongTexts"}
     _write_json(part / "modules.json", [module])
@@ -179,6 +184,11 @@ def _write_code(stock: SentenceEncoder, part: Path, chunk: int, *, remote_code: 
         if (place / name).is_file():
             shutil.copyfile(place / name, part / name)
     copy_licences(stock.source, part)
+
+
+def _directed(stock: SentenceEncoder) -> bool:
+    """Whether vectors are told by their direction alone, so that all of them get norm 1."""
+    return stock.normalises or stock.similarity == "cosine"
 
 
 def _write_json(file: Path, data: object) -> None:
@@ -196,12 +206,14 @@ def make_long_probes(stock: SentenceEncoder) -> list[str]:
 def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     """Hold the folder, loaded as anybody loads it, against this package."""
     model = SentenceTransformer(str(part), device="cpu", trust_remote_code=True)
+    _remove_copy(type(model[0]))
     texts = make_long_probes(stock)
     counts = stock.count(texts)
     rows, spreads = list[Agreement](), list[float]()
     by_role = {"document": model.encode_document, "query": model.encode_query, "text": model.encode}
     for role in ROLES:
         wanted = encode(stock, texts, role=role).vectors
+        wanted = direct(wanted, texts, stock.text_fix) if _directed(stock) else wanted
         spreads.append(float(np.sqrt(np.square(wanted - wanted.mean(axis=0)).sum(axis=1).mean())))
         for batching, found in _encoded(by_role[role], texts):
             some = _agreements(found, wanted, counts, batching=batching, spread=spreads[-1])
@@ -209,6 +221,13 @@ def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     return LongTextsReport(
         part, stock.text_fix, stock.max_tokens, len(texts), int(counts.max()), min(spreads), tuple(rows)
     )
+
+
+def _remove_copy(code: type) -> None:
+    """Remove what transformers copied of the code into its cache, by the name that the folder has only meanwhile."""
+    for place in Path(inspect.getfile(code)).parents[:2]:
+        if "_dot_partial_hyphen_" in place.name:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _encoded(encode: Callable[..., Any], texts: Sequence[str]) -> Iterator[tuple[str, Vectors]]:

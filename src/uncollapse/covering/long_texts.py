@@ -4,7 +4,9 @@ Needs sentence-transformers and `trust_remote_code=True`. Without, load the fold
 same model, ordinary, and cuts texts off at its limit.
 """
 
+import copy
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ AT_ONCE = 32
 SOURCE = ("token", "cache_folder", "revision", "local_files_only")
 """What says where files are, among the arguments of `load`."""
 
+OPTIONS = ("model_kwargs", "processor_kwargs", "tokenizer_kwargs", "config_kwargs", "backend")
+"""What goes on to the model, among them."""
+
+PROMPTS = "This model can put a prompt before texts from sentence-transformers 5.4 on. Upgrade it, or give no prompt."
+
 
 class LongTexts(torch.nn.Module):
     """Leaves texts that the model reads whole as they are, and queries; reads all others to their end.
@@ -36,23 +43,27 @@ class LongTexts(torch.nn.Module):
     of chunks of the whole text.
 
     Args:
-        inner: the model.
+        inner: the model; or where it is, from releases of sentence-transformers before 5, which call no `load`.
         chunk: tokens of a chunk at most, special tokens and prompt not counted.
         directed: whether vectors are scaled to norm 1.
-        about: whatever else long_texts.json says.
+        record: what the model's folder says of what was done to it, which is saved along.
+        about: whatever else long_texts.json says; what those releases hand to a first module.
 
     Attributes:
         at_once: pieces that go through the model together.
-        record: what the model's folder says of what was done to it, which is saved along.
     """
 
     forward_kwargs = frozenset({"task"})
     save_in_root = True
 
-    def __init__(self, inner: SentenceTransformer, *, chunk: int, directed: bool, **about: Any) -> None:
+    def __init__(self, inner: Any, *, chunk: int = 0, directed: bool = True, record: str = "", **about: Any) -> None:
         super().__init__()
+        if isinstance(inner, str):
+            inner, about = _read(inner, **_as_load(about))
+            chunk, directed, record = (about.pop(name) for name in ("chunk", "directed", "record"))
         self.inner, self.chunk, self.directed, self.about, self.at_once = inner, chunk, directed, about, AT_ONCE
-        self.record = ""
+        self.record = record
+        self.counter = copy.deepcopy(inner.tokenizer)  # never cuts; the other always does, maybe in another thread
         inner[0].unpad_inputs = False  # texts packed into one row could not be told apart
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -100,7 +111,7 @@ class LongTexts(torch.nn.Module):
     ) -> dict[str, Any]:
         """Tokens of all pieces of all texts; beside them, how many pieces each text has and what share was read."""
         before, limit = prompt or "", self.max_seq_length
-        room = max(1, limit - len(self.tokenizer(before)["input_ids"]))
+        room = max(1, limit - len(self._ids([before])[0]))
         if self.chunk > room:
             raise ValueError(f"Chunks of {self.chunk} tokens need a longer limit than {limit}: set max_seq_length.")
         pieces: list[str] = []
@@ -120,8 +131,8 @@ class LongTexts(torch.nn.Module):
     def _marked(self, texts: Sequence[Any], prompt: str) -> Iterator[tuple[str, Any, int]]:
         """Each text, where its tokens begin and end, and how many there are with special tokens and prompt."""
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("Expected texts, got something else: this model reads text alone.")
-        encoded = self.tokenizer(
+            raise ValueError("Expected texts, got something else: this model reads text alone.")
+        encoded = self.counter(
             [prompt + text for text in texts], truncation=False, return_offsets_mapping=True, verbose=False
         )
         for text, offsets, ids in zip(texts, encoded["offset_mapping"], encoded["input_ids"], strict=True):
@@ -133,8 +144,12 @@ class LongTexts(torch.nn.Module):
         total = sum(stop - start for start, stop in ranges)
         if max(stop - start for start, stop in ranges) * 2 <= room:
             return total
-        alone = self.tokenizer([prompt + chunk for chunk in chunks], truncation=False, verbose=False)["input_ids"]
+        alone = self._ids([prompt + chunk for chunk in chunks])
         return total - sum(max(0, len(ids) - self.max_seq_length) for ids in alone)
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.counter(texts, truncation=False, verbose=False)["input_ids"]
+        return ids
 
     def _tokens(self, pieces: list[str], prompt: str | None, task: str | None, kwargs: Any) -> dict[str, Any]:
         told = {**kwargs, **({"task": task} if task else {})}
@@ -148,13 +163,20 @@ class LongTexts(torch.nn.Module):
     def forward(self, features: dict[str, Any], task: str | None = None, **_: Any) -> dict[str, Any]:
         """One vector a text."""
         counts, task = features["pieces"], task or features.get("task")
-        vectors = self._encode(features, task)
+        if (length := features.get("prompt_length")) and not hasattr(self.inner, "preprocess"):
+            self._refuse_prompt(length)
+        vectors, dtype = self._encode(features, task)
         owners = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
         firsts = counts.cumsum(0) - counts
         sums = torch.zeros_like(vectors[firsts]).index_add(0, owners, vectors).sub(vectors[firsts])
-        share = features["read"].to(vectors.dtype).square()[:, None]
+        share = features["read"].square()[:, None]
         mixed = self._direct(share * vectors[firsts] + (1 - share) * torch.nn.functional.normalize(sums))
-        return {**features, "sentence_embedding": torch.where(counts[:, None] > 1, mixed, vectors[firsts])}
+        return {**features, "sentence_embedding": torch.where(counts[:, None] > 1, mixed, vectors[firsts]).to(dtype)}
+
+    def _refuse_prompt(self, length: int) -> None:
+        """Of releases that put it before the text and say only how many tokens it has, with special ones before it."""
+        if length >= len(self._ids([""])[0]):
+            raise ValueError(PROMPTS)
 
     def _direct(self, vectors: torch.Tensor) -> torch.Tensor:
         if not self.directed:
@@ -162,8 +184,8 @@ class LongTexts(torch.nn.Module):
         norms = vectors.norm(dim=1, keepdim=True)
         return torch.where((norms - 1).abs() < ROUNDING, vectors, vectors / norms.clamp_min(TINY))
 
-    def _encode(self, features: dict[str, Any], task: str | None) -> torch.Tensor:
-        """The vector of each piece, the longest first through the model and a few at once."""
+    def _encode(self, features: dict[str, Any], task: str | None) -> tuple[torch.Tensor, torch.dtype]:
+        """The vector of each piece in float32, and what the model gave it in; the longest first, a few at once."""
         mask = features["attention_mask"]
         order = mask.sum(dim=1).argsort(descending=True, stable=True)
         done = []
@@ -171,22 +193,23 @@ class LongTexts(torch.nn.Module):
             columns = mask[rows].any(dim=0).nonzero()[:, 0]  # without what is padding in all of them
             part = {name: _take(value, mask, rows, columns) for name, value in features.items()}
             found = self.inner(part, **({"task": task} if task else {}))["sentence_embedding"]
-            done.append(self._direct(found))
+            done.append(self._direct(found[:, : self.inner.truncate_dim].float()))
         vectors = torch.cat(done)
-        return torch.empty_like(vectors).index_copy(0, order, vectors)
+        return torch.empty_like(vectors).index_copy(0, order, vectors), found.dtype
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write the model into a folder of its own, and long_texts.json."""
-        self.inner.save(str(Path(output_path) / "model"))
+        place = Path(output_path)
+        self.inner.save(str(place / "model"))
         said = {**self.about, "chunk": self.chunk, "directed": self.directed}
-        (Path(output_path) / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        (place / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
         if self.record:
-            (Path(output_path) / "model" / RECORD).write_text(self.record, encoding="utf-8")
+            (place / "model" / RECORD).write_text(self.record, encoding="utf-8")
+        if (config := place / "model/config.json").is_file():  # servers ask for it
+            shutil.copyfile(config, place / "config.json")
 
     @classmethod
-    def load(
-        cls, model_name_or_path: str, subfolder: str = "", trust_remote_code: bool | None = None, **kwargs: Any
-    ) -> "LongTexts":
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> "LongTexts":
         """Read long_texts.json and the model.
 
         Code that the model itself names runs only where long_texts.json has a `remote_code` of true, which says that
@@ -195,29 +218,44 @@ class LongTexts(torch.nn.Module):
         Args:
             model_name_or_path: a folder, or a name on the Hugging Face hub.
             subfolder: of it, with these files.
-            trust_remote_code: None from releases of sentence-transformers that do not say.
             kwargs: whatever else sentence-transformers hands to a module.
         """
-        if trust_remote_code is False:
-            raise ValueError(
-                f"{model_name_or_path!r} runs code of its own, long_texts.py, to read texts to their end. Read it, "
-                "then load with trust_remote_code=True; or load its folder `model`, which cuts texts off."
-            )
-        where = {key: kwargs[key] for key in SOURCE if key in kwargs}
-        file, folder = ((Path(subfolder) / name).as_posix() for name in (CONFIG, "model"))
-        config = json.loads(Path(load_file_path(model_name_or_path, file, **where)).read_text(encoding="utf-8"))
-        options = {key: kwargs[key] for key in _OPTIONS if kwargs.get(key)}
-        place, trusted = load_dir_path(model_name_or_path, folder, **where), config.get("remote_code") is True
-        inner = SentenceTransformer(place, device="cpu", trust_remote_code=trusted, **options)
-        if any(inner.prompts.values()) and not hasattr(inner, "preprocess"):
-            raise ValueError("This model puts a prompt before texts, which needs sentence-transformers 5.4 or newer.")
-        made = cls(inner, **config)
-        if (record := Path(place) / RECORD).is_file():
-            made.record = record.read_text(encoding="utf-8")
-        return made
+        inner, about = _read(model_name_or_path, subfolder, **kwargs)
+        return cls(inner, **about)
 
 
-_OPTIONS = ("model_kwargs", "processor_kwargs", "tokenizer_kwargs", "config_kwargs", "backend")
+def _read(name: str, subfolder: str = "", **kwargs: Any) -> tuple[SentenceTransformer, dict[str, Any]]:
+    """The model in a folder, or on the hub, and what is said of it."""
+    if not kwargs.get("trust_remote_code"):
+        raise ValueError(
+            f"{name!r} runs code of its own, long_texts.py, to read texts to their end. Read it, then load with "
+            "trust_remote_code=True; or load its folder `model`, which cuts texts off."
+        )
+    where = {key: kwargs[key] for key in SOURCE if key in kwargs}
+    file, folder = ((Path(subfolder) / part).as_posix() for part in (CONFIG, "model"))
+    about = json.loads(Path(load_file_path(name, file, **where)).read_text(encoding="utf-8"))
+    here = Path(name, folder) if Path(name).is_dir() else load_dir_path(name, folder, **where)
+    if not here or not Path(here).is_dir():  # never a model of that name on the hub
+        raise ValueError(f"Expected a folder {folder!r} with the model in {name!r}, and it is not there.")
+    trusted = about.get("remote_code") is True
+    named = [one["type"] for one in json.loads((Path(here) / "modules.json").read_text(encoding="utf-8"))]
+    if not trusted and (foreign := [one for one in named if not one.startswith("sentence_transformers.")]):
+        raise ValueError(f"The model in {name!r} asks for code that its {CONFIG} knows nothing of: {foreign}.")
+    options = {key: kwargs[key] for key in OPTIONS if kwargs.get(key)}
+    inner = SentenceTransformer(str(here), device="cpu", trust_remote_code=trusted, **options)
+    if any(inner.prompts.values()) and not hasattr(inner, "preprocess"):
+        raise ValueError(PROMPTS)
+    record = Path(here) / RECORD
+    return inner, {**about, "record": record.read_text(encoding="utf-8") if record.is_file() else ""}
+
+
+def _as_load(given: dict[str, Any]) -> dict[str, Any]:
+    """What releases before 5 hand to a first module, as later ones hand it to `load`: there it is in all three."""
+    kinds = {"model_args": "model_kwargs", "tokenizer_args": "tokenizer_kwargs", "config_args": "config_kwargs"}
+    hub = ("token", "revision", "local_files_only", "trust_remote_code")
+    options = {new: {k: v for k, v in given[old].items() if k not in hub} for old, new in kinds.items()}
+    told = {key: value for key, value in given["model_args"].items() if key in hub}
+    return {**told, **options, "cache_folder": given["cache_dir"], "backend": given["backend"]}
 
 
 def _take(value: Any, mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> Any:

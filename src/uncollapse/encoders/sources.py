@@ -96,9 +96,19 @@ def find_source(name: str) -> Path:
     """The folder of a model: of the bundled package, the folder itself, or a snapshot of the hub's.
 
     Of a folder with code of its own for long texts it is the model in it: this package does what that code does.
+
+    Raises:
+        ModelError: there is none.
     """
     found = _find_source(name)
-    return found / MODEL if has_long_texts(found) else found
+    if not has_long_texts(found):
+        return found
+    if not (found / MODEL).is_dir():  # or a relative name would be asked for on the hub
+        raise ModelError(
+            f"{name!r} has code of its own for long texts ({LONG_TEXTS}), but no folder {MODEL!r} with the model. "
+            "Copy the whole folder, or write it anew with `uncollapse export`."
+        )
+    return found / MODEL
 
 
 def _find_source(name: str) -> Path:
