@@ -85,8 +85,8 @@ def test_a_limit_says_that_it_takes_the_first_texts(corpus: Path) -> None:
     texts = open_corpus(corpus, limit=3)
     assert [text.id for text in texts] == NAMES[:3]
     assert texts.notes == (
-        "only the first 3 texts in the order of the corpus are read, and the rest may be of another kind; --sample 3 "
-        "draws as many at random",
+        "only the first 3 texts in the order of the corpus are read, and the rest may be of another kind; `diagnose` "
+        "and `explain` can draw as many at random (--sample 3)",
     )
     assert open_corpus(corpus).notes == ()
 

@@ -312,6 +312,10 @@ def test_a_fix_on_texts_that_the_folder_asks_for_is_applied(model: Path, tmp_pat
     expected = pipeline.encode([text.text for text in corpus]).vectors
     (file,) = (tmp_path / "out").glob("*.parquet")
     np.testing.assert_array_equal(np.stack(pq.read_table(file)["vector"].to_numpy()), expected)
+    vectors = load(str(tmp_path / "out"))
+    assert isinstance(vectors, VectorFile)
+    read = vectors.prepare([text.text for text in vectors.corpus])
+    np.testing.assert_array_equal(read.n_tokens, read.n_tokens_full)
     plain = embed(load(str(model), device="cpu"), corpus, tmp_path / "plain", layout=SMALL)
     assert plain.n_truncated == 1
     with pytest.raises(OutputError, match=r"text_fix cover\(8\) and now "):

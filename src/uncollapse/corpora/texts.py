@@ -123,7 +123,7 @@ class ReadingOptions:
             return ()
         return (
             f"only the first {self.limit:,} texts in the order of the corpus are read, and the rest may be of another "
-            f"kind; --sample {self.limit} draws as many at random",
+            f"kind; `diagnose` and `explain` can draw as many at random (--sample {self.limit})",
         )
 
     def drawn_notes(self, draw: Draw) -> tuple[str, ...]:

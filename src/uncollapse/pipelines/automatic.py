@@ -73,5 +73,5 @@ def _of_vectors(encoder: SentenceEncoder, corpus: Unlabelled) -> list[tuple[AnyF
     centering, whitening = Centering("role"), Whitening(STRENGTH, "role")
     return [
         (centering, f"{centering}: documents and {who} lie around different means, which are taken away"),
-        (whitening, f"{whitening}: directions that most texts share are shrunk a little"),
+        (whitening, f"{whitening}: directions in which texts vary most are shrunk a little"),
     ]

@@ -68,8 +68,8 @@ def check_text_fix(fix: TextFix, encoder: Scorable) -> None:
     if fix.largest > room:
         raise FixError(
             f"`{fix}` makes pieces of {fix.largest} tokens, but {encoder.name!r} reads {room} of a text at once, "
-            f"beside special tokens and prompt. Choose at most {room}, or raise the limit of the model (--max-tokens) "
-            "if it can read more."
+            f"beside special tokens and prompt. Choose at most {room}, or raise the limit of the model (its "
+            "max_seq_length; --max-tokens, where a command has that) if it can read more."
         )
     if fix.reading == "states":
         require_states(encoder)
