@@ -18,8 +18,9 @@ from filelock import FileLock, Timeout
 from uncollapse import writing
 from uncollapse.diagnosis.profiling import TextColumns
 from uncollapse.errors import OutputError
+from uncollapse.leftovers import is_leftover
 from uncollapse.tables import TextTable
-from uncollapse.writing import check_target, is_leftover, only_writer, whole_file, whole_folder
+from uncollapse.writing import check_target, only_writer, whole_file, whole_folder
 
 DEAD = "99999999"  # larger than any process number
 

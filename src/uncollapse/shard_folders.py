@@ -5,7 +5,8 @@ from pathlib import Path
 
 from uncollapse.corpora.shards import FORMATS, MANIFEST, Manifest, faulty_shard, is_vector_folder, read_manifest
 from uncollapse.errors import OutputError
-from uncollapse.writing import LOCK, is_leftover, whole_file
+from uncollapse.leftovers import is_leftover
+from uncollapse.writing import LOCK, whole_file
 
 _SUFFIXES = tuple(suffix for writers in FORMATS.values() for suffix in writers)
 _SHARD = re.compile(rf"vectors-\d{{5,}}({'|'.join(map(re.escape, _SUFFIXES))})")

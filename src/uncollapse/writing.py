@@ -2,12 +2,9 @@
 
 import ctypes
 import errno
-import glob
 import hashlib
 import json
 import os
-import re
-import secrets
 import shutil
 import stat
 import sys
@@ -20,6 +17,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from uncollapse.errors import OutputError
+from uncollapse.leftovers import clean_leftovers, holds_any, passing_name
 
 LONGEST_NAME_BYTES = 96
 """Two names, a dot, a suffix and what a temporary file adds stay below the 255 bytes that file systems allow."""
@@ -27,12 +25,6 @@ LONGEST_NAME_BYTES = 96
 
 LOCK = ".uncollapse.lock"
 """The file in a folder that says that a command writes there, where there can be none beside it."""
-
-_OURS: set[str] = set()
-"""What ends the names of what this process is writing; another may have had its number before, as in containers."""
-
-_PASSING = re.compile(r"\..+\.(?:partial|replaced)-(\d+)(?:-([0-9a-f]+))?", re.DOTALL)
-"""Names that are not there for long, with the number of who made them."""
 
 
 def file_name(text: str) -> str:
@@ -206,7 +198,7 @@ def whole_file(target: Path) -> Iterator[Path]:
         OutputError: the file cannot be written.
     """
     place = place_of(target)
-    with _told(target), _passing(place) as part:
+    with _told(target), passing_name(place) as part:
         clean_leftovers(place)
         try:
             yield part
@@ -230,16 +222,16 @@ def whole_folder(target: Path, check: Callable[[], None] = lambda: None) -> Iter
             there.
     """
     place = place_of(target)
-    with _told(target), _passing(place) as part:
+    with _told(target), passing_name(place) as part:
         place.parent.mkdir(parents=True, exist_ok=True)
         clean_leftovers(place)
         part.mkdir()
         try:
-            replaces = _holds_any(place)
+            replaces = holds_any(place)
             yield part
             _finish_tree(part)
             check()
-            if replaces and _holds_any(place):
+            if replaces and holds_any(place):
                 _swap(part, place)
             else:
                 _settle(part, place)
@@ -249,7 +241,7 @@ def whole_folder(target: Path, check: Callable[[], None] = lambda: None) -> Iter
 
 def _settle(part: Path, target: Path) -> None:
     """Give a folder a name that nothing has but an empty folder."""
-    if _holds_any(target):
+    if holds_any(target):
         raise OutputError(
             f"Something else was put at {str(target)!r} while this command worked. It was left as it is, and nothing "
             "was written. Give another folder."
@@ -268,7 +260,7 @@ def _swap(part: Path, target: Path) -> None:
     if _exchange(part, target):
         _flush(target.parent)
         return
-    with _passing(target, "replaced") as old, _passing(target) as done:
+    with passing_name(target, "replaced") as old, passing_name(target) as done:
         try:
             target.rename(old)
             part.rename(target)
@@ -326,17 +318,6 @@ def _flush(place: Path) -> None:
 
 
 @contextmanager
-def _passing(target: Path, what: str = "partial") -> Iterator[Path]:
-    """A name beside a target that no other process takes for what a killed one left, and only this one uses."""
-    token = secrets.token_hex(4)
-    _OURS.add(token)
-    try:
-        yield target.with_name(f".{target.name}.{what}-{os.getpid()}-{token}")
-    finally:
-        _OURS.discard(token)
-
-
-@contextmanager
 def _told(target: Path) -> Iterator[None]:
     """Turn what an operating system says into our own error."""
     try:
@@ -350,52 +331,3 @@ def _told(target: Path) -> Iterator[None]:
             "The disk is full: make room, or choose another place." if full else "Choose a place you can write to."
         )
         raise OutputError(f"Could not write {str(target)!r}: {error}. {advice}") from error
-
-
-def clean_leftovers(target: Path) -> None:
-    """Remove what killed processes left beside a target; give back what one of them had moved aside."""
-    name = glob.escape(target.name)
-    for moved in target.parent.glob(f".{name}.replaced-*"):
-        if _is_dead(moved) and not _holds_any(target):
-            with suppress(FileNotFoundError):
-                target.rmdir()  # an empty one, made since
-            moved.rename(target)
-    for pattern in ("partial", "replaced"):
-        for leftover in target.parent.glob(f".{name}.{pattern}-*"):
-            if _is_dead(leftover):
-                _remove(leftover)
-
-
-def is_leftover(path: Path) -> bool:
-    """Whether a path is what a killed process left."""
-    return ".partial-" in path.name and _is_dead(path)
-
-
-def _holds_any(target: Path) -> bool:
-    """Whether there is a file, or a folder with anything in it."""
-    return target.exists() and not (target.is_dir() and not any(target.iterdir()))
-
-
-def _is_dead(path: Path) -> bool:
-    found = _PASSING.fullmatch(path.name)
-    if not found:
-        return False
-    process, token = int(found[1]), found[2]
-    return token not in _OURS if process == os.getpid() else not _is_running(process)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

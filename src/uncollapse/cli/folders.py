@@ -160,7 +160,7 @@ def _what_is_left(folder: Path, written: list[str], kept: Path | None) -> str:
 
 
 def _check_empty(folder: Path, *, force: bool) -> None:
-    from uncollapse.writing import is_leftover
+    from uncollapse.leftovers import is_leftover
 
     there = sorted(name for name in _entries(folder) if not is_leftover(folder / name))
     if there and not force:
