@@ -19,6 +19,7 @@ from uncollapse.cli.folders import leave_in_order
 from uncollapse.cli.options import EXIT_CODES, examples
 from uncollapse.cli.racing import compare, tune
 from uncollapse.cli.storing import store
+from uncollapse.cli.streams import print_on_unread
 from uncollapse.errors import UncollapseError
 
 app = typer.Typer(
@@ -131,4 +132,5 @@ def main() -> None:
     """Entry point of the `uncollapse` command."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     leave_in_order()
+    print_on_unread()
     sys.exit(run())
