@@ -36,6 +36,15 @@ def test_a_model_without_a_limit_cuts_nothing():
     assert {server["texts"] for server in part.about["audit"]["servers"]} == {None}
 
 
+def test_a_folder_that_asks_for_texts_to_be_read_on_is_told_apart_from_its_model():
+    asking = replace(make_audit([]).limits, text_fix="cover(126)")
+    loss, service, _ = measure_audit(make_audit([100] * 80 + [900] * 30, limits=asking), "fixed").verdict
+    assert loss.kind == "neutral"
+    assert "are never seen by the model alone, mostly in texts of" in loss.title
+    assert "in no vector of the model alone (95 % intervals). That is the model without `cover(126)`" in loss.sentence
+    assert service.title == "Which servers cut without a word"
+
+
 def test_a_loss_is_told_with_where_it_is_and_what_to_do():
     full, sources = [100] * 80 + [900] * 20 + [300] * 10, ["notes.md"] * 80 + ["manual.pdf"] * 20 + ["notes.md"] * 10
     part = measure_audit(make_audit(full, sources=sources, replicates=64), "minilm")

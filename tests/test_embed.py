@@ -318,6 +318,10 @@ def test_a_fix_on_texts_that_the_folder_asks_for_is_applied(model: Path, tmp_pat
     np.testing.assert_array_equal(read.n_tokens, read.n_tokens_full)
     plain = embed(load(str(model), device="cpu"), corpus, tmp_path / "plain", layout=SMALL)
     assert plain.n_truncated == 1
+    write_record(asking, {"fix": "head_tail(8, 8)", "text_fix": "head_tail(8, 8)"})
+    ends = embed(load(str(asking), device="cpu"), corpus, tmp_path / "ends", layout=SMALL)
+    assert ends.n_truncated == 1
+    assert load(str(tmp_path / "ends")).max_tokens == encoder.max_tokens, "what lies between the ends is lost"
     with pytest.raises(OutputError, match=r"text_fix cover\(8\) and now "):
         embed(load(str(model), device="cpu"), corpus, tmp_path / "out", layout=SMALL)
 

@@ -55,6 +55,23 @@ def test_a_line_has_the_share_done_the_rate_and_the_time_left(lines: Lines, cloc
     ]
 
 
+def test_what_was_known_already_has_no_rate(lines: Lines, clock: Clock, log: io.StringIO) -> None:
+    """A cache gives in no time what the rest will take long for."""
+    clock.now = 40
+    with lines.track("controls", 85_909, "tokens") as advance:
+        advance(1576)
+        clock.now = 80
+        advance(0)
+    with lines.track("costs", 100, "characters") as advance:
+        clock.now = 120
+        advance(0)
+    assert [line for line in log.getvalue().splitlines() if "done" not in line] == [
+        "controls: 1,576 of 85,909 tokens (2%)",
+        "controls: 1,576 of 85,909 tokens (2%), 39 tokens/s, 35:40 left",
+        "costs: 0 of 100 characters (0%)",
+    ]
+
+
 def test_of_a_total_that_nobody_knows_it_says_how_many_there_were(
     lines: Lines, clock: Clock, log: io.StringIO
 ) -> None:

@@ -24,6 +24,9 @@ Advance = Callable[[float], None]
 EVERY = 30.0
 """Seconds between two lines where bars cannot be drawn; work that takes less says nothing."""
 
+SETTLED = 1 / 30
+"""Part of that time from which on a rate says anything; what was known already is done in no time."""
+
 
 class Reporter(Protocol):
     """Opens a bar for a piece of work; the number given to it is how much was done since."""
@@ -101,7 +104,7 @@ class Lines:
     @contextmanager
     def track(self, what: str, total: float | None, unit: str) -> Iterator[Advance]:
         """Lines on a piece of work; of one that had any, the last says that it is done."""
-        work, lines = _Work(what, total, unit, self.clock()), 0
+        work, lines = _Work(what, total, unit, self.clock(), SETTLED * self.every), 0
 
         def advance(done: float) -> None:
             nonlocal lines
@@ -122,25 +125,26 @@ class Lines:
 
 @dataclass
 class _Work:
-    """A piece of work, and how much of it is done."""
+    """A piece of work, and how much of it is done; of less than `settled` seconds no rate is told."""
 
     what: str
     total: float | None
     unit: str
     began: float
+    settled: float
     done: float = 0.0
 
     def under_way(self, now: float) -> str:
-        rate = self.done / max(now - self.began, 1e-9)
-        said = f"{self.what}: {self.done:,.0f} {self.unit}, {_compact(rate)} {self.unit}/s"
+        of = f" of {self.total:,.0f}" if self.total else ""
+        share = f" ({min(self.done / self.total, 1.0):.0%})" if self.total else ""
+        said = f"{self.what}: {self.done:,.0f}{of} {self.unit}{share}"
+        taken = now - self.began
+        if not self.done or taken < self.settled:
+            return said
+        said += f", {_compact(self.done / taken)} {self.unit}/s"
         if not self.total:
             return said
-        left = max(self.total - self.done, 0.0) / rate if rate else 0.0
-        share = min(self.done / self.total, 1.0)
-        return (
-            f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit} ({share:.0%}), "
-            f"{_compact(rate)} {self.unit}/s, {_duration(left)} left"
-        )
+        return f"{said}, {_duration(max(self.total - self.done, 0.0) * taken / self.done)} left"
 
     def at_its_end(self, now: float) -> str:
         return f"{self.what}: done, {self.done:,.0f} {self.unit} in {_duration(now - self.began)}"

@@ -190,7 +190,8 @@ class ShardedMatrix:
 
     Attributes:
         manifest: of the folder.
-        max_tokens: where the model cut texts; None for nowhere, as of texts read in pieces, or not known.
+        max_tokens: where the model cut texts; None for nowhere, as where all were read to their end in
+            pieces, or not known.
 
     Raises:
         CorpusError: a folder that is not finished, or a shard that is missing.
@@ -211,8 +212,8 @@ class ShardedMatrix:
         self.dim, self.n_rows = self.manifest.dim, self.manifest.n_texts
 
         limit = self.manifest.made["max_tokens"]
-        reads_on = bool(self.manifest.made.get("text_fix"))  # in pieces, each of which fits
-        self.max_tokens: int | None = None if limit is None or reads_on else int(limit)
+        cut = not self.manifest.made.get("text_fix") or any(shard.n_truncated for shard in self.manifest.shards)
+        self.max_tokens: int | None = int(limit) if cut and limit is not None else None
 
     def rows(self, fields: Sequence[str] = ()) -> Generator[VectorRow, None, None]:
         """All rows in order."""

@@ -39,6 +39,7 @@ class Limits:
         named: what the user asks about, within the model's reach or not.
         known: whether a limit of None says that there is none.
         unit: what limits and lengths are counted in.
+        text_fix: notation of a fix on texts that the model's folder asks for; "" for none.
 
     >>> Limits(256, 512, (8192, 256)).every
     (256, 512, 8192)
@@ -49,6 +50,7 @@ class Limits:
     named: tuple[int, ...] = ()
     known: bool = True
     unit: str = TOKENS
+    text_fix: str = ""
 
     @classmethod
     def of(cls, encoder: TextEncoder, named: Sequence[int] = ()) -> Self:
@@ -68,7 +70,12 @@ class Limits:
             raise UncollapseError(f"At most {MOST_LIMITS} limits can be named, got {len(set(named))}. Name fewer.")
         in_use = encoder.max_tokens if encoder.max_tokens < NO_LIMIT else None
         return cls(
-            encoder.folder_max_tokens, in_use, tuple(sorted(set(named))), knows_limit(encoder), unit_of(encoder)
+            encoder.folder_max_tokens,
+            in_use,
+            tuple(sorted(set(named))),
+            knows_limit(encoder),
+            unit_of(encoder),
+            str(getattr(encoder, "text_fix", "")),
         )
 
     @property

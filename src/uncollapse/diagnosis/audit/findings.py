@@ -39,7 +39,8 @@ def judge_losses(audit: Audit, model: str) -> Iterator[Finding]:
         yield _nothing_lost(audit, model)
     else:
         yield _loss(audit, column, model)
-        yield _remedy(audit, column, model)
+        if not audit.limits.text_fix:
+            yield _remedy(audit, column, model)
         yield _service(int(audit.total.truncated[column]), f"{audit.limits.every[column]:,} {audit.limits.unit}")
     if audit.limits.named:
         yield _named(audit)
@@ -68,17 +69,27 @@ def _nothing_lost(audit: Audit, model: str) -> Finding:
 def _loss(audit: Audit, column: int, model: str) -> Finding:
     total, main, unit = audit.total, audit.limits.every[column], audit.limits.unit
     share, lost = share_truncated(total, column, main), tokens_lost(total, column, main)
-    homes = list(_homes(audit, column))
+    homes, alone = list(_homes(audit, column)), " of the model alone" if audit.limits.text_fix else ""
     most = next((f", mostly in {where}" for where, part in reversed(homes) if (part.low or 0) > 0.5), "")
     what = (
         f"{model} reads {main:,} {unit} of a text, {_owner(audit)}. {_spell(share)} of {total.texts:,} texts are "
-        f"longer, and {_spell(lost)} of all {unit} lie beyond it, in no vector (95 % intervals)."
+        f"longer, and {_spell(lost)} of all {unit} lie beyond it, in no vector{alone} (95 % intervals).{_asked(audit)}"
     )
     where = "; ".join(f"{_spell(part)} of what is lost is in {home}" for home, part in homes)
-    kind = "bad" if max(share.value, lost.value) >= HARMFUL else "neutral"
+    kind = "bad" if max(share.value, lost.value) >= HARMFUL and not audit.limits.text_fix else "neutral"
     parts = (what, f"{where}.", _in_study(audit), _FEW if total.texts < MINIMUM else "")
-    title = f"{_percent(lost.value)} of the {unit} are never seen{most}"
+    title = f"{_percent(lost.value)} of the {unit} are never seen{' by the model alone' if alone else ''}{most}"
     return Finding(title, " ".join(filter(None, parts)), kind if total.texts >= MINIMUM else "unknown")
+
+
+def _asked(audit: Audit) -> str:
+    """What a folder asks for beyond the model, which is all that is measured here."""
+    if not audit.limits.text_fix:
+        return ""
+    return (
+        f" That is the model without `{audit.limits.text_fix}`, which its folder asks for and this study leaves out: "
+        "`uncollapse embed`, `evaluate` and `export --format sentence-transformers` apply it."
+    )
 
 
 def _homes(audit: Audit, column: int) -> Iterator[tuple[str, Estimate]]:
