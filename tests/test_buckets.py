@@ -208,7 +208,7 @@ def test_the_loss_is_told_by_length_and_is_smaller_than_what_there_is_to_lose(re
     card = (report.folder / "README.md").read_text()
     assert card.startswith("## `temperature(law=log, n0=8)` in buckets")
     assert card.endswith("\n> # Mine\n")
-    assert "How the law was chosen is not recorded here." in card
+    assert "How the law was chosen is not recorded here, and whether it pays is not known" in card
     assert "| 17 to 40 tokens | up-to-40 | 26 tokens | 0.6382 |" in card
     assert "| data/test | 30 | " in card
 

@@ -78,7 +78,7 @@ This is `{base}` with `{report.fix}`.{_together(report)}
 
 - {_how_chosen(report)}
 - Its benefit is not known to this card, neither in all nor by length: nothing was evaluated. Measure it on your own
-  texts: `uncollapse evaluate` compares this folder with its source, by length.
+  texts: `uncollapse evaluate DATA -m {base} --against THIS-FOLDER` compares the two, by length.
 - It cuts texts at {report.max_tokens or "no number of"} tokens.
 - Vectors of this model must not be mixed with vectors of `{base}` in one index.
 {_fingerprints(folder, report)}- Versions: {_versions()}.
@@ -155,9 +155,8 @@ def _of_modules(report: FixReport) -> str:
     )
     paths = ", ".join(f"`{path}`" for path in report.modules)
     return f"""In stock modules after the transformer: {paths}. {how}They were \
-fitted, without labels, to {_learned(report.fitted)}; on texts of another kind they may hurt. Servers that scale \
-vectors once, at the very end, such as text-embeddings-inference and vLLM, give other vectors where a Dense has an \
-offset, as any centering makes.
+fitted, without labels, to {_learned(report.fitted)}; on texts of another kind they may hurt. Where a Dense has an \
+offset, as any centering makes, text-embeddings-inference and vLLM give other vectors: they scale once, at the end.
 
 """
 

@@ -60,8 +60,10 @@ all.
 |---|---|---|---|---|---|
 {chr(10).join(_loss(one) for one in losses)}
 {_warned(losses)}{_searches(searches)}
-How the law was chosen is not recorded here. Every number is in loss.json, with the versions and the fingerprint of the
-source.
+How the law was chosen is not recorded here, and whether it pays is not known: the table says what buckets lose against
+it. `uncollapse evaluate DATA -m {source} --fix "{law}"` says what it gains.
+
+Every number is in loss.json, with the versions and the fingerprint of the source.
 """
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import check_output, output_folder
+from uncollapse.cli.folders import check_named, output_folder
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
@@ -138,7 +138,8 @@ def evaluate(
     Vectors are kept: a second run takes seconds, and a stopped one goes on.
     """
     check_options(context)
-    _check_places(paths or (), [] if run else [model, *(against or ())], out, force=force)
+    _check_places(paths or ())
+    check_named(out, [] if run else [model, *(against or ())], force=force)
 
     if bm25 is not None:
         from uncollapse.evaluation.rankings.languages import read_language
@@ -196,18 +197,13 @@ def evaluate(
             _run_mteb(in_torch, tasks, folder / "mteb", kept, quiet)
 
 
-def _check_places(paths: Sequence[str], models: Sequence[str], out: Path | None, *, force: bool) -> None:
+def _check_places(paths: Sequence[str]) -> None:
     """Look at what was named, before anybody waits for torch."""
-    from uncollapse.encoders.sources import check_source
     from uncollapse.evaluation.reading.files import TASKS, find
 
     for path in paths:
         if not path.startswith("mteb:"):
             find(path, TASKS)
-    if out is not None:
-        check_output(out, "", force=force)
-    for name in models:
-        check_source(name)
 
 
 def _check_words(language: str, tasks: "Sequence[Task]", models: list[str], quiet: bool) -> str:

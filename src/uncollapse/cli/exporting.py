@@ -174,7 +174,7 @@ def _print(report: "ExportReport") -> None:
     if report.text_fix:
         console.print(
             f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] is not in the graph: it cuts texts before they are "
-            "encoded. uncollapse does that for this folder (evaluate, embed); other programs do not. In "
+            "encoded. uncollapse does that for this folder (embed, encode, evaluate); other programs do not. In "
             "sentence-transformers, what `export --format sentence-transformers` writes does.",
             soft_wrap=True,
         )

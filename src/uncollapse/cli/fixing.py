@@ -11,7 +11,6 @@ from uncollapse.cli.options import (
     ForceOption,
     JsonOption,
     ModelArgument,
-    OutOption,
     QuietOption,
     RemoteOption,
     SeedOption,
@@ -185,7 +184,9 @@ def _choose(model: str, seen: "Unlabelled | None", quiet: bool, trust_remote_cod
 
 
 def demo(
-    out: OutOption = Path("uncollapse-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model and the results.")] = Path(
+        "uncollapse-demo"
+    ),
     temperature: Annotated[float, typer.Option(help="The temperature that is written and compared.")] = 0.8,
     texts: Annotated[int, typer.Option(min=200, help="Documentation strings to measure.")] = 600,
     windows: Annotated[int, typer.Option(min=50, help="Documents to cut to 8, 16, 32, ... tokens.")] = 80,

@@ -1,7 +1,7 @@
 """Where a command writes: a folder of its own, gone again if nothing came of it, and what is left of a stop."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,6 +85,25 @@ def check_output(out: Path | None, name: str, *, force: bool) -> None:
     if folder.is_dir():
         with only_writer(folder):
             _check_empty(folder, force=force)
+
+
+def check_named(out: Path | None, models: Iterable[str], *, force: bool) -> None:
+    """Look at the output and the models that were named, before anybody waits for torch.
+
+    Args:
+        out, force: as for `check_output`; without a name, the default is looked at when it is known.
+        models: as for `load`.
+
+    Raises:
+        OutputError: as `check_output`.
+        ModelError: as `check_source`.
+    """
+    from uncollapse.encoders.sources import check_source
+
+    if out is not None:
+        check_output(out, "", force=force)
+    for model in models:
+        check_source(model)
 
 
 def _chosen_folder(out: Path | None, name: str) -> Path:

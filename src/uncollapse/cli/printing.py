@@ -120,6 +120,8 @@ def print_outcomes(conditions: "Sequence[Condition]", result: "Result") -> bool:
 
 
 def print_fixed(report: Any) -> None:
+    from uncollapse.encoders.sources import APPLIED_BY
+
     console = Console()
     folder = escape(str(report.folder))
     where = [f"the weights, {report.dtype}"] if report.changed else []
@@ -133,19 +135,21 @@ def print_fixed(report: Any) -> None:
         soft_wrap=True,
     )
     if any(path.endswith("Router") for path in report.modules):
-        said = "and call encode_query for queries, encode_document for documents; plain encode is for neither."
+        said = "and call encode_query for queries, encode_document for documents; encode for texts compared as equals."
         console.print(f"        {said}")
     if report.text_fix:
         console.print(
             f"[yellow]•[/] [b]{escape(report.text_fix)}[/b] cuts texts before they are encoded. uncollapse does that "
-            "for this folder (evaluate, compare, embed); sentence-transformers alone does not. For a folder that does "
+            f"for this folder ({APPLIED_BY}); sentence-transformers alone does not. For a folder that does "
             f"it there:\n  uncollapse export {folder} -o {folder}-long --format sentence-transformers",
             soft_wrap=True,
         )
     if report.max_tokens:
         source = f"its source at {report.source_max_tokens or 'no number of them'}"
         same = report.max_tokens == report.source_max_tokens
-        console.print(f"It cuts texts at {report.max_tokens} tokens, {'as its source does' if same else source}.")
+        alone = f"Without {report.text_fix} it" if report.text_fix else "It"
+        like = "as its source does" if same else source
+        console.print(f"{escape(alone)} cuts texts at {report.max_tokens} tokens, {like}.")
     if report.left_out:
         console.print(f"Left out, as they hold the unfixed weights: {escape(', '.join(report.left_out))}.")
 

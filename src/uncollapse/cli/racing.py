@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
-from uncollapse.cli.folders import check_output, output_folder
+from uncollapse.cli.folders import check_named, output_folder
 from uncollapse.cli.options import (
     BatchOption,
     CacheOption,
@@ -104,7 +104,8 @@ def compare(
     Writes report.html (for your browser) and result.json. Vectors are kept: a stopped race goes on.
     """
     _check_cache(cache, no_cache)
-    _check_places(path, model, out, force=force)
+    _check_place(path)
+    check_named(out, [model], force=force)
 
     from uncollapse.tuning.contenders import read_contenders
     from uncollapse.tuning.rules import Rules
@@ -165,7 +166,8 @@ def tune(
     had no say in it.
     """
     _check_cache(cache, no_cache)
-    _check_places(path, model, out, force=force)
+    _check_place(path)
+    check_named(out, [model], force=force)
 
     from uncollapse.tuning.contenders import read_contenders
     from uncollapse.tuning.criteria import check_seen_by
@@ -187,16 +189,12 @@ def tune(
         finish(result, folder, quiet=quiet, json=json)
 
 
-def _check_places(path: str, model: str, out: Path | None, *, force: bool) -> None:
+def _check_place(path: str) -> None:
     """Look at what was named, before anybody waits for torch."""
     from uncollapse.corpora.sources import find_corpus
-    from uncollapse.encoders.sources import check_source
 
     if not path.startswith("mteb:"):
         find_corpus(path)
-    if out is not None:
-        check_output(out, "", force=force)
-    check_source(model)
 
 
 def _check_heard(data: "Corpus | Sequence[Task]", *, documents: int, encodes: float | None = None) -> None:

@@ -18,7 +18,7 @@ from sentence_transformers.base.modules import Transformer
 from uncollapse.copies import copy_model
 from uncollapse.covering import long_texts
 from uncollapse.covering.cards import write_section
-from uncollapse.encoders import SentenceEncoder, load_model
+from uncollapse.encoders import SentenceEncoder, load_model, quiet
 from uncollapse.encoders.sentence import NO_LIMIT, ROLES
 from uncollapse.encoders.sources import LONG_TEXTS, LONG_TEXTS_SCHEMA, MODEL, has_long_texts
 from uncollapse.errors import ArchitectureError, FixError, ModelError
@@ -87,7 +87,7 @@ def export_long_texts(
     """Write a model that reads texts to their end in plain sentence-transformers, by code in its own folder.
 
     `fix --auto` and `cover(...)` write into a folder what shall be done with texts beyond the model's limit, and only
-    this package does it. Here the folder brings some hundred lines of code along, long_texts.py, which do it wherever
+    this package does it. Here the folder brings its own code along, long_texts.py, which does it wherever
     sentence-transformers runs, with `SentenceTransformer(folder, trust_remote_code=True)`. `OUT/model` is the same
     model without that code, which cuts texts off. The new folder is loaded as anybody loads it and compared with this
     package, in every role and on texts of every length, before it takes its name.
@@ -136,8 +136,8 @@ def _chunk(stock: SentenceEncoder) -> int:
     """
     if not stock.text_fix:
         raise FixError(
-            f"{stock.name!r} asks for no fix on texts, so it is already all that sentence-transformers can run. Write "
-            'one first: `uncollapse fix MODEL "cover(126)" -o OUT`, or `--auto`.'
+            f"{stock.name!r} asks for no fix on texts, so there is nothing to add to its folder. Write one "
+            'first: `uncollapse fix MODEL "cover(126)" -o OUT`, or `--auto`.'
         )
     wanted = parse(stock.text_fix)
     if not isinstance(wanted, Cover):
@@ -205,7 +205,8 @@ def make_long_probes(stock: SentenceEncoder) -> list[str]:
 
 def _compare(stock: SentenceEncoder, part: Path) -> LongTextsReport:
     """Hold the folder, loaded as anybody loads it, against this package."""
-    model = SentenceTransformer(str(part), device="cpu", trust_remote_code=True)
+    with quiet():
+        model = SentenceTransformer(str(part), device="cpu", trust_remote_code=True)
     _remove_copy(type(model[0]))
     texts = make_long_probes(stock)
     counts = stock.count(texts)

@@ -92,9 +92,9 @@ def advise(
     if is_open and (cause in CHUNKS or _is_truncated(rows, limits)):
         yield (
             f"To keep one vector a text, `uncollapse fix {named} --auto YOUR-DATA -o FIXED` writes a model that takes "
-            "out what the vectors of all texts share (with `--queries SEARCH-LOG` it gains more). `uncollapse embed` reads "
-            "texts to their end with it, piece by piece; other programs cut them where they did, unless they run what "
-            "`uncollapse export FIXED -o LONG --format sentence-transformers` writes. "
+            "out what the vectors of all texts share (with `--queries SEARCH-LOG` it gains more). `uncollapse embed` "
+            "reads texts to their end with it, piece by piece; other programs cut them where they did, unless they "
+            "run what `uncollapse export FIXED -o LONG --format sentence-transformers` writes. "
             f"`uncollapse compare YOUR-DATA --model {named}` races it against every other fix of this package, on "
             "queries whose answers you know or, without any, on stretches of words out of your texts."
         )

@@ -32,6 +32,9 @@ LONG_TEXTS, LONG_TEXTS_SCHEMA = "long_texts.json", "uncollapse.long_texts/1"
 
 MODEL = "model"
 
+APPLIED_BY = "embed, encode, evaluate, compare and tune"
+"""What applies a fix on texts that a folder asks for."""
+
 
 def write_record(folder: Path, facts: Mapping[str, Any]) -> None:
     """Say in a model's folder what was done to it."""
@@ -68,8 +71,8 @@ def text_fix_notes(name: str, text_fix: str) -> tuple[str, ...]:
     if not text_fix:
         return ()
     return (
-        f"The folder of {name!r} asks for `{text_fix}`: evaluate, compare, tune, embed and `encode` of this package "
-        "apply it; what looks at the model itself (diagnose, explain, mteb) does not.",
+        f"The folder of {name!r} asks for `{text_fix}`: {APPLIED_BY} of this package apply it; what looks at the "
+        "model itself (diagnose, explain, mteb) does not.",
     )
 
 

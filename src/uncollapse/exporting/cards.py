@@ -105,8 +105,12 @@ that went through the graph of queries is not found.
 
 | texts | graph | put before every text |
 |---|---|---|
-{rows}"""
+{rows}{_WEIGHTS if export.format == "onnx" else ""}"""
 
+
+_WEIGHTS = """
+All of them read their weights from model.onnx.data, which must lie beside them.
+"""
 
 _WHO = {"document": "documents that are searched", "query": "queries", "text": "texts compared as equals"}
 
