@@ -314,6 +314,8 @@ def test_a_fix_on_texts_that_the_folder_asks_for_is_applied(model: Path, tmp_pat
     np.testing.assert_array_equal(np.stack(pq.read_table(file)["vector"].to_numpy()), expected)
     vectors = load(str(tmp_path / "out"))
     assert isinstance(vectors, VectorFile)
+    assert vectors.knows_limit
+    assert not any("not known" in note for note in vectors.notes)
     read = vectors.prepare([text.text for text in vectors.corpus])
     np.testing.assert_array_equal(read.n_tokens, read.n_tokens_full)
     plain = embed(load(str(model), device="cpu"), corpus, tmp_path / "plain", layout=SMALL)

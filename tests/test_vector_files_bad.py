@@ -204,6 +204,8 @@ def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path)
         VectorFile(tmp_path / "v.npy", texts=tmp_path / "v.txt")
     with pytest.raises(CorpusError, match=r"Expected texts in a .jsonl.* file, got .*no.jsonl': nothing there"):
         VectorFile(tmp_path / "v.npy", texts=tmp_path / "no.jsonl")
+    with pytest.raises(CorpusError, match=r"Expected texts in a .jsonl.* file, got .*: a folder"):
+        VectorFile(tmp_path / "v.npy", texts=tmp_path)
     with pytest.raises(CorpusError, match="a .npy file has no columns, but a column 'x' came"):
         VectorFile(tmp_path / "v.npy", columns=Columns(vector="x"))
     (tmp_path / "v.jsonl").write_text("\n")

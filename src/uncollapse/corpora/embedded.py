@@ -122,6 +122,11 @@ class EmbeddedTexts:
         """At how many tokens the model cut texts off, where the vectors say so themselves."""
         return self.matrix.max_tokens if isinstance(self.matrix, ShardedMatrix) else None
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether the vectors say themselves that all texts were read to their end, in pieces."""
+        return isinstance(self.matrix, ShardedMatrix) and self.matrix.reads_on
+
     def corpus(
         self, *, limit: int | None = None, skip_bad: bool = False, sample: int | None = None, seed: int = 0
     ) -> Corpus:
@@ -227,7 +232,8 @@ def _side(path: Path, texts: Path | None) -> DataFile | None:
         return None
     suffixes = [suffix.lower() for suffix in texts.suffixes if suffix.lower() != ".gz"] or [""]
     if suffixes[-1] not in _KINDS or not texts.is_file():
-        there = f"a {suffixes[-1] or 'nameless'} file" if texts.is_file() else "nothing there"
+        there = "a folder" if texts.is_dir() else "nothing there"
+        there = f"a {suffixes[-1] or 'nameless'} file" if texts.is_file() else there
         raise CorpusError(
             f"Expected texts in a .jsonl, .json, .tsv (also .gz) or .parquet file, got {str(texts)!r}: {there}."
         )

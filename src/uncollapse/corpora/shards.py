@@ -190,8 +190,8 @@ class ShardedMatrix:
 
     Attributes:
         manifest: of the folder.
-        max_tokens: where the model cut texts; None for nowhere, as where all were read to their end in
-            pieces, or not known.
+        reads_on: whether all texts were read to their end, in pieces, of whatever length they are.
+        max_tokens: where the model cut texts; None for nowhere, or not known.
 
     Raises:
         CorpusError: a folder that is not finished, or a shard that is missing.
@@ -212,8 +212,9 @@ class ShardedMatrix:
         self.dim, self.n_rows = self.manifest.dim, self.manifest.n_texts
 
         limit = self.manifest.made["max_tokens"]
-        cut = not self.manifest.made.get("text_fix") or any(shard.n_truncated for shard in self.manifest.shards)
-        self.max_tokens: int | None = int(limit) if cut and limit is not None else None
+        cut = any(shard.n_truncated for shard in self.manifest.shards)
+        self.reads_on = bool(self.manifest.made.get("text_fix")) and not cut
+        self.max_tokens: int | None = None if limit is None or self.reads_on else int(limit)
 
     def rows(self, fields: Sequence[str] = ()) -> Generator[VectorRow, None, None]:
         """All rows in order."""

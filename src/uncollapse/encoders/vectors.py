@@ -92,7 +92,7 @@ class VectorFile:
     @property
     def knows_limit(self) -> bool:
         """Whether it is known where the model cut its texts off; if not, they count with their full length."""
-        return self.max_tokens < NO_LIMIT
+        return self.max_tokens < NO_LIMIT or self._texts.reads_on
 
     @property
     def about(self) -> dict[str, Any]:
