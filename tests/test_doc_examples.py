@@ -15,8 +15,8 @@ from uncollapse.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = ("http://", "SciFact", "FastAPI", "QdrantClient")
-"""In Python that needs a server, the hub, or stores of another page, so that it is not run here."""
+ELSEWHERE = ("http://", "SciFact", "FastAPI", "QdrantClient", "fastembed")
+"""In Python that needs a server, the hub, stores of another page, or other packages, so that it is not run here."""
 
 
 def commands(page: Path) -> list[str]:

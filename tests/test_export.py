@@ -221,13 +221,13 @@ def test_a_graph_that_disagrees_is_kept_apart_and_what_was_there_stays(
 
 @pytest.mark.usefixtures("traced")
 def test_a_tokenizer_that_disagrees_is_told(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shorter(stock: Any, file: Path) -> None:
+    def shorter(stock: Any, part: Path) -> None:
         stock.model.max_seq_length = 39
-        write(stock, file)
+        write(stock, part)
         stock.model.max_seq_length = 40
 
-    write = exporting._write_tokenizer
-    monkeypatch.setattr(exporting, "_write_tokenizer", shorter)
+    write = exporting.write_tokenizer
+    monkeypatch.setattr(exporting, "write_tokenizer", shorter)
     with pytest.raises(ModelError, match="but its tokenizer cuts probe texts into other tokens"):
         export(str(source), tmp_path / "out")
     assert names(tmp_path) == {"out.disagrees"}

@@ -11,11 +11,11 @@ from tokenizers import Tokenizer
 from export_examples import made_models, reuse_graph
 from uncollapse import export, load
 from uncollapse.encoders import load_model, load_scorable
-from uncollapse.encoders.exported import ABOUT, ExportedEncoder, is_export
+from uncollapse.encoders.exported import ABOUT, TOKENIZER, ExportedEncoder, is_export
 from uncollapse.encoders.runtimes import openvino_graphs
 from uncollapse.errors import ModelError, OutputError
-from uncollapse.exporting import folder as exporting
 from uncollapse.exporting.originals import copy_licences
+from uncollapse.exporting.tokenizing import write_tokenizer
 from uncollapse.writing import is_written
 
 FULL = Path("/dev/full")
@@ -68,15 +68,16 @@ def test_a_damaged_description_is_named_where_the_folder_is_loaded(said: bytes, 
 
 
 def test_the_tokenizer_is_what_its_library_saves(source: Path, tmp_path: Path) -> None:
-    exporting._write_tokenizer(load_model(str(source), device="cpu"), tmp_path / "ours.json")
-    Tokenizer.from_file(str(tmp_path / "ours.json")).save(str(tmp_path / "theirs.json"))
-    assert (tmp_path / "ours.json").read_bytes() == (tmp_path / "theirs.json").read_bytes()
+    write_tokenizer(load_model(str(source), device="cpu"), tmp_path)
+    Tokenizer.from_file(str(tmp_path / TOKENIZER)).save(str(tmp_path / "theirs.json"))
+    assert (tmp_path / TOKENIZER).read_bytes() == (tmp_path / "theirs.json").read_bytes()
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
-def test_a_disk_that_is_full_at_the_tokenizer_is_told(source: Path) -> None:
+def test_a_disk_that_is_full_at_the_tokenizer_is_told(source: Path, tmp_path: Path) -> None:
+    (tmp_path / TOKENIZER).symlink_to(FULL)
     with pytest.raises(OSError, match="No space left") as caught:
-        exporting._write_tokenizer(load_model(str(source), device="cpu"), FULL)
+        write_tokenizer(load_model(str(source), device="cpu"), tmp_path)
     assert caught.value.errno == errno.ENOSPC
 
 

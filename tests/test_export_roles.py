@@ -90,7 +90,8 @@ def test_each_role_has_a_graph_that_stock_runtimes_open_and_that_gives_its_vecto
 def test_what_is_in_the_folder(exports: dict[str, Path]) -> None:
     names = {path.name for path in exports["onnx"].iterdir()}
     graphs = {f"model_{role}.onnx" for role in ROLES}
-    assert names == {*graphs, "model.onnx.data", "README.md", "export.json", "parity.json", "tokenizer.json"}
+    beside = {"README.md", "export.json", "parity.json", "tokenizer.json", "tokenizer_config.json", "config.json"}
+    assert names == {*graphs, "model.onnx.data", *beside}
     weights = (exports["onnx"] / "model.onnx.data").stat().st_size
     assert all((exports["onnx"] / name).stat().st_size < weights for name in graphs), "weights lie there once"
     for form, folder in exports.items():

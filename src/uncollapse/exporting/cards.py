@@ -53,7 +53,7 @@ tokens to `sentence_embedding` [texts, {export.dim}].{fixed} It runs without tor
 
 ```python
 {_snippet(export, inputs)}```
-{_routes(export)}{_left_out(export)}
+{_PROGRAMS if kind.runtime == "onnxruntime" else ""}{_routes(export)}{_left_out(export)}
 
 ### How near it comes to the model it was made from
 
@@ -72,6 +72,12 @@ vectors (their root mean square distance from their mean, {parity.spread:.3g}); 
 - The probes say whether the vectors agree, not what a difference costs in search: measure that on your own texts.
 {_unknown(held)}- Vectors of this folder and of its source {_mixing(export)}
 - Every number is in parity.json; versions and the fingerprint of the source are in export.json.
+"""
+
+
+_PROGRAMS = """
+tokenizer_config.json and config.json are for programs that ask for them: fastembed (`PoolingType.DISABLED`,
+`normalization=False`) and transformers.js (output `sentence_embedding`) take this folder as it is.
 """
 
 

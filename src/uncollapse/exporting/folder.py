@@ -6,9 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from tokenizers import Tokenizer
 
 from uncollapse.encoders import SentenceEncoder, load_model, position_reach
 from uncollapse.encoders.exported import ABOUT, TOKENIZER, Export, ExportedEncoder, graph_files, is_export
@@ -21,6 +18,7 @@ from uncollapse.exporting.cards import write_section
 from uncollapse.exporting.originals import copy_licences, write_card
 from uncollapse.exporting.parity import Parity, compare
 from uncollapse.exporting.rounding import quantise
+from uncollapse.exporting.tokenizing import write_config, write_tokenizer
 from uncollapse.exporting.tracing import (
     GRAPH,
     check_exportable,
@@ -140,26 +138,10 @@ def _build(stock: SentenceEncoder, part: Path, to: str, step: Callable[[str], No
             for route in routes or ("",):
                 plain, file = place / route_file(GRAPH, route), part / route_file(FORMATS[to].file, route)
                 (quantise if to == "onnx-int8" else convert)(plain, file)
-    _write_tokenizer(stock, part / TOKENIZER)
+    write_tokenizer(stock, part)
+    write_config(stock, part)
     (part / ABOUT).write_text(_about(stock, to).to_json() + "\n", encoding="utf-8")
     copy_licences(stock.source, part)
-
-
-def _write_tokenizer(stock: SentenceEncoder, file: Path) -> None:
-    """The tokenizer as one file that also cuts and pads, as the model's own module does."""
-    given: Any = stock.model.tokenizer
-    tokenizer = Tokenizer.from_str(given.backend_tokenizer.to_str())
-    tokenizer.enable_padding(
-        direction=given.padding_side,
-        pad_id=given.pad_token_id,
-        pad_type_id=given.pad_token_type_id,
-        pad_token=given.pad_token,
-    )
-    tokenizer.no_truncation()
-    if stock.max_tokens < NO_LIMIT:
-        tokenizer.enable_truncation(stock.max_tokens, direction=given.truncation_side)
-    # its own `save` says nothing of what was wrong with the disk
-    file.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
 
 
 def _about(stock: SentenceEncoder, to: str) -> Export:
