@@ -1,20 +1,7 @@
-"""A server that others wrote gives the vectors of a fixed folder: Infinity, on this machine's loopback.
-
-It needs an environment of its own, as it wants sentence-transformers 3:
-
-    python -m venv infinity
-    infinity/bin/pip install torch==2.13.0 'infinity-emb[torch,server]' 'transformers<5'
-    UNCOLLAPSE_INFINITY=infinity/bin/infinity_emb pytest tests/test_servers.py
-"""
+"""Servers that others wrote give the vectors of a fixed folder, or other ones, as docs/servers.md says."""
 
 import json
-import os
 import re
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,68 +10,73 @@ import numpy.typing as npt
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from served_folders import LONG, OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, long_folder, wanted
-from uncollapse.encoders import load
+from real_servers import SERVERS, serve
+from served_folders import CORPUS, LONG, OFFSET, ROLES, TEXTS, VECTORS, WEIGHTS, fixed_folder, long_folder, wanted
+from uncollapse.checkpoints import fix
+from uncollapse.encoders import load, load_model
+from uncollapse.fixes import compose, parse
 
-VARIABLE, SECONDS = "UNCOLLAPSE_INFINITY", 240.0
-NEEDED = pytest.mark.skipif(VARIABLE not in os.environ, reason=f"set {VARIABLE} as the top of this file says")
-
-
-@contextmanager
-def infinity(folder: Path, log: Path) -> Iterator[str]:
-    """The server's URL while it runs; it is ended whatever happens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [os.environ[VARIABLE], "v2", "--model-id", str(folder), "--served-model-name", "fixed", "--url-prefix"]
-    command += ["/v1", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--engine", "torch"]
-    command += ["--no-model-warmup", "--no-bettertransformer"]
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    settings = {**kept, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
-    with log.open("w") as stream:
-        server = subprocess.Popen(command, stdout=stream, stderr=stream, env=settings)
-        try:
-            _wait(server, port, log)
-            yield f"http://127.0.0.1:{port}/v1#fixed"
-        finally:
-            server.terminate()
-            server.wait(30)
+PAGE = Path(__file__).parents[1] / "docs/servers.md"
+FIXES = {"weights": WEIGHTS, "vectors": VECTORS, "offset": OFFSET, "roles": ROLES}
+ABSENT = pytest.mark.skipif(
+    not SERVERS["Infinity"].is_here, reason=f"set {SERVERS['Infinity'].variable} as tests/real_servers.py says"
+)
 
 
-def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        assert server.poll() is None, log.read_text()
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"no answer within {SECONDS} seconds: {log.read_text()}")
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundled model with each fix; a tiny one has heads that vLLM and a tokenizer that llama.cpp do not know."""
+    root = tmp_path_factory.mktemp("served")
+    for name, written in FIXES.items():
+        chosen = compose(parse(written))
+        fix("minilm", chosen, root / name, corpus=CORPUS if chosen.vectors else None)
+    return {written: root / name for name, written in FIXES.items()}
 
 
-@NEEDED
-@pytest.mark.parametrize("written", [WEIGHTS, OFFSET])
-def test_infinity_gives_the_vectors_of_a_fixed_folder(written: str, tmp_path: Path) -> None:
-    folder = fixed_folder(tmp_path, written)
-    with infinity(folder, tmp_path / "log") as url:
+@pytest.mark.real
+@pytest.mark.parametrize("written", FIXES.values(), ids=FIXES)
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_real_server_makes_of_a_fix_what_the_table_says(
+    name: str, written: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, folder = SERVERS[name], folders[written]
+    if not server.is_here:
+        pytest.skip(f"set {server.variable} as tests/real_servers.py says")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # ports come again with other models behind them
+    if server.makes[written] == "refused":
+        with pytest.raises(AssertionError, match="Router"), serve(server, folder, tmp_path / "log"):
+            pass
+        return
+    with serve(server, folder, tmp_path / "log") as url:
         found = load(url).vectors(TEXTS)
-    np.testing.assert_allclose(found, wanted(folder)["text"], atol=2e-6)
+    stock = load_model("minilm", device="cpu").model.encode(TEXTS)
+    base = wanted(folders[WEIGHTS])["text"] if written == VECTORS else stock
+    role = "document" if written == ROLES else "text"
+    near = {"same": wanted(folder)[role], "no fix on vectors": base}
+    for said, right in near.items():
+        is_near = np.abs(found - right).max() < server.error
+        assert is_near == (server.makes[written] == said), (said, np.abs(found - right).max())
 
 
-@NEEDED
+def test_the_page_says_of_each_server_what_its_tests_see() -> None:
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    table = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    heads = next(row for row in table if row[0] == "the folder holds")
+    for name, server in SERVERS.items():
+        column = next(i for i, head in enumerate(heads) if name in head)
+        for written, row in zip(FIXES.values(), table[table.index(heads) + 1 :], strict=False):
+            said = {"same": "yes", "other": "**other vectors", "refused": "refused"}
+            starts = said.get(server.makes[written], "**no fix on vectors")
+            assert row[column].startswith(starts), (name, written, row[column])
+
+
+@ABSENT
 def test_infinity_reads_texts_to_their_end_with_a_folder_that_has_code_for_it(tmp_path: Path) -> None:
     folder = long_folder(tmp_path, LONG)
-    with infinity(folder, tmp_path / "log") as url:
+    with serve(SERVERS["Infinity"], folder, tmp_path / "log") as url:
         found = load(url).vectors(TEXTS)
     np.testing.assert_allclose(found, wanted(folder)["text"], atol=2e-6)
     assert np.abs(found - wanted(folder / "model")["text"]).max() > 1e-2
-
-
-@NEEDED
-def test_infinity_refuses_a_folder_whose_fix_knows_roles(tmp_path: Path) -> None:
-    folder = fixed_folder(tmp_path, ROLES)
-    with pytest.raises(AssertionError, match="Router"), infinity(folder, tmp_path / "log"):
-        pass
 
 
 def test_a_server_that_scales_once_is_right_without_an_offset_alone(tmp_path: Path) -> None:
@@ -125,7 +117,7 @@ def test_the_service_on_the_page_takes_one_text_and_several_and_refuses_unknown_
         encode_query = encode_document = encode
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", Counting)
-    page = (Path(__file__).parents[1] / "docs/servers.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     code = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Starlette(" in code)
     service: dict[str, Any] = {}
     exec(code, service)

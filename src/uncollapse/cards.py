@@ -156,7 +156,8 @@ def _of_modules(report: FixReport) -> str:
     paths = ", ".join(f"`{path}`" for path in report.modules)
     return f"""In stock modules after the transformer: {paths}. {how}They were \
 fitted, without labels, to {_learned(report.fitted)}; on texts of another kind they may hurt. Where a Dense has an \
-offset, as any centering makes, text-embeddings-inference and vLLM give other vectors: they scale once, at the end.
+offset, as any centering makes, text-embeddings-inference and vLLM give other vectors: they scale once, at the end. \
+Files for llama.cpp and Ollama (GGUF) leave these modules out, in silence.
 
 """
 
