@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from corpus_files import WRITERS, json_lines, pairs, rows, write
 from uncollapse.corpora import lines, open_corpus
-from uncollapse.corpora.formats import ID_FIELDS, READERS, TEXT_FIELDS
+from uncollapse.corpora.fields import ID_FIELDS, TEXT_FIELDS
+from uncollapse.corpora.formats import READERS
 from uncollapse.corpora.sources import KINDS
 from uncollapse.corpora.texts import is_blank
 from uncollapse.errors import CorpusError

@@ -40,7 +40,8 @@ def diagnose(
         str,
         typer.Argument(
             help="A .txt, .md, .jsonl, .csv, .tsv or .parquet file, a folder or quoted glob of them, a BEIR folder, "
-            "or `docstrings`, the documentation of the installed packages."
+            "a Hugging Face dataset on disk (save_to_disk), or `docstrings`, the documentation of the installed "
+            "packages."
         ),
     ],
     model: SeenOption = "minilm",

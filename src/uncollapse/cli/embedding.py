@@ -51,7 +51,8 @@ def embed(
         str,
         typer.Argument(
             help="A .txt, .md, .jsonl, .csv, .tsv or .parquet file, a folder or quoted glob of them, a BEIR folder, "
-            "or `docstrings`, the documentation of the installed packages."
+            "a Hugging Face dataset on disk (save_to_disk), or `docstrings`, the documentation of the installed "
+            "packages."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the vectors.", show_default=False)],

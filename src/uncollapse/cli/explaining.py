@@ -33,7 +33,8 @@ def explain(
         str,
         typer.Argument(
             help="A .txt, .md, .jsonl, .csv, .tsv or .parquet file, a folder or glob of them, a BEIR folder, a "
-            "dataset folder, or `docstrings`, the documentation of the installed packages."
+            "Hugging Face dataset on disk (save_to_disk), or `docstrings`, the documentation of the installed "
+            "packages."
         ),
     ],
     model: ModelOption = "minilm",

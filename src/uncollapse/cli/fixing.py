@@ -40,7 +40,8 @@ def fix(
     auto: Annotated[
         str | None,
         typer.Option(
-            help="Choose the fix for this corpus: file, folder, glob or BEIR folder. Needs no labels.",
+            help="Choose the fix for this corpus: file, folder, glob, BEIR folder or dataset on disk. Needs no "
+            "labels.",
             show_default=False,
         ),
     ] = None,

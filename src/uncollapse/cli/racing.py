@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 DataArgument = Annotated[
     str,
     typer.Argument(
-        help="A BEIR folder (corpus.jsonl, queries.jsonl, qrels/); or documents without any label: a file, folder or "
-        "quoted glob, as `diagnose` reads them, or `docstrings`."
+        help="A BEIR folder (corpus.jsonl, queries.jsonl, qrels/); or documents without any label: a file, folder, "
+        "quoted glob or Hugging Face dataset on disk, as `diagnose` reads them, or `docstrings`."
     ),
 ]
 SplitOption = Annotated[

@@ -1,4 +1,4 @@
-"""Texts with ids from files, folders, BEIR folders and installed documentation, streamed."""
+"""Texts with ids from files, folders, BEIR folders, datasets on disk and installed documentation, streamed."""
 
 from uncollapse.corpora.balance import Balanced as Balanced
 from uncollapse.corpora.portioning import Fingerprint as Fingerprint

@@ -10,7 +10,8 @@ from typing import Self, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from uncollapse.corpora.formats import ID_FIELDS, TEXT_FIELDS, Record, json_records, tsv_records
+from uncollapse.corpora.fields import ID_FIELDS, TEXT_FIELDS
+from uncollapse.corpora.formats import Record, json_records, tsv_records
 from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.matrices import Matrix, VectorRow, open_matrix, parquet_fields, parquet_values
 from uncollapse.corpora.shards import ShardedMatrix, is_vector_folder

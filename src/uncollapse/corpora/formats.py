@@ -1,25 +1,16 @@
-"""One reader for each kind of file, from its path to the records in it; each holds one record at a time."""
+"""One reader for each kind of file or dataset, from its path to its records; each holds one record at a time."""
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from stat import S_ISREG
 from typing import Any, TypeAlias
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from uncollapse.corpora.arrow_tables import read_dataset, read_parquet
+from uncollapse.corpora.fields import Fields, choose_fields
 from uncollapse.corpora.lines import DataFile, Line, read_all, read_lines, unreadable
-from uncollapse.corpora.texts import MISSING_FIELD, Bad, Found, Item, Items, Place, ReadingOptions, excerpt
-from uncollapse.errors import nearest
-
-TEXT_FIELDS = ("text", "body", "content", "passage", "document")
-ID_FIELDS = ("_id", "id", "doc_id", "docid")
-
-COLUMNS_SHOWN = 30
-CHARACTERS_SHOWN = 40
-PARQUET_BATCH = 64
-
+from uncollapse.corpora.texts import Bad, Found, Item, Items, Place, ReadingOptions, excerpt
 
 Row: TypeAlias = tuple[int, list[str] | Bad]
 """The line a table's record begins at, and its fields."""
@@ -31,50 +22,6 @@ class Record:
 
     place: Place
     values: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """Which fields of a record hold its text, its id and a title to put before the text."""
-
-    text: str
-    id: str | None = None
-    title: str | None = None
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name in dict.fromkeys((self.text, self.id, self.title)) if name is not None]
-
-    def find(self, record: Mapping[str, object], place: Place) -> Found:
-        """The record's values, unchecked; a title comes before the text, with a line feed between."""
-        text, title = record[self.text], record.get(self.title) if self.title else None
-        if isinstance(title, str) and title.strip() and (text is None or isinstance(text, str)):
-            text = f"{title}\n{text}" if text and text.strip() else title
-        given = record.get(self.id) if self.id else None
-        return Found(place, text, None if given == "" else given, source=place.name)
-
-
-def choose_fields(columns: Sequence[str], options: ReadingOptions, place: Place) -> Fields | Bad:
-    """The fields asked for, else the first usual names among the columns there are."""
-    for asked in (options.text_field, options.id_field):
-        if asked is not None and asked not in columns:
-            return missing_field(asked, columns, place)
-    text = options.text_field or next((name for name in TEXT_FIELDS if name in columns), None)
-    if text is None:
-        return missing_field(None, columns, place)
-    usual_id = next((name for name in ID_FIELDS if name in columns), None)
-    return Fields(text, options.id_field or usual_id, options.title_field)
-
-
-def missing_field(asked: str | None, columns: Sequence[str], place: Place) -> Bad:
-    """A record or a table without the field that is needed; says which fields it has, nearest first."""
-    wanted = f"a field {asked!r}" if asked else f"a field with the text ({', '.join(TEXT_FIELDS)})"
-    hint = "" if asked else " Name the right one with --text-field (text_field=)."
-    if not asked and {"sentence1", "sentence2"} <= set(columns):
-        hint = " Pairs of sentences are for `uncollapse evaluate`; --text-field takes the texts of one field."
-    shown = [column[:CHARACTERS_SHOWN] for column in columns[:COLUMNS_SHOWN]]
-    there = nearest(asked or TEXT_FIELDS[0], shown, "Fields there")
-    return Bad(MISSING_FIELD, place, f"expected {wanted}, got none. {there}{hint}")
 
 
 def read_document(file: DataFile, options: ReadingOptions) -> Items:
@@ -240,40 +187,6 @@ def _csv_error(place: Place, error: csv.Error) -> Bad:
     return Bad("broken csv", place, message)
 
 
-def read_parquet(file: DataFile, options: ReadingOptions) -> Items:
-    """One record a row, counted from 1; only the needed columns are read."""
-    try:
-        with pq.ParquetFile(file.path, page_checksum_verification=True) as table:
-            fields = choose_fields(table.schema_arrow.names, options, file.at())
-            if isinstance(fields, Bad):
-                yield fields
-                return
-            row = 0
-            for batch in table.iter_batches(PARQUET_BATCH, columns=fields.names):
-                for index in range(batch.num_rows):
-                    row += 1
-                    yield _parquet_record(batch, index, fields=fields, place=file.at(row))
-    except (pa.ArrowException, OSError) as error:
-        yield _parquet_error(file.at(), error)
-
-
-def _parquet_record(batch: Any, index: int, *, fields: Fields, place: Place) -> Item:
-    try:
-        record = {name: batch.column(name)[index].as_py() for name in fields.names}
-    except UnicodeDecodeError as error:
-        message = (
-            f"expected UTF-8, got byte 0x{error.object[error.start]:02x} at byte offset {error.start} of a value."
-        )
-        return Bad("invalid UTF-8", place, message)
-    return fields.find(record, place)
-
-
-def _parquet_error(place: Place, error: Exception) -> Bad:
-    if isinstance(error, OSError) and error.errno:
-        return unreadable(place, error)
-    return Bad("broken parquet", place, f"expected a parquet file that is whole, got {excerpt(str(error), 200)}.")
-
-
 READERS: dict[str, Callable[[DataFile, ReadingOptions], Items]] = {
     "document": read_document,
     "lines": read_text_lines,
@@ -281,17 +194,18 @@ READERS: dict[str, Callable[[DataFile, ReadingOptions], Items]] = {
     "csv": read_csv,
     "tsv": read_tsv,
     "parquet": read_parquet,
+    "dataset": read_dataset,
 }
 
 
 def read_file(file: DataFile, options: ReadingOptions) -> Items:
-    """The records of one file, by its kind."""
+    """The records of one file, or of the folder of a dataset, by its kind."""
     try:
-        empty = file.path.stat().st_size == 0
+        found = file.path.stat()
     except OSError as error:
         yield unreadable(file.at(), error)
         return
-    if empty:
+    if S_ISREG(found.st_mode) and found.st_size == 0:
         yield Bad("empty file", file.at(), "expected texts, got an empty file.", tolerated=True)
     else:
         yield from READERS[file.kind](file, options)

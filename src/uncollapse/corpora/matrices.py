@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from uncollapse.corpora.formats import PARQUET_BATCH
+from uncollapse.corpora.arrow_tables import PARQUET_BATCH
 from uncollapse.corpora.texts import excerpt
 from uncollapse.errors import CorpusError, nearest
 

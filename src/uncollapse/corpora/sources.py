@@ -1,4 +1,4 @@
-"""From what the user names (file, folder, glob, BEIR folder, `docstrings`) to the corpus it stands for."""
+"""From what the user names (file, folder, glob, BEIR folder, dataset, `docstrings`) to the corpus it stands for."""
 
 import glob
 import os
@@ -11,6 +11,14 @@ from pathlib import Path
 from uncollapse.corpora.docstrings import read_docstrings
 from uncollapse.corpora.formats import read_file
 from uncollapse.corpora.lines import DataFile
+from uncollapse.corpora.saved_datasets import (
+    check_complete,
+    data_files,
+    dataset_name,
+    find_dataset,
+    is_dataset,
+    is_dataset_dict,
+)
 from uncollapse.corpora.texts import Corpus, Items, ReadingOptions
 from uncollapse.errors import CorpusError, nearest
 
@@ -26,7 +34,10 @@ KINDS = {
     ".parquet": "parquet",
 }
 SUPPORTED = ".txt, .md, .jsonl, .json (one object a line), .csv, .tsv (all of these also as .gz) and .parquet"
-FORMS = f"A corpus is a file, a folder, a quoted glob, a BEIR folder or the word {DOCSTRINGS!r}."
+FORMS = (
+    "A corpus is a file, a folder, a quoted glob, a BEIR folder, a Hugging Face dataset on disk or the word "
+    f"{DOCSTRINGS!r}."
+)
 
 BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 ABOUT_FILES = ("readme", "license", "licence")
@@ -68,10 +79,14 @@ def open_corpus(
       text. A folder that also holds records (jsonl, csv, tsv, parquet) leaves its README and LICENSE files out;
     * a BEIR folder, told by its corpus.jsonl[.gz]: a title comes before the text, with a line feed between, unless
       `text_field` names what to read;
+    * a Hugging Face dataset on disk: a folder that `Dataset.save_to_disk` wrote, told by its state.json and
+      dataset_info.json. Of a DatasetDict name one split, FOLDER/train; the only split is taken by itself. The library
+      `datasets` is not needed;
     * the word `docstrings`: documentation strings of the installed packages, the first sentence as the query.
       They come in an order that mixes the packages, so that a `limit` takes some of each.
 
-    Ids are kept; a record without one gets "<file>:<line>" ("<file>:<row>" in parquet), a file that is one text its
+    Ids are kept; a record without one gets "<file>:<line>" ("<file>:<row>" in parquet, "<folder>:<row>" in a saved
+    dataset), a file that is one text its
     name. Blank texts (white space, control characters and characters without width alone) are always left out and
     counted in `corpus.skipped`.
 
@@ -146,6 +161,8 @@ def _files(source: str, options: ReadingOptions) -> Corpus:
 def _find(source: str) -> _Source:
     path = Path(source).expanduser()
     if source.strip() and path.is_dir():
+        if saved := find_dataset(path):
+            return _saved(saved, path)
         beir = next((path / name for name in BEIR_FILES if (path / name).is_file()), None)
         return _beir(path, beir) if beir else _folder(path)
     if path.is_file():
@@ -160,11 +177,22 @@ def _find(source: str) -> _Source:
 def _single(path: Path) -> _Source:
     suffix = _suffix(path)
     if suffix not in KINDS:
+        if is_dataset(path.parent):
+            raise CorpusError(
+                f"{path}: expected a corpus, got a file of a dataset on disk. Name {path.parent} instead."
+            )
         raise CorpusError(f"{path}: expected a file of a known kind, got {path.name!r}. Supported: {SUPPORTED}.")
     kind = "lines" if suffix == ".txt" else KINDS[suffix]
     how = {"lines": "one text a line", "document": "one text", "json": "JSON lines"}.get(kind, f"{kind} table")
     notes = ("titles are not read; open the folder to put them before the texts",) if path.name in BEIR_FILES else ()
     return _Source(path.name, f"{path.name}: {how}", (DataFile(path, path.name, kind),), notes)
+
+
+def _saved(dataset: Path, named: Path) -> _Source:
+    name, n_files = dataset_name(dataset), len(data_files(dataset))
+    how = f"Hugging Face dataset {name}: {n_files} data {'file' if n_files == 1 else 'files'}"
+    notes = () if dataset == named else (f"read is {dataset.name}, the only split of {_name(named)}",)
+    return _Source(name, how, (DataFile(dataset, name, "dataset"),), notes)
 
 
 def _beir(folder: Path, file: Path) -> _Source:
@@ -174,6 +202,7 @@ def _beir(folder: Path, file: Path) -> _Source:
 
 
 def _folder(folder: Path) -> _Source:
+    check_complete(folder)
     name = _name(folder)
     found = _many(name, f"folder {name}", root=folder, paths=_walk(folder), chosen=False)
     return replace(found, root=folder)
@@ -182,6 +211,11 @@ def _folder(folder: Path) -> _Source:
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if is_dataset(Path(parent)) or is_dataset_dict(Path(parent)):
+            raise CorpusError(
+                f"{folder}: expected files, got a folder with a dataset on disk in it. A dataset is read alone: name "
+                f"{parent}, or move it elsewhere."
+            )
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uncollapse.corpora.formats import ID_FIELDS, Record
+from uncollapse.corpora.fields import ID_FIELDS
+from uncollapse.corpora.formats import Record
 from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.texts import Bad, excerpt, readable_id
 from uncollapse.errors import CorpusError, nearest

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uncollapse.corpora.formats import ID_FIELDS, TEXT_FIELDS, Record
+from uncollapse.corpora.fields import ID_FIELDS, TEXT_FIELDS
+from uncollapse.corpora.formats import Record
 from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.sources import BEIR_FILES
 from uncollapse.corpora.texts import Bad, Text, excerpt
