@@ -3,7 +3,9 @@
 import csv
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,6 +53,22 @@ def write_parquet(path: Path, records: Records) -> None:
     pq.write_table(pa.table(columns), path, row_group_size=200, use_dictionary=False, write_page_checksum=True)
 
 
+def write_dataset(folder: Path, records: Records) -> None:
+    save(folder, {"_id": [i for i, _ in records], "other": [0] * len(records), "text": [t for _, t in records]})
+
+
+def save(folder: Path, columns: Mapping[str, Sequence[object]], **how: int) -> None:
+    """What the library `datasets` itself saves of some columns."""
+    made(columns).save_to_disk(folder, **how)
+
+
+def made(columns: Mapping[str, Sequence[object]]) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    return datasets.Dataset.from_dict(dict(columns))
+
+
 WRITERS = {
     "a.jsonl": write_json,
     "a.jsonl.gz": write_json,
@@ -58,4 +76,5 @@ WRITERS = {
     "a.csv": write_csv,
     "a.tsv": write_tsv,
     "a.parquet": write_parquet,
+    "a.saved": write_dataset,
 }

@@ -234,7 +234,7 @@ def test_kinds_that_are_not_read(tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_reader_and_is_named_as_supported(tmp_path: Path) -> None:
-    assert set(KINDS.values()) | {"lines"} == set(READERS)
+    assert set(KINDS.values()) | {"lines", "dataset"} == set(READERS)
     with pytest.raises(CorpusError) as caught:
         open_corpus(write(tmp_path / "a.xyz", b"x"))
     assert all(f"{suffix}" in str(caught.value) for suffix in KINDS)
@@ -330,7 +330,7 @@ def test_real_tsv_is_read_without_quotes() -> None:
     assert sum(1 for _ in open_corpus(DATA / "stsb/train.tsv", text_field="sentence1")) == 5749
 
 
-@pytest.mark.parametrize("module", ["docstrings", "formats", "lines", "sources", "texts"])
+@pytest.mark.parametrize("module", ["docstrings", "fields", "formats", "lines", "sources", "texts"])
 def test_examples_in_the_documentation_run(module: str) -> None:
     failed, _ = doctest.testmod(importlib.import_module(f"uncollapse.corpora.{module}"))
     assert failed == 0

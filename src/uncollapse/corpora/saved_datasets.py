@@ -6,7 +6,7 @@ is read here without the library `datasets`, so that nothing is imported for it 
 
 import json
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeGuard
 
 from uncollapse.errors import CorpusError
 
@@ -90,7 +90,7 @@ def _names(listed: object, place: Path) -> list[str]:
     )
 
 
-def _is_plain(name: Any) -> bool:
+def _is_plain(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and name not in ("", "..") and PurePath(name).name == name
 
 
@@ -109,10 +109,10 @@ def _check_whole(file: Path) -> None:
 
 
 def _only_split(folder: Path) -> Path:
-    splits = _read_object(folder / SPLITS).get("splits")
+    splits: object = _read_object(folder / SPLITS).get("splits")
     if not isinstance(splits, list) or not splits or not all(map(_is_plain, splits)):
         raise CorpusError(f"{folder / SPLITS}: expected the names of splits, got {splits!r:.100}. {SAVE_AGAIN}")
-    there = [folder / name for name in splits if is_dataset(folder / name)]
+    there: list[Path] = [folder / name for name in splits if is_dataset(folder / name)]
     if len(splits) > 1 and there:
         raise CorpusError(
             f"{folder}: expected one dataset, got a DatasetDict of {len(splits)} splits: {', '.join(splits)}. Name "
