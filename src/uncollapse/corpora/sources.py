@@ -86,9 +86,8 @@ def open_corpus(
       They come in an order that mixes the packages, so that a `limit` takes some of each.
 
     Ids are kept; a record without one gets "<file>:<line>" ("<file>:<row>" in parquet, "<folder>:<row>" in a saved
-    dataset), a file that is one text its
-    name. Blank texts (white space, control characters and characters without width alone) are always left out and
-    counted in `corpus.skipped`.
+    dataset), a file that is one text its name. Blank texts (white space, control characters and characters without
+    width alone) are always left out and counted in `corpus.skipped`.
 
     Args:
         source: file, folder, glob or `docstrings` (write ./docstrings for a folder of that name).
