@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from uncollapse.progress import Reporter as Reporter
     from uncollapse.records import Result as Result
     from uncollapse.reporting import write_report as write_report
+    from uncollapse.searching import search as search
     from uncollapse.stores.folder import Plan as _StorePlan
     from uncollapse.stores.folder import store as store
     from uncollapse.tuning.contenders import Contender as Contender
@@ -127,6 +128,7 @@ _HOMES = {
     "parse": "fixes",
     "patch": "attention.patching",
     "read_unlabelled": "pipelines.reading",
+    "search": "searching",
     "store": "stores.folder",
     "tune": "tuning.tune",
     "verify": "attention.verification",

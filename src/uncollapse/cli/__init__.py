@@ -18,6 +18,7 @@ from uncollapse.cli.fixing import demo, fix
 from uncollapse.cli.folders import leave_in_order
 from uncollapse.cli.options import EXIT_CODES, examples
 from uncollapse.cli.racing import compare, tune
+from uncollapse.cli.searching import search
 from uncollapse.cli.storing import store
 from uncollapse.cli.streams import print_on_unread
 from uncollapse.errors import UncollapseError
@@ -98,6 +99,13 @@ app.command(
         'uncollapse store vectors/ -o notes-qdrant --format qdrant --fix "csls(10, 0.5)" --queries query-vectors/',
     )
 )(store)
+app.command(
+    epilog=examples(
+        'uncollapse search vectors/ "how long may a chunk be?" -m ./my-model-fixed --corpus docs.jsonl',
+        'uncollapse search vectors/ "a question" -m ./fixed --against vectors-before/ --against-model ./my-model',
+        "uncollapse search vectors/ --queries queries.jsonl -m ./my-model-fixed -k 100 -o run.trec",
+    )
+)(search)
 app.command(epilog=examples("uncollapse demo", "uncollapse demo -o my-demo --temperature 0.7"))(demo)
 
 

@@ -108,7 +108,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Length of every document of the corpus, one a line: id, tab, tokens or words. A header, such as id, "
-            "tab, words, says which.",
+            "tab, words, says which. Or a folder of vectors that `embed` wrote, which knows the tokens of its texts.",
             rich_help_panel=_RANKED,
             show_default=False,
         ),

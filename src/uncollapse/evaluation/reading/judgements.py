@@ -5,11 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from uncollapse.corpora.batches import read_batches
 from uncollapse.corpora.lines import DataFile, read_lines
+from uncollapse.corpora.shards import is_vector_folder, read_manifest
 from uncollapse.corpora.texts import TOO_LONG, excerpt
 from uncollapse.errors import CorpusError
 from uncollapse.evaluation.reading.files import as_number
 from uncollapse.evaluation.reading.trec import BLANKS, MAX_LINE_BYTES, check_ids, trec_file, writing, wrong_columns
+from uncollapse.records import Embeddings
 
 QRELS_COLUMNS = "query 0 document grade (TREC) or query document grade (BEIR)"
 
@@ -86,6 +89,7 @@ def read_lengths(path: str | Path) -> dict[str, int]:
     """Read the lengths of documents: `document<tab>length` a line, in tokens, words or characters, plain or .gz.
 
     A header is passed over: a first line without any digit; `read_unit` reads it. An empty document has length 0.
+    A folder of vectors that `embed` wrote knows the lengths of its texts: its tokens before anything was cut off.
 
     Raises:
         CorpusError: no such file, no length in it, a line with other columns, a length that is no whole number of at
@@ -98,6 +102,8 @@ def read_lengths(path: str | Path) -> dict[str, int]:
     ...     read_lengths(path)
     {'d1': 120}
     """
+    if is_vector_folder(Path(path)):
+        return {name: n for few in read_batches(Path(path)) for name, n in _lengths_of(few)}
     file = trec_file(path, "a file of document lengths")
     lengths: dict[str, int] = {}
     for line, (document, length) in _columns(file, (2,), "document length"):
@@ -116,8 +122,14 @@ def read_lengths(path: str | Path) -> dict[str, int]:
     return lengths
 
 
+def _lengths_of(few: Embeddings) -> Iterator[tuple[str, int]]:
+    return zip(few.ids, few.n_tokens_full.tolist(), strict=True)
+
+
 def read_unit(path: str | Path) -> str:
     """What the lengths in a file are counted in, if the last column of its header says so: one of UNITS, else "".
+
+    A folder of vectors says it of its model.
 
     Raises:
         CorpusError: no such file.
@@ -129,6 +141,8 @@ def read_unit(path: str | Path) -> str:
     ...     read_unit(path)
     'words'
     """
+    if is_vector_folder(Path(path)):
+        return str(read_manifest(Path(path)).made["model"].get("unit") or "tokens")
     lines = (line.text for line in read_lines(trec_file(path, "a file of document lengths"), MAX_LINE_BYTES))
     fields = next((line for line in lines if line.strip()), "").split()
     header = fields[-1].lower() if fields and _is_header(fields) else ""
