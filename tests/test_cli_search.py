@@ -1,6 +1,7 @@
 """`uncollapse search`: what it prints, the run it writes, and what a fix changed."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,15 @@ def test_the_run_is_scored_as_the_model_is(capsys: pytest.CaptureFixture[str]) -
     binned = [{row.bin: row.n for row in one.select(measure="found@10")} for one in (scored, direct)]
     assert len(binned[0]) > 1
     assert binned[0] == binned[1], "the lengths are those that the model counts"
+
+
+def test_embed_says_how_to_ask_its_vectors_and_the_line_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["embed", "data", "-m", "model", "-o", "some vectors"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Search:"))
+    _, *words = shlex.split(line.removeprefix("Search:"))
+    assert run([*words, "--quiet"]) == 0
+    assert run(["embed", "data/queries.jsonl", "-m", "model", "-o", "asked", "--role", "query"]) == 0
+    assert "Search:" not in capsys.readouterr().out
 
 
 def test_ids_that_a_run_cannot_hold_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

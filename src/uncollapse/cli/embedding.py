@@ -1,5 +1,6 @@
 """The command `embed`."""
 
+import shlex
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -142,6 +143,9 @@ def embed(
         typer.echo(as_json({**asdict(report), "folder": str(report.folder)}))
     elif not quiet:
         _print(report, texts)
+        if role is not Role.QUERY:
+            asked = shlex.join(["uncollapse", "search", str(report.folder), "a question", "-m", model])
+            Console().print(f"Search:  {escape(asked)}", soft_wrap=True, highlight=False)
 
 
 def _as_role(encoder: "TextEncoder", role: Role | None) -> "TextEncoder":
