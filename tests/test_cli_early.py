@@ -48,6 +48,8 @@ NOT_EMPTY = "The output folder 'full' is not empty (notes.txt). Give another wit
 IN_THE_WAY = "The output 'full' exists and is not empty. Give another folder, or replace it with --force (force=True)."
 A_FILE = "The output 'file' is a file. Give a folder"
 T = "temperature(0.8)"
+NO_NUMBER = "`mean_cosin@512 > 0.5`: There is no such number. Did you mean 'mean_cosine' or 'mean_cosine_rise'"
+NOT_QUICK = "`cloze_recall@10 < 0.5`: This run will have no cloze_recall@10: --quick leaves it out."
 
 
 COMMANDS = (
@@ -72,6 +74,8 @@ COMMANDS = (
     (f"fix ./nomodel {T} -o v", NO_MODEL),
     ("export ./nomodel -o v", NO_MODEL),
     ("evaluate tasks --bm25 Englisch", "got 'Englisch'. Did you mean 'english' or"),
+    ("diagnose docs.jsonl --fail-if mean_cosin@512>0.5", NO_NUMBER),
+    ("diagnose docs.jsonl --quick --fail-if cloze_recall@10<0.5", NOT_QUICK),
     ("diagnose docs.jsonl -o full", NOT_EMPTY),
     ("explain docs.jsonl -o full", NOT_EMPTY),
     ("compare docs.jsonl -o full", NOT_EMPTY),

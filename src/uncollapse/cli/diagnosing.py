@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
+from uncollapse.cli.conditions import read_conditions
 from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
@@ -28,7 +29,7 @@ from uncollapse.cli.options import (
 )
 from uncollapse.cli.printing import finish, print_outcomes, progress, say_notes
 from uncollapse.errors import UncollapseError
-from uncollapse.gate import FAILED, parse_condition
+from uncollapse.gate import FAILED
 
 if TYPE_CHECKING:
     from uncollapse.encoders import VectorFile
@@ -119,7 +120,7 @@ def diagnose(
 
     if quick and false_positives is not None:
         raise UncollapseError("--quick measures no thresholds, so --false-positives would do nothing. Leave one out.")
-    conditions = [parse_condition(text) for text in fail_if or ()]
+    conditions = read_conditions(fail_if or (), quick=quick)
     settings = Settings(
         equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision,
         limits=read_limits(limits), deep=not quick, rate=0.01 if false_positives is None else false_positives,
