@@ -117,6 +117,7 @@ def diagnose(
     from uncollapse.encoders.cache import default_folder
     from uncollapse.encoders.endpoint.addresses import is_url
     from uncollapse.encoders.sources import check_source
+    from uncollapse.fixes import compose, parse
 
     if quick and false_positives is not None:
         raise UncollapseError("--quick measures no thresholds, so --false-positives would do nothing. Leave one out.")
@@ -134,14 +135,14 @@ def diagnose(
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
     texts = vectors.read(skip_bad=skip_bad, **part) if vectors else open_corpus(corpus, **reading, **part)
+    chosen = None if fix is None else parse(fix)
+    compose(chosen).inside("diagnose")
     check_output(out, texts.name, force=force)
     check_source(model)
 
     from uncollapse.encoders import load
-    from uncollapse.fixes import parse
     from uncollapse.tables import TextTable
 
-    chosen = None if fix is None else parse(fix)
     with output_folder(out, texts.name, force=force, kept=kept) as folder:
         if vectors is None:
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)

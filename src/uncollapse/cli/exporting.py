@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uncollapse.cli.folders import check_place, output_place
+from uncollapse.cli.inputs import check_tasks
 from uncollapse.cli.options import JsonOption, ModelArgument, QuietOption, RemoteOption
 from uncollapse.cli.printing import as_json, say_step
 from uncollapse.errors import UncollapseError
@@ -93,19 +94,21 @@ def export(
     With --buckets, what is written are folders of sentence-transformers, and one that picks among them.
     """
     from uncollapse.encoders.sources import check_source
+    from uncollapse.fixes import parse
 
     ends = _read_ends(buckets, law, search, to)
+    followed = parse(law) if law else None
+    check_tasks(search or ())
     check_place(out, force=force)
     check_source(model)
     steps = (lambda _: None) if quiet else say_step
     asked: dict[str, Any] = {"force": force, "trust_remote_code": trust_remote_code, "step": steps}
     show: Callable[[], None]
     with output_place(out):
-        if ends and law:
+        if ends and followed:
             from uncollapse.bucketing.folders import export_buckets
-            from uncollapse.fixes import parse
 
-            routed = export_buckets(model, out, parse(law), ends, search=search or (), **asked)
+            routed = export_buckets(model, out, followed, ends, search=search or (), **asked)
             plain, show = _plain(routed), lambda: _print_buckets(routed)
         elif to is Kind.SENTENCE_TRANSFORMERS:
             from uncollapse.covering.folder import export_long_texts

@@ -1,0 +1,39 @@
+"""What a command is given to read and to apply, looked at before anybody waits for torch."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def check_tasks(paths: Iterable[str]) -> None:
+    """Raise unless every set of tasks is there; those of mteb are asked of mteb itself, later.
+
+    Args:
+        paths: as for `open_tasks`, or `mteb:NAME`.
+
+    Raises:
+        CorpusError: there is none; names near to it are said.
+    """
+    from uncollapse.evaluation.reading.files import TASKS, find
+
+    for path in paths:
+        if not path.startswith("mteb:"):
+            find(path, TASKS)
+
+
+def check_rankings(runs: Iterable[Path], qrels: Path | None, lengths: Iterable[Path | None]) -> None:
+    """Raise unless every file about rankings is there.
+
+    Args:
+        runs: rankings.
+        qrels: judgements.
+        lengths: of documents and of queries.
+
+    Raises:
+        CorpusError: a file is not there, or is a folder; names near to it are said.
+    """
+    from uncollapse.evaluation.reading.trec import LENGTHS, QRELS, RUN, trec_file
+
+    kinds = [*((run, RUN) for run in runs), (qrels, QRELS), *((file, LENGTHS) for file in lengths)]
+    for path, what in kinds:
+        if path is not None:
+            trec_file(path, what)
