@@ -151,6 +151,8 @@ def _plain(report: "ExportReport | BucketReport | LongTextsReport") -> dict[str,
 
 
 def _print(report: "ExportReport") -> None:
+    from uncollapse.exporting.parity import worst_by_bin
+
     parity, console = report.parity, Console()
     console.print(
         f"Model:  [b]{escape(str(report.folder))}[/b], {report.size_bytes / 1e6:.1f} MB (the source's weights: "
@@ -168,10 +170,11 @@ def _print(report: "ExportReport") -> None:
             f"rounds, {speed.threads} threads).",
             soft_wrap=True,
         )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("tokens", "texts", "how", "smallest cosine", "largest error"):
+    caption = "[dim]of each length the way that came least near; parity.json has every way[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
+    for heading in ("tokens", "texts", "worst way", "smallest cosine", "largest error"):
         table.add_column(heading)
-    for row in parity.rows:
+    for row in worst_by_bin(parity.rows):
         table.add_row(row.bin, str(row.n), row.how, f"{row.min_cosine:.6f}", f"{row.largest_error:.2g}")
     console.print(table)
     if report.text_fix:

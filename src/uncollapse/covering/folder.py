@@ -248,7 +248,7 @@ def _agreements(
 
 
 def _why(report: LongTextsReport) -> str:
-    worst = max(report.rows, key=lambda row: float("inf") if row.largest_error is None else row.largest_error)
+    worst = max(report.rows, key=lambda row: row.distance)
     return (
         "The folder's own code must give the vectors of this package, but differs by "
         f"{'more than any number' if worst.largest_error is None else format(worst.largest_error, '.2g')} of their "
