@@ -75,6 +75,11 @@ COMMANDS = (
     (f"fix ./nomodel {T} -o v", NO_MODEL),
     ("export ./nomodel -o v", NO_MODEL),
     ("evaluate tasks --bm25 Englisch", "got 'Englisch'. Did you mean 'english' or"),
+    (
+        "evaluate tasks --bm25 -o x",
+        "--bm25 takes the language of the texts, and the option '-o' came instead. Write --bm25 english -o ..., or "
+        "--bm25 plain for words as they are written.",
+    ),
     ("diagnose docs.jsonl --fail-if mean_cosin@512>0.5", NO_NUMBER),
     ("diagnose docs.jsonl --quick --fail-if cloze_recall@10<0.5", NOT_QUICK),
     ("diagnose docs.jsonl -o full", NOT_EMPTY),

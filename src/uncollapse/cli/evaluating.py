@@ -8,7 +8,7 @@ import typer
 
 import uncollapse
 from uncollapse.cli.folders import check_named, output_folder
-from uncollapse.cli.inputs import check_rankings, check_tasks
+from uncollapse.cli.inputs import check_rankings, check_tasks, read_words
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
@@ -139,6 +139,7 @@ def evaluate(
     Vectors are kept: a second run takes seconds, and a stopped one goes on.
     """
     check_options(context)
+    bm25 = None if bm25 is None else read_words(bm25)
     check_tasks(paths or ())
     check_rankings(run or (), qrels, (lengths, query_lengths))
 
@@ -146,11 +147,6 @@ def evaluate(
 
     fixes, others = [parse(text) for text in fix or ()], against or []
     check_named(out, [] if run else [model, *others], force=force)
-
-    if bm25 is not None:
-        from uncollapse.evaluation.rankings.languages import read_language
-
-        bm25 = read_language(bm25)
 
     from uncollapse.evaluation.comparison import Plan
     from uncollapse.tables import ItemTable

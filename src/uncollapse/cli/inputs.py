@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from uncollapse.errors import UncollapseError
+
 
 def check_tasks(paths: Iterable[str]) -> None:
     """Raise unless every set of tasks is there; those of mteb are asked of mteb itself, later.
@@ -37,3 +39,22 @@ def check_rankings(runs: Iterable[Path], qrels: Path | None, lengths: Iterable[P
     for path, what in kinds:
         if path is not None:
             trec_file(path, what)
+
+
+def read_words(language: str) -> str:
+    """The language of --bm25, as word matching calls it.
+
+    Args:
+        language: what came after the option, which may be the next option where somebody left the language out.
+
+    Raises:
+        UncollapseError: an option, or a language that nobody knows.
+    """
+    from uncollapse.evaluation.rankings.languages import read_language
+
+    if language.startswith("-"):
+        raise UncollapseError(
+            f"--bm25 takes the language of the texts, and the option {language!r} came instead. Write --bm25 english "
+            f"{language} ..., or --bm25 plain for words as they are written."
+        )
+    return read_language(language)
