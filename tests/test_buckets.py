@@ -127,9 +127,9 @@ def test_code_behind_the_transformer_is_refused_unless_it_is_trusted(source: Pat
 def test_code_that_a_linked_folder_names_is_refused_too(source: Path, tmp_path: Path) -> None:
     """The new folder has a copy in its place."""
     changed = shutil.copytree(source, tmp_path / "changed")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/config.json").write_text('{"auto_map": {"AutoModel": "other_code.Other"}}')
-    (changed / "2_Dense/more").symlink_to(tmp_path / "elsewhere")
+    (changed / "elsewhere").mkdir()
+    (changed / "elsewhere/config.json").write_text('{"auto_map": {"AutoModel": "other_code.Other"}}')
+    (changed / "2_Dense/more").symlink_to("../elsewhere")
     with pytest.raises(ArchitectureError, match=r"module 'more' of .* names code of its own \(config.json: auto_map"):
         export_buckets(str(changed), tmp_path / "out", LAW, ENDS)
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,12 @@ from tiny import save_tiny
 from uncollapse.cli import run
 from uncollapse.diagnosis.scores import Thresholds
 from uncollapse.encoders import load
-from uncollapse.records import Result
+from uncollapse.errors import UncollapseError
+from uncollapse.gate import check_names, parse_condition
+from uncollapse.measures import MEASURES
+from uncollapse.records import Result, Row
+from uncollapse.reporting.glossary import numbers_of_diagnosis
+from uncollapse.reporting.words import VIEWS
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +44,17 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["uncollapse"])
 
 
+def known(rows: Iterable[Row], names: Mapping[str, str]) -> set[str]:
+    """The measures of the rows that a condition may name before the run."""
+    taken: set[str] = set()
+    for row in rows:
+        condition = parse_condition(f"{row.measure}@{row.bin} in {row.view} > 0" if row.bin else f"{row.measure} > 0")
+        with suppress(UncollapseError):
+            check_names([condition], names, by_bin=MEASURES, views=VIEWS)
+            taken.add(row.measure)
+    return taken
+
+
 def read(folder: str) -> Result:
     return Result.from_json(Path(folder, "result.json").read_text())
 
@@ -50,6 +68,8 @@ def test_the_whole_verdict_is_grouped_printed_and_ends_with_what_to_try(
     assert list(result.about["verdict_groups"])[:4] == ["The verdict", "What is cut off", "Why", "What it costs"]
     assert all(f"\n{heading}\n" in printed for heading in list(result.about["verdict_groups"])[1:])
     assert {"causes", "controls", "hubness", "scores_overall", "overall"} <= {row.view for row in result.rows}
+    assert {row.measure for row in result.rows} == known(result.rows, numbers_of_diagnosis())
+    assert {row.view for row in result.rows} <= set(VIEWS)
     causes = [row.value for row in result.select(measure="cause")]
     assert sum(causes) == pytest.approx(result.select(measure="rise")[0].value, abs=1e-9)
     thresholds = Thresholds.from_json(Path("out/thresholds.json").read_text())
@@ -61,7 +81,9 @@ def test_the_whole_verdict_is_grouped_printed_and_ends_with_what_to_try(
     [
         ("share_truncated@32 in overall > 0.01", 3, "met -> fail"),
         ("share_truncated@32 in overall > 0.99", 0, "ok"),
-        ("no_such_number > 1", 2, "no_such_number"),
+        ("no_such_number > 1", 2, "`no_such_number > 1`: There is no such number."),
+        ("rise > 1", 2, "`rise > 1`: This run will have no rise: --quick leaves it out."),
+        ("share_truncated@33 > 1", 2, "share_truncated has no bin '33' in this result."),
         ("mean_cosine@", 2, "Expected a condition"),
     ],
 )
@@ -71,7 +93,7 @@ def test_a_condition_decides_the_exit_code(
     common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--quick", "--windows", "0"]
     assert run([*common, "--fail-if", condition]) == code
     assert said in capsys.readouterr().err.replace("\n", " ")
-    assert Path("out/result.json").exists() == (condition != "mean_cosine@")
+    assert Path("out/result.json").exists() == (condition.startswith("share_truncated@"))
 
 
 def test_named_limits_are_rows_and_bad_ones_are_refused(
@@ -79,6 +101,7 @@ def test_named_limits_are_rows_and_bad_ones_are_refused(
 ) -> None:
     common = ["diagnose", str(corpus), "-m", model, "-o", "out", "-q", "--quick", "--windows", "0", "--force"]
     assert run([*common, "--limits", "16, 4096"]) == 0
+    assert {row.measure for row in read("out").rows} == known(read("out").rows, numbers_of_diagnosis(quick=True))
     assert read("out").select(measure="share_truncated@16", view="overall")[0].value > 0.5
     assert read("out").select(measure="tokens_lost@4096", view="overall")[0].value == 0
     assert run([*common, "--limits", "16;32"]) == 2

@@ -48,6 +48,9 @@ NOT_EMPTY = "The output folder 'full' is not empty (notes.txt). Give another wit
 IN_THE_WAY = "The output 'full' exists and is not empty. Give another folder, or replace it with --force (force=True)."
 A_FILE = "The output 'file' is a file. Give a folder"
 T = "temperature(0.8)"
+NO_FIX = "Did you mean 'temperature'"
+NO_NUMBER = "`mean_cosin@512 > 0.5`: There is no such number. Did you mean 'mean_cosine' or 'mean_cosine_rise'"
+NOT_QUICK = "`cloze_recall@10 < 0.5`: This run will have no cloze_recall@10: --quick leaves it out."
 
 
 COMMANDS = (
@@ -83,11 +86,38 @@ COMMANDS = (
     (f"fix ./nomodel {T} -o v", NO_MODEL),
     ("export ./nomodel -o v", NO_MODEL),
     ("evaluate tasks --bm25 Englisch", "got 'Englisch'. Did you mean 'english' or"),
+    (
+        "evaluate tasks --bm25 -o x",
+        "--bm25 takes the language of the texts, and the option '-o' came instead. Write --bm25 english -o ..., or "
+        "--bm25 plain for words as they are written.",
+    ),
+    ("diagnose docs.jsonl --fail-if mean_cosin@512>0.5", NO_NUMBER),
+    ("diagnose docs.jsonl --quick --fail-if cloze_recall@10<0.5", NOT_QUICK),
     ("diagnose docs.jsonl -o full", NOT_EMPTY),
     ("explain docs.jsonl -o full", NOT_EMPTY),
     ("compare docs.jsonl -o full", NOT_EMPTY),
     ("tune docs.jsonl --fix whitening -o full", NOT_EMPTY),
     ("evaluate tasks -o full", NOT_EMPTY),
+    ("fix minilm temprature(0.8) -o v", NO_FIX),
+    ("fix minilm nowhere.json -o v", "Expected a file with a fix, got 'nowhere.json', which is not there."),
+    ("diagnose docs.jsonl --fix temprature(0.8)", NO_FIX),
+    ("diagnose docs.jsonl --fix whitening", "`diagnose` takes fixes that act inside the model"),
+    ("evaluate tasks --fix temprature(0.8)", NO_FIX),
+    ("compare docs.jsonl --fix temprature(0.8)", NO_FIX),
+    ("tune docs.jsonl --fix temprature(0.8)", NO_FIX),
+    ("export minilm -o v --buckets 128,256 --law temprature(law=log,n0=128)", NO_FIX),
+    ("export minilm -o v --buckets 128,256 --law temperature(law=log,n0=0)", "n0 must be a whole number from 2"),
+    ("export minilm -o v --buckets 128,256 --law temperature(law=log,n0=128) --search nowhere/", NO_TASKS),
+    (
+        "evaluate --run nowhere --qrels file --lengths file",
+        "Expected a TREC run, got 'nowhere', of which",
+    ),
+    ("evaluate --run file --qrels nowhere --lengths file", "Expected a file of judgements (qrels), got 'nowhere'"),
+    ("evaluate --run file --qrels file --lengths nowhere", "Expected a file of document lengths, got 'nowhere'"),
+    (
+        "evaluate --run file --qrels file --lengths file --query-lengths tasks",
+        "tasks: expected a file of document lengths, got something that is no regular file.",
+    ),
     (f"fix . {T} -o full", IN_THE_WAY),
     ("export . -o full", IN_THE_WAY),
     ("diagnose docs.jsonl -o file", A_FILE),

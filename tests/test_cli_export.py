@@ -1,6 +1,7 @@
 """`export` and `embed` as a stranger meets them: what they write, say, refuse, and how they leave."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def test_export_says_what_it_does_and_how_near_it_came(
     assert "Agrees: 12 texts of up to 40 tokens. Smallest cosine 1.000000" in said
     assert "(0.001 is allowed)" in said
     assert "times torch's here" in said
-    assert "16-31 3 padded" in said
+    assert len(re.findall(r" \d+-\d+ 3 (?:alone|padded) 1\.000000 ", f" {said}")) == 4
+    assert "of each length the way that came least near; parity.json has every way" in said
     assert run(["export", source, "-o", "out"]) == 2
     assert "is not empty. Give another folder, or replace it with --force" in words(capsys.readouterr().err)
     assert run(["export", source, "-o", "out", "--force", "--json", "-q"]) == 0

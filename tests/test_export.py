@@ -31,7 +31,7 @@ from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, MissingExtraError, ModelError, OutputError, UncollapseError
 from uncollapse.exporting import folder as exporting
 from uncollapse.exporting import tracing
-from uncollapse.exporting.parity import LIMITS, agreement
+from uncollapse.exporting.parity import LIMITS, Agreement, agreement, worst_by_bin
 from uncollapse.exporting.probes import make_probes
 
 TEXTS = [
@@ -152,7 +152,30 @@ def test_parity_says_how_near_by_length_alone_and_padded(form: str, exports: dic
     assert card.endswith("\n> > # Mine\n")
     assert "- How the fix was chosen, and what it gains on which texts" in card
     assert all(line.startswith("> ") for line in card.splitlines() if "Fixed with" in line or "SentenceTr" in line)
-    assert "| 32-40 | 3 | padded |" in card
+    shown = re.findall(r"^\| ([\d-]+) \| \d+ \| (alone|padded) \|", card, re.MULTILINE)
+    assert shown == [(row["bin"], row["batching"]) for row in worst(parity["rows"])]
+
+
+def worst(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By sorting: of each bin the row of the largest error, the first of equals."""
+    labels = list(dict.fromkeys(row["bin"] for row in rows))
+    return [sorted((r for r in rows if r["bin"] == one), key=lambda r: -r["largest_error"])[0] for one in labels]
+
+
+def test_a_reader_is_shown_the_worst_way_of_each_length() -> None:
+    errors = {"1-7": (0.1, 0.3, 0.2), "8-15": (0.3, 0.1, 0.1), "16-31": (0.9, None, 0.1)}
+    ways = [("query", "alone"), ("query", "padded"), ("document", "alone")]
+    rows = [
+        Agreement(label, batching, 3, 1.0, 1.0, 0.1, errors[label][place], route)
+        for place, (route, batching) in enumerate(ways)
+        for label in errors
+    ]
+    shown = worst_by_bin(rows)
+    assert [(row.bin, row.how, row.largest_error) for row in shown] == [
+        ("1-7", "query, padded", 0.3), ("8-15", "query, alone", 0.3), ("16-31", "query, padded", None),
+    ]  # fmt: skip
+    assert worst_by_bin(shown) == shown
+    assert worst_by_bin([]) == ()
 
 
 @pytest.mark.usefixtures("traced")

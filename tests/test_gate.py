@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncollapse.errors import NotationError, UncollapseError
-from uncollapse.gate import OPERATORS, Condition, Outcome, check, parse_condition
+from uncollapse.gate import OPERATORS, Condition, Outcome, check, check_names, parse_condition
 from uncollapse.records import Result, Row
 
 
@@ -109,6 +109,64 @@ def test_spaces_and_ways_to_write_a_number_do_not_matter(text: str, normal: str)
 def test_what_is_no_condition_is_refused_before_any_work(text: str, message: str) -> None:
     with pytest.raises(NotationError, match=message):
         parse_condition(text)
+
+
+# --- what no run can have
+
+
+NAMES = {
+    "mean_cosine": "",
+    "rise": "",
+    "cloze_recall@k": "",
+    "quote_recall@k_loss": "",
+    "cause": "--quick leaves it out",
+}
+
+
+def look_early(*texts: str) -> None:
+    check_names([parse_condition(text) for text in texts], NAMES, by_bin=["mean_cosine"], views=["windows", "as_is"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mean_cosine@512 > 0.5",
+        "low(mean_cosine@8-15 in as_is) > 0.5",
+        "rise > 0",
+        "cloze_recall@10 < 0.5",
+        "cloze_recall@1@beginning < 0.5",
+        "cloze_recall@0.5 < 0.5",
+        "quote_recall@1_loss > 0.1",
+    ],
+)
+def test_what_a_run_may_have_is_looked_up_in_its_result(text: str) -> None:
+    look_early(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "mean_cosin@512 > 0.5",
+            r"^`mean_cosin@512 > 0.5`: There is no such number. Did you mean 'mean_cosine'\? It has: mean_cosine, "
+            r"rise, cloze_recall@k, quote_recall@k_loss. The k in a name stands for a number.$",
+        ),
+        ("low(cloze_recal@10) < 0.5", "There is no such number. Did you mean 'cloze_recall@k'"),
+        ("cloze_recall < 0.5", "There is no such number. Did you mean 'cloze_recall@k'"),
+        ("quote_recall@1 < 0.5", "There is no such number. Did you mean 'quote_recall@k_loss'"),
+        ("cause@attention > 0.1", "`cause@attention > 0.1`: This run will have no cause: --quick leaves it out.$"),
+        ("mean_cosine > 0.5", "mean_cosine is given by bin: name one, such as mean_cosine@512.$"),
+        ("rise in window > 0", "There is no such view. Did you mean 'windows'[?] Views: windows, as_is.$"),
+    ],
+)
+def test_what_no_run_can_have_is_refused_before_any_work(text: str, message: str) -> None:
+    with pytest.raises(UncollapseError, match=message):
+        look_early("rise > 0", text)
+
+
+def test_all_that_no_run_can_have_is_told_at_once() -> None:
+    with pytest.raises(UncollapseError, match="`a > 1`: There is no such number(.|\n)*`b < 2`: There is no such"):
+        look_early("a > 1", "rise > 1", "b < 2")
 
 
 # --- finding the number

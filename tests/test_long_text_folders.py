@@ -107,9 +107,11 @@ def test_its_card_and_its_files_say_what_it_is(reports: dict[str, LongTextsRepor
     assert "> # Mine" in card
     assert "trust_remote_code=True" in card
     assert 'uncollapse evaluate DATA -m ORIGINAL --fix "cover(16)"' in card
-    assert re.search(r"^\| 128-\d+ \| 1 \| 1\.000000 \| \d", card, re.MULTILINE)
+    assert re.search(r"^\| 128-\d+ \| 1 \| \w+, (alone|together) \| 1\.000000 \| \d", card, re.MULTILINE)
     assert (place / "LICENSE").read_text() == "as you like"
     parity = json.loads((place / "parity.json").read_text())
+    labels = list(dict.fromkeys(row["bin"] for row in parity["rows"]))
+    assert re.findall(r"^\| ([\d-]+) \| \d+ \| \w+, ", card, re.MULTILINE) == labels
     assert parity["schema"] == "uncollapse.long_texts_parity/1"
     assert len(parity["rows"]) == len(reports["with a map a role"].rows)
     assert {row["route"] for row in parity["rows"]} == set(ROLES)

@@ -310,7 +310,18 @@ def test_broken_lines_are_refused_even_leniently(content: bytes, message: str, t
 def test_files_that_a_beir_folder_lacks_are_named(tmp_path: Path) -> None:
     folder = write_beir(tmp_path)
     (folder / "qrels/test.tsv").rename(folder / "qrels/test.json")
-    with pytest.raises(CorpusError, match=r"expected judgements in qrels/<split>\.tsv\[\.gz\], got none\. Add"):
+    expected = r"expected judgements in qrels/<split>\.tsv\[\.gz\]"
+    with pytest.raises(CorpusError, match=rf"{expected}, got none\. Did you mean 'test\.json'\? Names in .* Add such"):
+        open_tasks(folder)
+    (folder / "qrels").rename(folder / "qrel")
+    missing = (
+        rf"{expected}, but there is no folder '.*qrels'\. Did you mean 'qrel'\? Names in .*: qrel, corpus\.jsonl\.gz,"
+    )
+    with pytest.raises(CorpusError, match=rf"{missing} queries\.jsonl\. Rename the folder that holds them to qrels"):
+        open_tasks(folder)
+    for number in range(30):
+        (folder / f"a{number}").touch()
+    with pytest.raises(CorpusError, match=r"Did you mean 'qrel'\? Some names in [^:]*: qrel(, [\w.]+){11}\. Rename"):
         open_tasks(folder)
     (folder / "queries.jsonl").unlink()
     with pytest.raises(

@@ -12,6 +12,7 @@ from diagnosis_examples import DRAWN, ORDER, chart_of, full_result, only, sectio
 from reporting_examples import charts_of
 from uncollapse.diagnosis.causes import attribution
 from uncollapse.diagnosis.costs import cloze
+from uncollapse.measures import MEASURES
 from uncollapse.records import Result
 from uncollapse.reporting import glossary, words
 from uncollapse.reporting.diagnosis import costs
@@ -125,6 +126,16 @@ def test_every_number_of_the_sections_is_explained() -> None:
         found = glossary.find_term(name.replace("@k", "@10"))
         assert found is not None
         assert not name.endswith("@k") or not re.search(r"\bk\b", found.title + found.reading), name
+
+
+def test_the_rooms_that_quick_leaves_out_give_the_numbers_that_it_is_said_to_leave_out() -> None:
+    def given(*rooms: str) -> set[str]:
+        measures = {row.measure for room in rooms for row in only(room).rows} - set(MEASURES)
+        return {re.sub(r"@[\d.]+", "@k", measure) for measure in measures}
+
+    names = glossary.numbers_of_diagnosis(quick=True)
+    assert {names[name] for name in given("audit")} == {""}
+    assert {names[name] for name in given(*examples.ROOMS[1:])} == {"--quick leaves it out"}
 
 
 def test_every_view_has_words_for_the_table_of_all_numbers() -> None:

@@ -4,7 +4,7 @@ import difflib
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -125,6 +125,48 @@ def _split_view(text: str) -> tuple[str, str]:
     if found := _VIEW.fullmatch(text):
         return found["subject"], found["view"]
     return text, ""
+
+
+def check_names(
+    conditions: Iterable[Condition], names: Mapping[str, str], *, by_bin: Collection[str], views: Collection[str]
+) -> None:
+    """Refuse, before any work, conditions on what no result of a run can hold; `check` knows the rest.
+
+    Args:
+        conditions: from `parse_condition`.
+        names: every name that a row may have, with "k" for a number in it, and why this run will not have it, or "".
+        by_bin: those of them that are given by bin alone.
+        views: every view that a row may have.
+
+    Raises:
+        UncollapseError: a name or view that is none of these; all such are told at once.
+
+    >>> check_names([parse_condition("rise > 0")], {"rise": "", "cloze_recall@k": ""}, by_bin=(), views=())
+    """
+    told = [(condition, _unknown(condition, names, by_bin, views)) for condition in conditions]
+    if problems := [f"`{condition}`: {problem}" for condition, problem in told if problem]:
+        raise UncollapseError("\n".join(problems))
+
+
+def _unknown(condition: Condition, names: Mapping[str, str], by_bin: Collection[str], views: Collection[str]) -> str:
+    """Why no row can be what is meant, "" where one may be."""
+    subject = condition.subject
+    known = [name for name, _ in _readings(subject) if _general(name) in names]
+    if not known:
+        had = [name for name, absent in names.items() if not absent]
+        return f"There is no such number. {_nearest(_base(subject), had)} The k in a name stands for a number."
+    if all(names[_general(name)] for name in known):
+        return f"This run will have no {known[0]}: {names[_general(known[0])]}."
+    if subject in by_bin:
+        return f"{subject} is given by bin: name one, such as {subject}@512."
+    if condition.view and condition.view not in views:
+        return f"There is no such view. {nearest(condition.view, views, 'Views')}"
+    return ""
+
+
+def _general(name: str) -> str:
+    """A name with "k" for the number in it."""
+    return re.sub(r"@\d[\d.e-]*(?=$|_)", "@k", name)
 
 
 def check(conditions: Iterable[Condition], result: Result) -> tuple[Outcome, ...]:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from uncollapse.attention.temperature import Temperature
 from uncollapse.errors import NotationError, nearest
+
+if TYPE_CHECKING:  # a notation is read, and refused, without waiting for torch
+    import torch
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class TemperatureLaw:
             raise NotationError(f'Expected {{"fix": "temperature", "law": ..., "n0": ...}}, got {data!r}.')
         return cls(**{key: value for key, value in data.items() if key != "fix"})
 
-    def inverse(self, n: torch.Tensor, head_dim: int) -> torch.Tensor:
+    def inverse(self, n: "torch.Tensor", head_dim: int) -> "torch.Tensor":
         """1 / tau of texts of n tokens, in the precision of n.
 
         Args:
@@ -96,6 +97,8 @@ class TemperatureLaw:
         """
         if n < 1 or (self.law == "infoscale" and head_dim < 1):
             raise NotationError(f"`{self}` at n={n}, head_dim={head_dim}: expected n > 0, and head_dim for infoscale.")
+        import torch
+
         return Temperature(float(1 / self.inverse(torch.tensor(n, dtype=torch.float64), head_dim)))
 
     def _given(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ class Law:
     formula: str
     needs: tuple[str, ...]
     source: str
-    inverse: Callable[[TemperatureLaw, torch.Tensor, int], torch.Tensor]
+    inverse: "Callable[[TemperatureLaw, torch.Tensor, int], torch.Tensor]"
 
 
 def _is_positive(value: object) -> bool:
@@ -156,32 +159,32 @@ def _log_n0(law: TemperatureLaw) -> float:
     return math.log(law.n0)
 
 
-def _log(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor:
+def _log(law: TemperatureLaw, n: "torch.Tensor", _head_dim: int) -> "torch.Tensor":
     return n.log() / _log_n0(law)
 
 
-def _sqrtlog(law: TemperatureLaw, n: torch.Tensor, head_dim: int) -> torch.Tensor:
+def _sqrtlog(law: TemperatureLaw, n: "torch.Tensor", head_dim: int) -> "torch.Tensor":
     return _log(law, n, head_dim).sqrt()
 
 
-def _infoscale(law: TemperatureLaw, n: torch.Tensor, head_dim: int) -> torch.Tensor:
+def _infoscale(law: TemperatureLaw, n: "torch.Tensor", head_dim: int) -> "torch.Tensor":
     power = -2 / head_dim
-    return (torch.expm1(n.log() * power) / math.expm1(_log_n0(law) * power)).sqrt()
+    return ((n.log() * power).expm1() / math.expm1(_log_n0(law) * power)).sqrt()
 
 
-def _ssmax(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor:
+def _ssmax(law: TemperatureLaw, n: "torch.Tensor", _head_dim: int) -> "torch.Tensor":
     assert law.scale is not None
     return law.scale * n.log()
 
 
-def _isofilter(law: TemperatureLaw, n: torch.Tensor, _head_dim: int) -> torch.Tensor:
+def _isofilter(law: TemperatureLaw, n: "torch.Tensor", _head_dim: int) -> "torch.Tensor":
     assert law.spread is not None
     assert law.n0 is not None
     variance, ratio = law.spread**2, n / law.n0
     if variance < 1:
-        kept = torch.log1p(ratio * math.expm1(variance))
+        kept = (ratio * math.expm1(variance)).log1p()
     else:  # the same, written so that a large spread cannot overflow
-        kept = variance + ratio.log() + torch.log1p((1 - ratio) / ratio * math.exp(-variance))
+        kept = variance + ratio.log() + ((1 - ratio) / ratio * math.exp(-variance)).log1p()
     return (kept / variance).sqrt()
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import torch
-
-from uncollapse.attention.sites import Site
 from uncollapse.errors import ArchitectureError, NotationError
+
+if TYPE_CHECKING:  # a notation is read, and refused, without waiting for torch
+    import torch
+
+    from uncollapse.attention.sites import Site
 
 Tau = float | tuple[float, ...] | tuple[tuple[float, ...], ...]
 
@@ -65,19 +67,23 @@ class Temperature:
         """Whether any tau is above 1, the opposite of what the published remedy does."""
         return any(value > 1.0 for value in _flatten(self.tau))
 
-    def factors(self, sites: Sequence[Site]) -> dict[int, torch.Tensor]:
+    def factors(self, sites: "Sequence[Site]") -> "dict[int, torch.Tensor]":
         """1 / tau of every layer, float64 [heads], checked against the model's layers and heads.
 
         Raises:
             ArchitectureError: the number of layers or heads is not the model's.
         """
+        import torch
+
         heads = {layer: site.heads for site in sites for layer in site.layers}
         if isinstance(self.tau, float):
             return {layer: torch.full((count,), 1 / self.tau, dtype=torch.float64) for layer, count in heads.items()}
         self._check_count("layers", len(heads), len(self.tau))
         return {layer: self._row(heads[layer], self.tau[layer], layer) for layer in sorted(heads)}
 
-    def _row(self, heads: int, tau: float | tuple[float, ...], layer: int) -> torch.Tensor:
+    def _row(self, heads: int, tau: float | tuple[float, ...], layer: int) -> "torch.Tensor":
+        import torch
+
         if isinstance(tau, float):
             return torch.full((heads,), 1 / tau, dtype=torch.float64)
         self._check_count(f"heads in layer {layer}", heads, len(tau))

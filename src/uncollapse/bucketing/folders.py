@@ -22,7 +22,7 @@ from uncollapse.bucketing.buckets import Bucket, cut_buckets
 from uncollapse.bucketing.cards import write_bucket_section, write_section
 from uncollapse.bucketing.losses import BucketLoss, SearchLoss, measure_loss, measure_search
 from uncollapse.checkpoints import fix
-from uncollapse.copies import copy_model
+from uncollapse.copies import copy_file, copy_model
 from uncollapse.encoders import SentenceEncoder, load_model
 from uncollapse.encoders.sources import write_record
 from uncollapse.errors import ArchitectureError, FixError, ModelError
@@ -203,17 +203,16 @@ def _write_checkpoint(
     """Write one checkpoint, whose card begins with what is `told`."""
     tau = Temperature(bucket.tau)
     if tau.is_identity:  # below n0 of a law that only sharpens
-        _copy(stock.source, place, weights=True)
+        _copy(stock.source, place, weights=True, home=stock.source)
         write_card(place, stock.source, told)
     else:
         fix(stock.name, tau, place, trust_remote_code=trust_remote_code)
         (place / CARD).write_text(put_first(told, read_card(place)), encoding="utf-8")
 
 
-def _copy(source: Path, place: Path, *, weights: bool) -> None:
+def _copy(source: Path, place: Path, *, weights: bool, home: Path) -> None:
     """Copy a folder as `fix` does; a checkpoint that is its source's leaves behind what the others leave behind."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    tuple(copy_model(source, place, weights=weights))
+    tuple(copy_model(source, place, weights=weights, home=home))
 
 
 def _write_router(
@@ -224,7 +223,7 @@ def _write_router(
     inner = modules[0]["path"]
     for module in modules[1:]:
         if module["path"] and (stock.source / module["path"]).is_dir():  # one without settings may have no folder
-            _copy(stock.source / module["path"], part / module["path"], weights=False)
+            _copy(stock.source / module["path"], part / module["path"], weights=False, home=stock.source)
     modules[0] |= {"path": "", "type": "length_router.LengthRouter"}
     (part / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
     described = [
@@ -233,13 +232,13 @@ def _write_router(
     about = {"schema": SCHEMA, "law": str(law), "remote_code": remote_code, "buckets": described}
     (part / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     for found in stock.source.glob("*.py") if remote_code else ():
-        shutil.copyfile(found, part / found.name)  # code that configs name is looked for here
+        copy_file(found, part / found.name, stock.source)  # code that configs name is looked for here
     for module_file in (length_router, pick_bucket):
         shutil.copyfile(
             str(inspect.getsourcefile(module_file)), part / f"{module_file.__name__.rpartition('.')[2]}.py"
         )
     if (stock.source / _SETTINGS).is_file():
-        shutil.copyfile(stock.source / _SETTINGS, part / _SETTINGS)
+        copy_file(stock.source / _SETTINGS, part / _SETTINGS, stock.source)
     copy_licences(stock.source, part)
     write_record(
         part, {"fix": f"{law} in buckets up to {', '.join(str(one.up_to) for one in buckets)}", "text_fix": ""}

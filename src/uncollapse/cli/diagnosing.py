@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import uncollapse
+from uncollapse.cli.conditions import read_conditions
 from uncollapse.cli.folders import check_output, output_folder
 from uncollapse.cli.options import (
     BatchOption,
@@ -28,7 +29,7 @@ from uncollapse.cli.options import (
 )
 from uncollapse.cli.printing import finish, print_outcomes, progress, say_notes
 from uncollapse.errors import UncollapseError
-from uncollapse.gate import FAILED, parse_condition
+from uncollapse.gate import FAILED
 
 if TYPE_CHECKING:
     from uncollapse.encoders import VectorFile
@@ -117,10 +118,11 @@ def diagnose(
     from uncollapse.encoders.cache import default_folder
     from uncollapse.encoders.endpoint.addresses import is_url
     from uncollapse.encoders.sources import check_source
+    from uncollapse.fixes import compose, parse
 
     if quick and false_positives is not None:
         raise UncollapseError("--quick measures no thresholds, so --false-positives would do nothing. Leave one out.")
-    conditions = [parse_condition(text) for text in fail_if or ()]
+    conditions = read_conditions(fail_if or (), quick=quick)
     settings = Settings(
         equal_bins=read_bins(bins), windows=windows, seed=seed, stream=stream, precision=precision,
         limits=read_limits(limits), deep=not quick, rate=0.01 if false_positives is None else false_positives,
@@ -134,14 +136,14 @@ def diagnose(
     }  # fmt: skip
     vectors = _open_vectors(model, corpus, reach, text_field, id_field, tokenizer) if is_vector_file(model) else None
     texts = vectors.read(skip_bad=skip_bad, **part) if vectors else open_corpus(corpus, **reading, **part)
+    chosen = None if fix is None else parse(fix)
+    compose(chosen).inside("diagnose")
     check_output(out, texts.name, force=force)
     check_source(model)
 
     from uncollapse.encoders import load
-    from uncollapse.fixes import parse
     from uncollapse.tables import TextTable
 
-    chosen = None if fix is None else parse(fix)
     with output_folder(out, texts.name, force=force, kept=kept) as folder:
         if vectors is None:
             encoder = load(model, max_tokens=reach, tokenizer=tokenizer, **running)

@@ -8,6 +8,7 @@ import typer
 
 import uncollapse
 from uncollapse.cli.folders import check_named, output_folder
+from uncollapse.cli.inputs import check_rankings, check_tasks, read_words
 from uncollapse.cli.modes import check_options
 from uncollapse.cli.options import (
     BatchOption,
@@ -138,13 +139,14 @@ def evaluate(
     Vectors are kept: a second run takes seconds, and a stopped one goes on.
     """
     check_options(context)
-    _check_places(paths or ())
-    check_named(out, [] if run else [model, *(against or ())], force=force)
+    bm25 = None if bm25 is None else read_words(bm25)
+    check_tasks(paths or ())
+    check_rankings(run or (), qrels, (lengths, query_lengths))
 
-    if bm25 is not None:
-        from uncollapse.evaluation.rankings.languages import read_language
+    from uncollapse.fixes import parse
 
-        bm25 = read_language(bm25)
+    fixes, others = [parse(text) for text in fix or ()], against or []
+    check_named(out, [] if run else [model, *others], force=force)
 
     from uncollapse.evaluation.comparison import Plan
     from uncollapse.tables import ItemTable
@@ -160,9 +162,7 @@ def evaluate(
 
     from uncollapse.encoders import SentenceEncoder, load_scorable
     from uncollapse.encoders.cache import default_folder
-    from uncollapse.fixes import parse
 
-    fixes, others = [parse(text) for text in fix or ()], against or []
     choices = {"kind": kind, "queries": queries, "score_field": score_field, "lenient": lenient}
     loading: dict[str, Any] = {
         "max_tokens": read_limit(max_tokens), "device": device, "dtype": dtype, "batch_size": batch_size,
@@ -195,15 +195,6 @@ def evaluate(
             settings = [(encoder, None), *((encoder, fix) for fix in fixes), *((rival, None) for rival in rivals)]
             in_torch = [(one, fix) for one, fix in settings if isinstance(one, SentenceEncoder)]  # all of them, by now
             _run_mteb(in_torch, tasks, folder / "mteb", kept, quiet)
-
-
-def _check_places(paths: Sequence[str]) -> None:
-    """Look at what was named, before anybody waits for torch."""
-    from uncollapse.evaluation.reading.files import TASKS, find
-
-    for path in paths:
-        if not path.startswith("mteb:"):
-            find(path, TASKS)
 
 
 def _check_words(language: str, tasks: "Sequence[Task]", models: list[str], quiet: bool) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uncollapse.cli.folders import check_place, output_place
+from uncollapse.cli.inputs import check_tasks
 from uncollapse.cli.options import JsonOption, ModelArgument, QuietOption, RemoteOption
 from uncollapse.cli.printing import as_json, say_step
 from uncollapse.errors import UncollapseError
@@ -93,19 +94,21 @@ def export(
     With --buckets, what is written are folders of sentence-transformers, and one that picks among them.
     """
     from uncollapse.encoders.sources import check_source
+    from uncollapse.fixes import parse
 
     ends = _read_ends(buckets, law, search, to)
+    followed = parse(law) if law else None
+    check_tasks(search or ())
     check_place(out, force=force)
     check_source(model)
     steps = (lambda _: None) if quiet else say_step
     asked: dict[str, Any] = {"force": force, "trust_remote_code": trust_remote_code, "step": steps}
     show: Callable[[], None]
     with output_place(out):
-        if ends and law:
+        if ends and followed:
             from uncollapse.bucketing.folders import export_buckets
-            from uncollapse.fixes import parse
 
-            routed = export_buckets(model, out, parse(law), ends, search=search or (), **asked)
+            routed = export_buckets(model, out, followed, ends, search=search or (), **asked)
             plain, show = _plain(routed), lambda: _print_buckets(routed)
         elif to is Kind.SENTENCE_TRANSFORMERS:
             from uncollapse.covering.folder import export_long_texts
@@ -148,6 +151,8 @@ def _plain(report: "ExportReport | BucketReport | LongTextsReport") -> dict[str,
 
 
 def _print(report: "ExportReport") -> None:
+    from uncollapse.exporting.parity import worst_by_bin
+
     parity, console = report.parity, Console()
     console.print(
         f"Model:  [b]{escape(str(report.folder))}[/b], {report.size_bytes / 1e6:.1f} MB (the source's weights: "
@@ -165,10 +170,11 @@ def _print(report: "ExportReport") -> None:
             f"rounds, {speed.threads} threads).",
             soft_wrap=True,
         )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("tokens", "texts", "how", "smallest cosine", "largest error"):
+    caption = "[dim]of each length the way that came least near; parity.json has every way[/]"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", caption=caption, caption_justify="left")
+    for heading in ("tokens", "texts", "worst way", "smallest cosine", "largest error"):
         table.add_column(heading)
-    for row in parity.rows:
+    for row in worst_by_bin(parity.rows):
         table.add_row(row.bin, str(row.n), row.how, f"{row.min_cosine:.6f}", f"{row.largest_error:.2g}")
     console.print(table)
     if report.text_fix:

@@ -70,18 +70,18 @@ def fix(
     """
     from uncollapse.encoders.cache import default_folder
     from uncollapse.encoders.sources import check_source
+    from uncollapse.fixes import compose, parse
 
     _check_asked(fix, auto, corpus, queries=queries, text_field=text_field)
+    given, seen = parse(fix) if fix else None, None
     _check_read(auto or corpus, queries, text_field)
     check_place(out, force=force)
     check_source(model)
 
     from uncollapse.checkpoints import fix as write_fixed
-    from uncollapse.fixes import compose, parse
     from uncollapse.pipelines.reading import read_unlabelled
 
     steps = (lambda _: None) if quiet else say_step
-    given, seen = parse(fix) if fix else None, None
     if given:
         _check_given(compose(given), corpus, queries, seed)
     if source := auto or corpus:

@@ -105,12 +105,14 @@ def compare(
     """
     _check_cache(cache, no_cache)
     _check_place(path)
-    check_named(out, [model], force=force)
 
     from uncollapse.tuning.contenders import read_contenders
-    from uncollapse.tuning.rules import Rules
 
     contenders = read_contenders(fix) if fix else None
+    check_named(out, [model], force=force)
+
+    from uncollapse.tuning.rules import Rules
+
     rules = Rules(bins=bins, documents=documents, encodes=encodes, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)
     _check_heard(data, documents=documents, encodes=encodes)
@@ -167,13 +169,15 @@ def tune(
     """
     _check_cache(cache, no_cache)
     _check_place(path)
-    check_named(out, [model], force=force)
 
     from uncollapse.tuning.contenders import read_contenders
+
+    contenders = read_contenders(fix)
+    check_named(out, [model], force=force)
+
     from uncollapse.tuning.criteria import check_seen_by
     from uncollapse.tuning.rules import Rules
 
-    contenders = read_contenders(fix)
     check_seen_by(criterion, contenders)
     rules = Rules(documents=documents, learn_from=read_learn_from(learn_from), seed=seed)
     data = _open(path, split, queries, no_labels=no_labels, text_field=text_field)

@@ -1,9 +1,9 @@
 """What a folder that reads long texts says of itself to a reader."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import uncollapse
-from uncollapse.exporting.parity import Agreement
+from uncollapse.exporting.parity import Agreement, worst_by_bin
 
 
 def write_section(
@@ -45,11 +45,11 @@ queries = model.encode_query(["a question"])
 
 Texts of every length in every role, alone and all together. The error is the distance of the two vectors of a text
 over the spread of the vectors (their root mean square distance from their mean, {spread:.3g}); at most {limit:g} is
-allowed.
+allowed. Of each length the way that came least near is shown.
 
-| tokens | texts | smallest cosine | largest error |
-|---|---|---|---|
-{chr(10).join(_lines(rows))}
+| tokens | texts | worst way | smallest cosine | largest error |
+|---|---|---|---|---|
+{chr(10).join(_row(row) for row in worst_by_bin(rows))}
 
 Every number, by role, is in parity.json, with versions and the fingerprint of the source. What reading on is worth in
 search depends on your texts: `uncollapse evaluate DATA -m ORIGINAL --fix "{text_fix}"` says it, by length, with the
@@ -57,11 +57,7 @@ model as it was before any fix.
 """
 
 
-def _lines(rows: Sequence[Agreement]) -> Iterator[str]:
-    """One line a bin, with the worst of all roles and batchings."""
-    for label in dict.fromkeys(row.bin for row in rows):
-        some = [row for row in rows if row.bin == label]
-        cosines, errors = [row.min_cosine for row in some], [row.largest_error for row in some]
-        finite = [(c, e) for c, e in zip(cosines, errors, strict=True) if c is not None and e is not None]
-        told = f"{min(c for c, _ in finite):.6f} | {max(e for _, e in finite):.1g}"
-        yield f"| {label} | {some[0].n} | {told if len(finite) == len(some) else 'not finite | not finite'} |"
+def _row(row: Agreement) -> str:
+    known = row.min_cosine is not None and row.largest_error is not None
+    told = f"{row.min_cosine:.6f} | {row.largest_error:.1g}" if known else "not finite | not finite"
+    return f"| {row.bin} | {row.n} | {row.how} | {told} |"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 
-from uncollapse.copies import copy_model
+from uncollapse.copies import copy_file, copy_model
 from uncollapse.covering import long_texts
 from uncollapse.covering.cards import write_section
 from uncollapse.encoders import SentenceEncoder, load_model, quiet
@@ -182,7 +182,7 @@ def _write_code(stock: SentenceEncoder, part: Path, chunk: int, *, remote_code: 
     inner = stock.source / json.loads((stock.source / "modules.json").read_text(encoding="utf-8"))[0]["path"]
     for place, name in ((stock.source, _SETTINGS), (inner, "config.json")):  # servers ask for the second
         if (place / name).is_file():
-            shutil.copyfile(place / name, part / name)
+            copy_file(place / name, part / name, stock.source)
     copy_licences(stock.source, part)
 
 
@@ -248,7 +248,7 @@ def _agreements(
 
 
 def _why(report: LongTextsReport) -> str:
-    worst = max(report.rows, key=lambda row: float("inf") if row.largest_error is None else row.largest_error)
+    worst = max(report.rows, key=lambda row: row.distance)
     return (
         "The folder's own code must give the vectors of this package, but differs by "
         f"{'more than any number' if worst.largest_error is None else format(worst.largest_error, '.2g')} of their "

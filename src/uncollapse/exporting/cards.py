@@ -3,7 +3,7 @@
 import uncollapse
 from uncollapse.encoders.exported import Export
 from uncollapse.encoders.runtimes import FORMATS, route_file
-from uncollapse.exporting.parity import Agreement, Parity
+from uncollapse.exporting.parity import Agreement, Parity, worst_by_bin
 from uncollapse.fixes import Composition, Fix, compose, parse
 
 _SNIPPETS = {
@@ -59,11 +59,12 @@ tokens to `sentence_embedding` [texts, {export.dim}].{fixed} It runs without tor
 
 {parity.n_texts} probe texts of every length up to {parity.longest} tokens were encoded by both, one by one, and a
 short one padded to a long one. The error is the distance of the two vectors of a text over the spread of the source's
-vectors (their root mean square distance from their mean, {parity.spread:.3g}); at most {parity.limit:g} is allowed.
+vectors (their root mean square distance from their mean, {parity.spread:.3g}); at most {parity.limit:g} is allowed. Of
+each length the way that came least near is shown; parity.json has every way.
 
-| tokens | texts | how | mean cosine | smallest cosine | largest difference | largest error |
+| tokens | texts | worst way | mean cosine | smallest cosine | largest difference | largest error |
 |---|---|---|---|---|---|---|
-{chr(10).join(_row(row) for row in parity.rows)}
+{chr(10).join(_row(row) for row in worst_by_bin(parity.rows))}
 
 - Tokens of all probes, with the prompt of every role, are those of the source.
 - Size: {size / 1e6:.1f} MB; the source's weights are {before / 1e6:.1f} MB.

@@ -194,7 +194,7 @@ def _why(report: ExportReport, kept: Path) -> str:
     elif parity.largest_error is None:
         found = "but some of its vectors are not finite"
     else:
-        worst = max(parity.rows, key=lambda row: row.largest_error or 0.0)
+        worst = max(parity.rows, key=lambda row: row.distance)
         found = (
             f"but it differs by {parity.largest_error:.2g} of their spread at {worst.bin} tokens ({worst.how}; "
             f"smallest cosine {worst.min_cosine:.4f}), and {parity.limit:g} is allowed"

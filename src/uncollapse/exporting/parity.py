@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -54,6 +54,24 @@ class Agreement:
     def how(self) -> str:
         """The way that texts went, for a reader."""
         return f"{self.route}, {self.batching}" if self.route else self.batching
+
+    @property
+    def distance(self) -> float:
+        """The largest error; infinite where a vector is not finite."""
+        return float("inf") if self.largest_error is None else self.largest_error
+
+
+def worst_by_bin(rows: Iterable[Agreement]) -> tuple[Agreement, ...]:
+    """Of each length bin the way that came least near, in the order of the bins: what a reader is shown of all rows.
+
+    >>> near, far = (Agreement("8-15", way, 3, 1.0, 1.0, 0.1, e) for way, e in (("alone", 0.1), ("padded", 0.2)))
+    >>> [row.how for row in worst_by_bin([near, far])]
+    ['padded']
+    """
+    bins: dict[str, list[Agreement]] = {}
+    for row in rows:
+        bins.setdefault(row.bin, []).append(row)
+    return tuple(max(ways, key=lambda row: row.distance) for ways in bins.values())
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,25 @@ def find_terms(rows: Iterable[Row]) -> list[Term]:
     return [found for name in names if (found := find_term(name)) is not None]
 
 
+def numbers_of_diagnosis(*, quick: bool = False) -> dict[str, str]:
+    """Every name that a row of a diagnosis can have, with "k" for a number in it, and why this one will not have it.
+
+    Args:
+        quick: whether it leaves causes and costs out.
+
+    >>> names = numbers_of_diagnosis(quick=True)
+    >>> names["mean_cosine"], names["rise"]
+    ('', '--quick leaves it out')
+    """
+    absent = {"always": "", "deep": _NOT_QUICK if quick else "", "comparison": _COMPARED}
+    entries = {name + change: absent[term.given] for name, term in TERMS.items() for change in ("", *term.changes)}
+    return {**dict.fromkeys(MEASURES, ""), **entries}
+
+
+_NOT_QUICK = "--quick leaves it out"
+_COMPARED = "only `compare` gives it"
+
+
 def _base(measure: str) -> str:
     """What a gain or a change is one of, unless a table knows the change itself."""
     if any(measure in table for table in _TABLES):

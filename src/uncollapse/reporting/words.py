@@ -16,6 +16,7 @@ VIEWS = {
     "cost_overall": "all", "cost_by_length": "by document length", "cost_by_position": "by place in the text",
     "cost_by_window": "by length read", "cost_grid": "by depth and length", "hubness": "search results",
     "scores": "by both lengths", "scores_overall": "all", "scores_by_document": "by document length",
+    "scores_by_query": "by query length",
     "heads": "each head", "all heads": "median over heads", "spectrum": "by frequency", "layers": "after a layer",
     "one layer": "temperature in one layer", "race": "families", "race_by_length": "families by document length",
     "race_dials": "each dial", "race_costs": "cost", "race_blind": "probe without labels",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from uncollapse.corpora.fields import ID_FIELDS, TEXT_FIELDS
@@ -10,7 +11,16 @@ from uncollapse.corpora.lines import DataFile
 from uncollapse.corpora.sources import BEIR_FILES
 from uncollapse.corpora.texts import Bad, Text, excerpt
 from uncollapse.errors import CorpusError, nearest
-from uncollapse.evaluation.reading.files import Asked, Sieve, UnusableError, data_file, item_at, load_records, many
+from uncollapse.evaluation.reading.files import (
+    NAMES_SHOWN,
+    Asked,
+    Sieve,
+    UnusableError,
+    data_file,
+    item_at,
+    load_records,
+    many,
+)
 from uncollapse.evaluation.reading.judgements import Judgement, collect, judgements_in
 from uncollapse.evaluation.tasks import Judgements, Retrieval, Texts
 
@@ -242,8 +252,24 @@ def _qrels(folder: Path, asked: Asked) -> dict[str, DataFile]:
             )
         found[file.name] = file
     if not found:
-        raise CorpusError(f"{asked.path}: expected judgements in qrels/<split>.tsv[.gz], got none. Add such a file.")
+        raise _no_judgements(folder, asked)
     return found
+
+
+def _no_judgements(folder: Path, asked: Asked) -> CorpusError:
+    """Which folder was looked for, and what is there in its place."""
+    place, expected = folder / "qrels", f"{asked.path}: expected judgements in qrels/<split>.tsv[.gz]"
+    if not place.is_dir():
+        what, near = f"but there is no folder {str(place)!r}", _names_in(folder, "qrels")
+        return CorpusError(f"{expected}, {what}. {near} Rename the folder that holds them to qrels, or add it.")
+    return CorpusError(f"{expected}, got none. {_names_in(place, 'test.tsv')} Add such a file.")
+
+
+def _names_in(folder: Path, wanted: str) -> str:
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    near = get_close_matches(wanted, names, n=NAMES_SHOWN, cutoff=0.5)
+    shown = [*near, *(name for name in names if name not in near)][:NAMES_SHOWN]
+    return nearest(wanted, shown, f"Some names in {folder}" if len(names) > NAMES_SHOWN else f"Names in {folder}")
 
 
 def _is_named_after(stem: str, split: str) -> bool:

@@ -11,7 +11,16 @@ from uncollapse.corpora.shards import is_vector_folder, read_manifest
 from uncollapse.corpora.texts import TOO_LONG, excerpt
 from uncollapse.errors import CorpusError
 from uncollapse.evaluation.reading.files import as_number
-from uncollapse.evaluation.reading.trec import BLANKS, MAX_LINE_BYTES, check_ids, trec_file, writing, wrong_columns
+from uncollapse.evaluation.reading.trec import (
+    BLANKS,
+    LENGTHS,
+    MAX_LINE_BYTES,
+    QRELS,
+    check_ids,
+    trec_file,
+    writing,
+    wrong_columns,
+)
 from uncollapse.records import Embeddings
 
 QRELS_COLUMNS = "query 0 document grade (TREC) or query document grade (BEIR)"
@@ -48,7 +57,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     ...     read_qrels(Path(folder, "a.qrels"))
     {'q1': {'d1': 2, 'd2': 0}}
     """
-    file = trec_file(path, "a file of judgements (qrels)")
+    file = trec_file(path, QRELS)
     return collect(judgements_in(file), file)
 
 
@@ -104,7 +113,7 @@ def read_lengths(path: str | Path) -> dict[str, int]:
     """
     if is_vector_folder(Path(path)):
         return {name: n for few in read_batches(Path(path)) for name, n in _lengths_of(few)}
-    file = trec_file(path, "a file of document lengths")
+    file = trec_file(path, LENGTHS)
     lengths: dict[str, int] = {}
     for line, (document, length) in _columns(file, (2,), "document length"):
         if not _WHOLE.fullmatch(length) or (number := int(length.partition(".")[0])) < 0:
@@ -143,7 +152,7 @@ def read_unit(path: str | Path) -> str:
     """
     if is_vector_folder(Path(path)):
         return str(read_manifest(Path(path)).made["model"].get("unit") or "tokens")
-    lines = (line.text for line in read_lines(trec_file(path, "a file of document lengths"), MAX_LINE_BYTES))
+    lines = (line.text for line in read_lines(trec_file(path, LENGTHS), MAX_LINE_BYTES))
     fields = next((line for line in lines if line.strip()), "").split()
     header = fields[-1].lower() if fields and _is_header(fields) else ""
     return next((unit for unit in UNITS if unit.removesuffix("s") in header), "")

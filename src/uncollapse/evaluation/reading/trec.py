@@ -22,6 +22,9 @@ from uncollapse.writing import whole_file
 MAX_LINE_BYTES = 65_536
 """No line of three to six columns is longer."""
 
+RUN, QRELS, LENGTHS = "a TREC run", "a file of judgements (qrels)", "a file of document lengths"
+"""What is expected to be found, in the words of a message."""
+
 RUN_COLUMNS = "query Q0 document rank score tag"
 
 BLANKS = re.compile(r"[ \t\r\n\v\f]+")
@@ -113,7 +116,7 @@ def read_run(path: str | Path) -> Run:
     >>> run.name, run.rankings["q1"].documents, run.rankings["q1"].scores.tolist()
     ('bm25', ('d2', 'd1'), [1.5, 0.5])
     """
-    file = trec_file(path, "a TREC run")
+    file = trec_file(path, RUN)
     found, tags = _read_run_lines(file)
     rankings, contradicted = {}, 0
     for lines in found:

@@ -18,6 +18,8 @@ class Entry:
         better: which way is better; "neither" where it depends.
         reading: one sentence for someone who meets it for the first time.
         reference: where it comes from, "" for elementary ones.
+        given: of a diagnosis: "always", not by a --quick one ("deep"), or only by a "comparison" of fixes.
+        changes: of a diagnosis: ends of the names of differences of two such numbers that it gives too.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Entry:
     better: Literal["lower", "higher", "neither"]
     reading: str
     reference: str = ""
+    given: Literal["always", "deep", "comparison"] = "deep"
+    changes: tuple[str, ...] = ()
 
 
 TERMS: Mapping[str, Entry] = MappingProxyType(
@@ -42,6 +46,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "How much more alike long texts look than short ones, over bins of 30 texts or more; above 0 is "
                 "a length collapse where the same texts were cut to both lengths.",
                 "Zhou et al. 2024",
+                given="always",
             ),
             Entry(
                 "mean_cosine_rise_from_lowest",
@@ -51,6 +56,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "lower",
                 "How much more alike long texts look than those of the length where texts are told apart best; given "
                 "where the shortest ones, which say too little, would hide it.",
+                given="always",
             ),
             Entry(
                 "mean_cosine_per_doubling",
@@ -59,6 +65,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "-2 to 2",
                 "lower",
                 "How much more alike texts look whenever they get twice as long, on average over all lengths.",
+                given="always",
             ),
             Entry(
                 "share_recovered",
@@ -68,6 +75,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "higher",
                 "How much of the rise of the mean cosine a fix takes back: 0 nothing, 100 % all of it. Read it with "
                 "the two ends: a rise also gets smaller where short texts become more alike, which is no gain.",
+                given="comparison",
             ),
             Entry(
                 "share_from_short_end",
@@ -77,6 +85,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "lower",
                 "How much of what a fix takes back of the rise comes from short texts that it makes more alike: 0 "
                 "none, the long end came down; 100 % all of it, the long end stayed where it was.",
+                given="comparison",
             ),
             Entry(
                 "mean_cosine_change",
@@ -86,6 +95,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "lower",
                 "What a fix does to the mean cosine at the shortest and at the longest length: below 0, texts of that "
                 "length are easier to tell apart.",
+                given="comparison",
             ),
             Entry(
                 "effective_rank_isotropic",
@@ -95,6 +105,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "neither",
                 "What the effective rank would be if vectors preferred no direction: the most to hope for.",
                 "Roy & Vetterli 2007",
+                given="always",
             ),
             Entry(
                 "mean_reciprocal_rank",
@@ -112,6 +123,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "0 to 1",
                 "lower",
                 "How many of the texts are longer than a limit of k, so that their ends are never read.",
+                given="always",
             ),
             Entry(
                 "tokens_lost@k",
@@ -120,6 +132,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "0 to 1",
                 "lower",
                 "How much of all text lies beyond a limit of k and is never read.",
+                given="always",
             ),
             Entry(
                 "cause",
@@ -171,6 +184,7 @@ TERMS: Mapping[str, Entry] = MappingProxyType(
                 "0 to 1",
                 "higher",
                 "How often words quoted from a text bring it up, at rank k or better.",
+                changes=("_loss",),
             ),
             Entry(
                 "needle_recall@k",
