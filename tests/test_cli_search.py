@@ -60,7 +60,9 @@ def test_what_a_fix_changed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert run([*asked, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    after, before = ([hit["id"] for hit in told[name]["found"][0]["hits"]] for name in ("found", "before"))
+    after, before = ([hit["id"] for hit in one["found"][0]["hits"]] for one in (told, told["before"]))
+    assert told["found"][0]["id"] == "q1"
+    assert told["shared"] == [len(set(after) & set(before)) / 5]
     assert run(asked) == 0
     said = " ".join(capsys.readouterr().out.split())
     gone = [f"{name} ({rank}, " for rank, name in enumerate(before, 1) if name not in after]
@@ -74,13 +76,13 @@ def test_what_a_fix_changed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_same_vectors_share_everything_with_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["search", "before", "--queries", "data/queries.jsonl", "-m", "model", "--against", "before"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "20 more queries: --json or --out has them." in said
+    assert "and 20 more queries, which --json prints." in said
     assert "Shared: 100% [89%, 100%] of what is found was found before." in said
 
 
 def test_the_run_is_scored_as_the_model_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["search", "before", "--queries", "data/queries.jsonl", "-m", "model", "-k", "60", "-o", "a.trec"]) == 0
-    assert "rank" not in capsys.readouterr().out, "many queries go into the file alone"
+    assert "Run:    a.trec, for `uncollapse evaluate --run`." in capsys.readouterr().out
     found = read_run("a.trec")
     assert len(found.rankings) == 30
     assert {len(ranking.documents) for ranking in found.rankings.values()} == {60}
@@ -105,18 +107,64 @@ def test_embed_says_how_to_ask_its_vectors_and_the_line_runs(capsys: pytest.Capt
     assert "Search:" not in capsys.readouterr().out
 
 
+def test_the_queries_of_a_beir_folder_are_its_queries(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["search", "before", "-m", "model", "--json", "--queries"]
+    told = []
+    for place in ("data", "data/queries.jsonl"):
+        assert run([*asked, place]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1]
+    assert len(told[0]["found"]) == 30
+
+
+def test_another_field_of_queries_is_named_by_its_own_option(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("asked.jsonl").write_text(json.dumps({"id": "a", "asked": "a dog"}))
+    assert run(["search", "before", "-m", "model", "--queries", "asked.jsonl"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--query-field" in said
+    assert "--text-field" not in said
+    assert run(["search", "before", "-m", "model", "--queries", "asked.jsonl", "--query-field", "asked"]) == 0
+
+
+@pytest.mark.parametrize("kept", ["model/config.json", "before/manifest.json", "data/queries.jsonl", "there.trec"])
+def test_nothing_that_is_there_is_written_over(kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there.trec").write_text("mine")
+    held = Path(kept).read_bytes()
+    asked = ["search", "before", "--queries", "data/queries.jsonl", "-m", "model", "-o", kept]
+    assert run(asked) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("is there already" in said) == (kept == "there.trec")
+    assert Path(kept).read_bytes() == held
+    assert run([*asked, "--force"]) == (0 if kept == "there.trec" else 2)
+    assert (Path(kept).read_bytes() == held) == (kept != "there.trec")
+
+
+def test_vectors_of_other_texts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["embed", "data/queries.jsonl", "-m", "model", "-o", "few", "-q"]) == 0
+    assert run(["search", "before", "a dog", "-m", "model", "--against", "few"]) == 2
+    assert "Expected vectors of the same texts in 'before' and 'few', got others" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_a_corpus_of_other_documents_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("others.jsonl").write_text(json.dumps({"id": "elsewhere", "text": "a dog"}))
+    assert run(["search", "before", "a dog", "-m", "model", "--corpus", "others.jsonl"]) == 0
+    assert "--corpus has no document with these ids." in capsys.readouterr().out
+
+
 def test_ids_that_a_run_cannot_hold_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     Path("spaced.jsonl").write_text(json.dumps({"id": "a b", "text": "a dog"}))
     assert run(["search", "before", "--queries", "spaced.jsonl", "-m", "model", "-o", "b.trec"]) == 2
-    assert "the id of a query is 'a b'" in " ".join(capsys.readouterr().err.split())
+    assert "so query ids must be Unicode text without any, got 'a b'" in " ".join(capsys.readouterr().err.split())
     assert not Path("b.trec").exists()
 
 
 def test_letters_that_steer_a_terminal_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("steering.jsonl").write_text(json.dumps({"id": "s", "text": "\x1b[31m[red]a dog\x07"}))
+    Path("steering.jsonl").write_text(json.dumps({"id": "s\x1b]0;x", "text": "\x1b[31m[red]a dog\x07"}))
     assert run(["embed", "steering.jsonl", "-m", "model", "-o", "steered", "-q"]) == 0
     capsys.readouterr()
-    assert run(["search", "steered", "[b]dog", "-m", "model", "--corpus", "steering.jsonl"]) == 0
+    assert run(["search", "steered", "[b]dog\x1b[2J", "-m", "model", "--corpus", "steering.jsonl"]) == 0
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert "\x07" not in said

@@ -289,6 +289,10 @@ def test_what_no_graph_can_hold_is_refused_by_name(source: Path, tmp_path: Path)
     write_record(asking, {"fix": "late_chunking(8)", "text_fix": "late_chunking(8)"})
     with pytest.raises(ArchitectureError, match=r"asks for `late_chunking\(8\)`, which needs more of the model"):
         tracing.check_exportable(load_model(str(asking), device="cpu"))
+    padding, encoder.model.tokenizer.pad_token = encoder.model.tokenizer.pad_token, None
+    with pytest.raises(ArchitectureError, match="its tokenizer has no padding token, with which texts of several"):
+        tracing.check_exportable(encoder)
+    encoder.model.tokenizer.pad_token = padding
     encoder.model[0].modality_config["message"] = {}
     with pytest.raises(ArchitectureError, match="puts texts into a chat template"):
         tracing.check_exportable(encoder)

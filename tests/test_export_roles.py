@@ -174,7 +174,7 @@ def test_a_fix_on_texts_goes_along_by_name_and_one_that_needs_the_inside_is_refu
     encoder = load(str(tmp_path / "out"))
     assert isinstance(encoder, ExportedEncoder)
     assert encoder.text_fix == "cover(20)"
-    assert "asks for `cover(20)`: embed, encode, evaluate, compare and tune" in encoder.notes[-1]
+    assert "asks for `cover(20)`: embed, search, encode, evaluate, compare and tune" in encoder.notes[-1]
     assert "**Not in the graph: `cover(20)`**" in (tmp_path / "out/README.md").read_text()
     scored = [evaluate(one, [retrieval()], plan=PLAN) for one in (encoder, load_model(str(asking), device="cpu"))]
     plainly = evaluate(load_model(str(source), device="cpu"), [retrieval()], plan=PLAN)

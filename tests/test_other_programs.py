@@ -24,6 +24,9 @@ from export_examples import made_models
 from served_folders import CORPUS, OFFSET, ROLES
 from uncollapse import export
 from uncollapse.checkpoints import fix
+from uncollapse.encoders import load_model
+from uncollapse.errors import ModelError
+from uncollapse.exporting.tokenizing import CONFIG, write_config
 from uncollapse.fixes import compose, parse
 
 FASTEMBED, NODE = "UNCOLLAPSE_FASTEMBED", "UNCOLLAPSE_TRANSFORMERS_JS"
@@ -117,6 +120,22 @@ def test_transformers_reads_the_tokenizer_and_what_the_transformer_is() -> None:
     source = AutoConfig.from_pretrained(root / "fixed")
     assert AutoConfig.from_pretrained(root / "onnx").to_diff_dict() == source.to_diff_dict()
     for file in ("config.json", "tokenizer_config.json"):
-        said = (root / "onnx" / file).read_text(encoding="utf-8")
-        assert str(root) not in said
-        assert "auto_map" not in said
+        assert str(root) not in (root / "onnx" / file).read_text(encoding="utf-8")
+
+
+def test_a_config_names_no_code_and_no_place_of_its_source_and_has_the_padding_of_the_tokenizer(
+    tmp_path: Path,
+) -> None:
+    stock = load_model(str(made_models() / "fixed"), device="cpu")
+    config = stock.model[0].model.config
+    config.auto_map, config._name_or_path, config.pad_token_id = {"AutoModel": "code.Mine"}, "a/place", None
+    config.inner = {"_name_or_path": "a/place", "kept": [{"auto_map": {}, "size": 3}]}
+    write_config(stock, tmp_path)
+    said = json.loads((tmp_path / CONFIG).read_text())
+    assert said["inner"] == {"kept": [{"size": 3}]}
+    assert not {"auto_map", "_name_or_path"} & set(said)
+    assert said["pad_token_id"] == stock.model.tokenizer.pad_token_id
+    for bad in (float("inf"), object()):
+        config.inner = bad
+        with pytest.raises(ModelError, match=r"Expected what JSON can hold in the config.json of the model, got"):
+            write_config(stock, tmp_path)

@@ -1,8 +1,10 @@
 """Questions to a folder of vectors: what is found is what a search of all vectors at once would find."""
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,10 +74,36 @@ def test_a_longer_list_begins_with_the_shorter_and_ends_with_all_texts(place: Pa
         assert {hit.id for hit in all_of_them.hits} == {f"t{number}" for number in range(len(TEXTS))}
 
 
-def test_of_equal_texts_the_one_embedded_first_comes_first(place: Path) -> None:
+def test_of_equal_texts_the_larger_id_comes_first_whatever_is_asked_for(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in trec_eval, so that the score of a run does not depend on how long it is."""
     for answer in asked(place, 1000).found:
         names = [hit.id for hit in answer.hits]
-        assert names.index("t4") < names.index(f"t{len(TEXTS) - 1}")
+        assert names.index(f"t{len(TEXTS) - 1}") < names.index("t4")
+    equal = [json.dumps({"id": f"d{number:02}", "text": "the very same"}) for number in (3, 0, 7, 11, 5, 9, 1)]
+    (tmp_path / "docs.jsonl").write_text("\n".join(equal))
+    model = load(str(place / "model"))
+    embed(model, open_corpus(tmp_path / "docs.jsonl"), tmp_path / "vectors")
+    for k, size in itertools.product((1, 2, 5, 7), (1, 3, 100)):
+        monkeypatch.setattr(searching, "BLOCK", size)
+        (found,) = search(model, tmp_path / "vectors", ["anything"], k=k).found
+        assert [hit.id for hit in found.hits] == ["d11", "d09", "d07", "d05", "d03", "d01", "d00"][:k]
+
+
+def test_texts_that_are_compared_as_equals_are_asked_as_equals_and_queries_are_no_documents(
+    place: Path, tmp_path: Path
+) -> None:
+    model = load(str(place / "model"))
+    texts = model.as_role("text")
+    embed(texts, open_corpus(place / "docs.jsonl"), tmp_path / "texts")
+    (found,) = search(model, tmp_path / "texts", [TEXTS[7]], k=1).found
+    assert (found.hits[0].id, found.hits[0].score) == ("t7", pytest.approx(1, abs=1e-6))
+    embed(model.as_role("query"), open_corpus(place / "docs.jsonl"), tmp_path / "queries")
+    with pytest.raises(
+        ModelError, match=r"are those of queries \(--role query\), and a search goes through documents"
+    ):
+        search(model, tmp_path / "queries", QUESTIONS)
 
 
 def test_lengths_are_those_of_the_texts(place: Path) -> None:
@@ -130,12 +158,15 @@ def test_what_is_shared_is_a_share_of_the_longer_list_and_has_no_order() -> None
 @pytest.mark.parametrize(
     ("queries", "k", "said"),
     [
+        ("a dog", 10, "Expected a list of texts as queries, got 'a dog'"),
+        ([5], 10, r"Expected a list of texts as queries, got \[5\]"),
+        (["a dog"], 2.5, "at least one document a query, got k=2.5"),
         ([], 10, "Expected at least one query, got none"),
         (["a dog", " \u200b"], 10, "Expected text in every query, got query 2 of 2 without any"),
         (["a dog"], 0, "at least one document a query, got k=0"),
     ],
 )
-def test_what_cannot_be_searched_for_is_refused(queries: list[str], k: int, said: str, place: Path) -> None:
+def test_what_cannot_be_searched_for_is_refused(queries: Any, k: Any, said: str, place: Path) -> None:
     with pytest.raises(UncollapseError, match=said):
         search(load(str(place / "model")), place / "vectors", queries, k=k)
 

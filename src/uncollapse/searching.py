@@ -13,7 +13,7 @@ import numpy.typing as npt
 from uncollapse.corpora.batches import embedded_manifest, read_batches
 from uncollapse.corpora.shards import Manifest
 from uncollapse.corpora.texts import is_blank
-from uncollapse.encoders import Endpoint, TextEncoder
+from uncollapse.encoders import Endpoint, Role, TextEncoder
 from uncollapse.errors import ModelError, UncollapseError
 from uncollapse.manifests import begin_manifest
 from uncollapse.measures.search import BLOCK
@@ -23,7 +23,7 @@ from uncollapse.progress import Advance, Reporter, Silent
 from uncollapse.records import Embeddings
 
 _COMPARED = ("cosine", "dot")
-_MADE_BY = ("architecture", "dim", "fingerprint", "folded_fix", "tokenizer")
+_MADE_BY = ("architecture", "dim", "fingerprint", "folded_fix")
 _SHOWN = 60  # letters of a query in a message
 
 Vectors = npt.NDArray[np.float32]
@@ -52,7 +52,7 @@ class Answer:
 
     Args:
         query: its text.
-        hits: best first; of equal scores the one that was embedded first.
+        hits: best first; of equal scores the one with the larger id, as trec_eval has it.
     """
 
     query: str
@@ -68,12 +68,14 @@ class Answers:
         n_texts: that were searched.
         median_tokens: of all of these, before anything was cut off.
         compared_by: "cosine" or "dot".
+        unit: what tokens are: "tokens", or "words" where nobody can know those of a server.
     """
 
     found: tuple[Answer, ...]
     n_texts: int
     median_tokens: float
     compared_by: str
+    unit: str = "tokens"
 
     @property
     def median_found(self) -> float:
@@ -91,9 +93,9 @@ class _Best:
     full: npt.NDArray[np.int64]
 
     def merged(self, other: "_Best", k: int) -> "_Best":
-        """With those of a later batch; of equal scores the earlier stay before."""
+        """With those of another batch."""
         scores = np.concatenate([self.scores, other.scores], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        order = _ordered(scores, np.concatenate([self.ids, other.ids], axis=1))[:, :k]
 
         def pick(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDArray[Any]:
             return np.take_along_axis(np.concatenate([ours, theirs], axis=1), order, axis=1)
@@ -117,8 +119,9 @@ def search(
     """The k documents of a folder of vectors that are most like each query, exactly.
 
     Queries are encoded as queries of the model, with its prompt and its map for them, and compared with every vector
-    by what the model compares by. Vectors are read a few at a time, so a folder may be larger than memory. Scores are
-    those of float64, so they depend on no shard size.
+    by what the model compares by; where the vectors are of texts that are compared as equals, so are the queries.
+    Vectors are read a few at a time, so a folder may be larger than memory. Scores are those of float64, so they
+    depend on no shard size.
 
     Args:
         encoder: from `load`; the model that made the vectors.
@@ -129,9 +132,9 @@ def search(
 
     Raises:
         CorpusError: no such folder, one that is not finished, or a shard that is missing or was changed.
-        ModelError: another model than the one that made the vectors, or one whose comparison is neither cosine nor
-            inner product.
-        UncollapseError: no query, a blank one, or k below 1.
+        ModelError: another model than the one that made the vectors, vectors of queries, or a model whose comparison
+            is neither cosine nor inner product.
+        UncollapseError: no query, one that is no text or a blank one, or k that is no whole number from 1 on.
 
     >>> from uncollapse import load, search
     >>> answers = search(load("my-model-fixed"), "vectors", ["how long may a chunk be?"])  # doctest: +SKIP
@@ -142,12 +145,13 @@ def search(
     _check_queries(queries, k)
     manifest = embedded_manifest(folder)
     compared_by = _compared_by(manifest)
-    _check_model(encoder, folder, manifest)
-    asked = _ready(_encode_queries(encoder, queries), compared_by)
+    check_maker(encoder, folder)
+    asked = _ready(_encode_queries(encoder, queries, manifest), compared_by)
     with reporter.track("searching", manifest.n_texts, "vectors") as advance:
         best, lengths = _search_batches(asked, read_batches(folder, BLOCK), k, compared_by, advance)
     found = tuple(Answer(query, best.hits(row)) for row, query in enumerate(queries))
-    return Answers(found, manifest.n_texts, _median(lengths), compared_by)
+    unit = str(manifest.made["model"].get("unit") or "tokens")
+    return Answers(found, manifest.n_texts, _median(lengths), compared_by, unit)
 
 
 def shared(one: Answers, other: Answers) -> npt.NDArray[np.float64]:
@@ -175,17 +179,36 @@ def shared(one: Answers, other: Answers) -> npt.NDArray[np.float64]:
 
 
 def _check_queries(queries: Sequence[str], k: int) -> None:
+    if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
+        raise UncollapseError(f"Expected a list of texts as queries, got {queries!r:.{_SHOWN}}.")
     if not queries:
         raise UncollapseError("Expected at least one query, got none.")
     for number, query in enumerate(queries, 1):
         if is_blank(query):
             raise UncollapseError(f"Expected text in every query, got query {number} of {len(queries)} without any.")
-    if k < 1:
-        raise UncollapseError(f"A search returns at least one document a query, got k={k}.")
+    if not isinstance(k, int) or k < 1:
+        raise UncollapseError(f"A search returns at least one document a query, got k={k!r}.")
 
 
-def _check_model(encoder: TextEncoder, folder: Path, manifest: Manifest) -> None:
-    """Refuse a model that did not make the vectors: its own would mean something else."""
+def check_maker(encoder: TextEncoder, folder: Path) -> None:
+    """Refuse a model that did not make the vectors of a folder: its own would mean something else.
+
+    Of a model that computes in another format than they were made in, the weights cannot be compared.
+
+    Args:
+        encoder: from `load`.
+        folder: that `embed` wrote.
+
+    Raises:
+        ModelError: something of the model differs from what the manifest says, or the vectors are those of queries.
+        CorpusError: no such folder, or one that is not finished.
+    """
+    manifest = embedded_manifest(folder)
+    if manifest.made.get("role") == "query":
+        raise ModelError(
+            f"The vectors in {str(folder)!r} are those of queries (--role query), and a search goes through "
+            "documents. Embed the documents, without --role."
+        )
     now = begin_manifest(encoder, manifest.format, 1).made["model"]
     then = manifest.made["model"]
     weights = ("tensors",) if now.get("dtype") == then.get("dtype") else ()
@@ -208,9 +231,10 @@ def _compared_by(manifest: Manifest) -> str:
     return named
 
 
-def _encode_queries(encoder: TextEncoder, queries: Sequence[str]) -> Vectors:
+def _encode_queries(encoder: TextEncoder, queries: Sequence[str], manifest: Manifest) -> Vectors:
     """A server takes all texts alike, and so does what stands behind it."""
-    given = encode(encoder, queries) if isinstance(encoder, Endpoint) else encode(encoder, queries, role="query")
+    role: Role = "text" if manifest.made.get("role") == "text" else "query"
+    given = encode(encoder, queries) if isinstance(encoder, Endpoint) else encode(encoder, queries, role=role)
     bad = np.flatnonzero(~np.isfinite(given.vectors).all(axis=1) | ~given.vectors.any(axis=1))
     if len(bad):
         raise ModelError(f"The model gives the query {queries[bad[0]][:_SHOWN]!r} no direction. Leave it out.")
@@ -248,7 +272,19 @@ def _median(lengths: Counter[int]) -> float:
     return float(values[middle].mean())
 
 
+def _ordered(scores: npt.NDArray[np.float64], ids: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    """By row the places of the largest scores first, and of equal ones that of the larger id."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    falling = np.take_along_axis(scores, order, axis=1)
+    for row in np.flatnonzero((falling[:, 1:] == falling[:, :-1]).any(axis=1)).tolist():
+        keys = list(zip(scores[row].tolist(), ids[row].tolist(), strict=True))
+        order[row] = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)
+    return order
+
+
 def _best_of(asked: Vectors, batch: Embeddings, k: int, compared_by: str) -> _Best:
-    hits = search_vectors(asked, _ready(batch.vectors, compared_by), k)
+    order = np.empty(len(batch), np.int64)
+    order[sorted(range(len(batch)), key=batch.ids.__getitem__, reverse=True)] = np.arange(len(batch))
+    hits = search_vectors(asked, _ready(batch.vectors, compared_by), k, order=order)
     ids = np.array(batch.ids, dtype=object)[hits.documents]
     return _Best(hits.scores, ids, batch.n_tokens[hits.documents], batch.n_tokens_full[hits.documents])

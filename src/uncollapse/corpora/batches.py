@@ -42,6 +42,23 @@ def embedded_manifest(folder: Path) -> Manifest:
     return finished_manifest(folder)
 
 
+def same_texts(one: Path, other: Path) -> bool | None:
+    """Whether two folders of vectors are of the same texts with the same ids; None where nothing says.
+
+    Args:
+        one, other: finished folders of `embed`.
+
+    Raises:
+        CorpusError: as `embedded_manifest`.
+    """
+    here, there = embedded_manifest(one), embedded_manifest(other)
+    if here.n_texts != there.n_texts:
+        return False
+    if [shard.n_texts for shard in here.shards] != [shard.n_texts for shard in there.shards]:
+        return None
+    return [shard.texts for shard in here.shards] == [shard.texts for shard in there.shards]
+
+
 def read_batches(folder: Path, rows: int = ROWS) -> Iterator[Embeddings]:
     """All vectors of a finished folder, in order, with their ids and token counts.
 

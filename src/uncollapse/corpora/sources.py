@@ -40,6 +40,7 @@ FORMS = (
 )
 
 BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
+BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 ABOUT_FILES = ("readme", "license", "licence")
 
 NAMES_SHOWN = 10

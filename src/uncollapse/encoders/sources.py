@@ -32,7 +32,7 @@ LONG_TEXTS, LONG_TEXTS_SCHEMA = "long_texts.json", "uncollapse.long_texts/1"
 
 MODEL = "model"
 
-APPLIED_BY = "embed, encode, evaluate, compare and tune"
+APPLIED_BY = "embed, search, encode, evaluate, compare and tune"
 """What applies a fix on texts that a folder asks for."""
 
 

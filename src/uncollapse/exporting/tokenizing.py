@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from uncollapse.encoders import SentenceEncoder
 from uncollapse.encoders.exported import TOKENIZER
 from uncollapse.encoders.sentence import NO_LIMIT
+from uncollapse.errors import ModelError
 
 TOKENIZER_CONFIG, CONFIG = "tokenizer_config.json", "config.json"
 
@@ -44,7 +45,8 @@ def write_tokenizer(stock: SentenceEncoder, part: Path) -> None:
 def _describe(given: Any, max_tokens: int) -> dict[str, Any]:
     """What transformers, fastembed and transformers.js ask of a tokenizer beside its tokenizer.json.
 
-    The class is the one that takes tokenizer.json as it is: others would build a tokenizer of their own.
+    The class is the general one, which takes tokenizer.json as it is, where a program does not choose another by
+    itself.
     """
     limit = {"model_max_length": max_tokens} if max_tokens < NO_LIMIT else {}
     special = {name: str(token) for name in _SPECIAL if (token := getattr(given, name, None)) is not None}
@@ -64,10 +66,24 @@ def write_config(stock: SentenceEncoder, part: Path) -> None:
     Args:
         stock: the model.
         part: the new folder.
+
+    Raises:
+        ModelError: a config that JSON cannot hold.
     """
-    told: dict[str, Any] = stock.model[0].model.config.to_diff_dict()
-    _write_json(part / CONFIG, {name: value for name, value in told.items() if name not in _OF_THE_SOURCE})
+    told = _without(stock.model[0].model.config.to_diff_dict())
+    _write_json(part / CONFIG, {**told, "pad_token_id": stock.model.tokenizer.pad_token_id})
+
+
+def _without(told: Any) -> Any:
+    """The same, inner configs too, without the entries that speak of the source."""
+    if isinstance(told, dict):
+        return {name: _without(value) for name, value in told.items() if name not in _OF_THE_SOURCE}
+    return [_without(value) for value in told] if isinstance(told, list | tuple) else told
 
 
 def _write_json(file: Path, data: dict[str, Any]) -> None:
-    file.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8", newline="\n")
+    try:
+        text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"Expected what JSON can hold in the {file.name} of the model, got {error}.") from error
+    file.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -57,6 +57,10 @@ def check_exportable(encoder: SentenceEncoder) -> None:
         raise _refused(encoder, f"its first module is a {type(first).__name__}, and only a Transformer is exported")
     if not getattr(model.tokenizer, "is_fast", False):
         raise _refused(encoder, "its tokenizer has no tokenizer.json, which other runtimes read")
+    if model.tokenizer.pad_token_id is None:
+        raise _refused(
+            encoder, "its tokenizer has no padding token, with which texts of several lengths become one matrix"
+        )
     if "message" in getattr(first, "modality_config", {}):
         raise _refused(encoder, "it puts texts into a chat template, which no tokenizer.json holds")
     for module in model.modules():

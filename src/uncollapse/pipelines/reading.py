@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from uncollapse.corpora import open_corpus, portions
+from uncollapse.corpora.sources import BEIR_QUERIES
 from uncollapse.errors import CorpusError
 from uncollapse.pipelines.fitting import LEARNED_FROM, Unlabelled
 from uncollapse.progress import Reporter, Silent
 from uncollapse.resampling import document_keys, sampling_order
 from uncollapse.reservoir import Kept, Reservoir
-
-QUERY_FILES = ("queries.jsonl", "queries.jsonl.gz")
-"""Files of a BEIR folder that hold queries."""
 
 
 def read_unlabelled(
@@ -46,7 +44,7 @@ def read_unlabelled(
 
 
 def _queries_in(folder: Path) -> Path | None:
-    return next((folder / name for name in QUERY_FILES if (folder / name).is_file()), None)
+    return next((folder / name for name in BEIR_QUERIES if (folder / name).is_file()), None)
 
 
 def _sample(source: str | Path, seed: int, what: str, reporter: Reporter, **reading: Any) -> tuple[Kept, ...]:
