@@ -71,6 +71,7 @@ COMMANDS = (
     ("search nowhere", "Give either queries, each in quotes, or a file of them with --queries."),
     ("search nowhere dog --queries docs.jsonl", "Give either queries, each in quotes, or a file"),
     ("search nowhere dog --against-model minilm", "is the model of --against, which is not given"),
+    ("search nowhere dog --force", "--force replaces the run that --out names, which is not given"),
     ("search nowhere dog --query-field body", "is a field of --queries, which is not given"),
     ("search nowhere dog --corpus docs.jsonl --json", "so with --json or --quiet it would do nothing"),
     ("search nowhere dog --text-field body", "is a field of --corpus, which is not given"),

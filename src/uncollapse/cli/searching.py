@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uncollapse.searching import Answer, Answers
 
 PRINTED = 10
-"""Queries whose documents are printed; all are in --out and --json."""
+"""Queries whose documents are printed; --json prints all."""
 
 _BEGINNING = 300  # letters of a text
 _LEAST, _NUMBER = 20, 8  # columns of the screen: for a text at least, and of a number
@@ -99,6 +99,8 @@ def search(
 
     _check_options(against, against_model, corpus, text_field, silent=json or quiet)
     asked = _read_queries(query or [], queries, query_field)
+    if force and out is None:
+        raise UncollapseError("--force replaces the run that --out names, which is not given. Give both, or neither.")
     if out is not None:
         _check_run(out, asked, (vectors, against, model, against_model, queries, corpus), force=force)
     _check_folders(vectors, against)
