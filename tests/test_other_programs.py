@@ -116,6 +116,8 @@ def test_transformers_reads_the_tokenizer_and_what_the_transformer_is() -> None:
     read = AutoTokenizer.from_pretrained(root / "onnx")
     ours = Tokenizer.from_file(str(root / "onnx/tokenizer.json")).encode_batch(texts)
     assert read.model_max_length == 40
+    card = " ".join((root / "onnx/README.md").read_text(encoding="utf-8").split())
+    assert "fastembed (`PoolingType.DISABLED`, `normalization=False`; it takes no model without a token limit)" in card
     assert read(texts, padding=True, truncation=True)["input_ids"] == [one.ids for one in ours]
     source = AutoConfig.from_pretrained(root / "fixed")
     assert AutoConfig.from_pretrained(root / "onnx").to_diff_dict() == source.to_diff_dict()

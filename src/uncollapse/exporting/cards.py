@@ -53,7 +53,7 @@ tokens to `sentence_embedding` [texts, {export.dim}].{fixed} It runs without tor
 
 ```python
 {_snippet(export, inputs)}```
-{_PROGRAMS if kind.runtime == "onnxruntime" else ""}{_routes(export)}{_left_out(export)}
+{_PROGRAMS if export.format == "onnx" else ""}{_routes(export)}{_left_out(export)}
 
 ### How near it comes to the model it was made from
 
@@ -78,7 +78,8 @@ each length the way that came least near is shown; parity.json has every way.
 
 _PROGRAMS = """
 tokenizer_config.json and config.json are for programs that ask for them: fastembed (`PoolingType.DISABLED`,
-`normalization=False`) and transformers.js (output `sentence_embedding`) take this folder as it is.
+`normalization=False`; it takes no model without a token limit) and transformers.js (output `sentence_embedding`; give
+it texts that fit, and no encoder that has a decoder beside it).
 """
 
 
